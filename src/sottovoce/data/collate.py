@@ -1,0 +1,98 @@
+"""Examples to token ids and labels, and rows to padded batches. Only the answer carries labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sottovoce.data.prompts import messages_of
+from sottovoce.errors import UserError
+from sottovoce.types import Example
+
+IGNORED = -100  # the label of positions that are not scored
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenised example.
+
+    ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` are the audio tower's
+    states of its clip, (num_audio_tokens, d_model), None for text; ``answer_ids`` ends with the end-of-turn token.
+    """
+
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    audio_states: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None) -> Row:
+    """Tokenises one example for training or decoding.
+
+    Args:
+        example: with modality ``speech`` its clip's ``audio_states`` are needed, with ``text`` they must be None.
+        processor: the model's processor, whose chat template writes the prompt.
+
+    Raises:
+        UserError: the placeholders do not equal the audio features.
+    """
+    tokenizer = processor.tokenizer
+    if (example.modality == "speech") != (audio_states is not None):
+        raise ValueError(f"{example.utterance.id}: {example.modality} example with audio_states={audio_states}")
+    prompt = processor.apply_chat_template(messages_of(example), add_generation_prompt=True, tokenize=False)
+    if audio_states is not None:
+        before, after = prompt.split(processor.audio_token)
+        prompt = before + processor.audio_token * len(audio_states) + after
+    prompt_ids = tokenizer(prompt, add_special_tokens=False).input_ids
+    placeholders = prompt_ids.count(processor.audio_token_id)
+    num_features = 0 if audio_states is None else len(audio_states)
+    if placeholders != num_features:
+        raise UserError(
+            f"{example.utterance.where}: {placeholders} audio placeholders for {num_features} audio features",
+            f"remove {processor.audio_token} from the transcript",
+        )
+    answer_ids = tokenizer(example.answer, add_special_tokens=False).input_ids
+    return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states)
+
+
+def end_of_turn_id(tokenizer: Any) -> int:
+    """The token that closes the assistant's turn (``<|im_end|>`` where there is one, else the end of sequence)."""
+    turn_end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    return int(turn_end if turn_end is not None and turn_end != tokenizer.unk_token_id else tokenizer.eos_token_id)
+
+
+def collate_training(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pads on the right.
+
+    Returns:
+        input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers; audio_states,
+        (all audio tokens of the batch in order, d_model), only if the batch has speech.
+    """
+    length = max(len(row) for row in rows)
+    ids, mask, labels = [], [], []
+    for row in rows:
+        num_padding = length - len(row)
+        ids.append(row.prompt_ids + row.answer_ids + [pad_id] * num_padding)
+        mask.append([1] * len(row) + [0] * num_padding)
+        labels.append([IGNORED] * len(row.prompt_ids) + row.answer_ids + [IGNORED] * num_padding)
+    batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "labels": torch.tensor(labels)}
+    return batch | _audio(rows)
+
+
+def collate_prompts(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pads prompts on the left for generation: input_ids and attention_mask, (batch, length); audio_states if any."""
+    length = max(len(row.prompt_ids) for row in rows)
+    ids = [[pad_id] * (length - len(row.prompt_ids)) + row.prompt_ids for row in rows]
+    mask = [[0] * (length - len(row.prompt_ids)) + [1] * len(row.prompt_ids) for row in rows]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)} | _audio(rows)
+
+
+def _audio(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    # Text-only batches carry no audio key at all: empty tensors break some models.
+    states = [row.audio_states for row in rows if row.audio_states is not None]
+    return {"audio_states": torch.cat(states)} if states else {}

@@ -1,0 +1,133 @@
+"""The manifest: one JSON object a line, one labelled utterance each. Reading validates; faults carry file:line.
+
+Keys: ``id``, ``locale``, ``transcript``, ``audio`` (path relative to the manifest, optional), ``speaker`` (optional),
+``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list of ``{"type", "filler"}``), ``split``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sottovoce.errors import UserError
+from sottovoce.types import Entity, Frame, Split, Utterance
+
+
+class _EntityRow(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    type: str
+    filler: str
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    id: str
+    locale: str
+    transcript: str
+    scenario: str
+    action: str
+    entities: list[_EntityRow] = []
+    split: Split
+    audio: str | None = None
+    speaker: str | None = None
+    seconds: float | None = None
+
+
+def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
+    """Reads and validates a manifest.
+
+    Args:
+        path: the JSONL file; audio paths are relative to its folder.
+        allow_outside: permit audio outside that folder.
+
+    Raises:
+        UserError: the file is missing or empty, or a row is not valid; the message names file:line.
+    """
+    if not path.is_file():
+        raise UserError(f"no such manifest: {path}", "make one with `sottovoce prepare`, or correct the path")
+    utterances, seen = [], dict[str, str]()
+    for where, line in _lines(path):
+        utterance = _utterance(line, where, path.parent, allow_outside)
+        if utterance.id in seen:
+            raise UserError(f"{where}: id {utterance.id!r} stands already in {seen[utterance.id]}", "make ids unique")
+        seen[utterance.id] = where
+        utterances.append(utterance)
+    if not utterances:
+        raise UserError(f"{path}: the manifest is empty", "add at least one row")
+    return utterances
+
+
+def write_manifest(utterances: Iterable[Utterance], path: Path) -> None:
+    """Writes a manifest; audio paths are written relative to its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row_of(utterance, path.parent), ensure_ascii=False) + "\n" for utterance in utterances]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def row_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    """The manifest row of an utterance; optional keys without a value are left out."""
+    row: dict[str, Any] = {
+        "id": utterance.id,
+        "locale": utterance.locale,
+        "split": utterance.split,
+        "transcript": utterance.transcript,
+        "scenario": utterance.frame.scenario,
+        "action": utterance.frame.action,
+        "entities": [{"type": entity.type, "filler": entity.filler} for entity in utterance.frame.entities],
+    }
+    if utterance.audio is not None:
+        row["audio"] = Path(os.path.relpath(utterance.audio, folder)).as_posix()
+    if utterance.speaker is not None:
+        row["speaker"] = utterance.speaker
+    if utterance.seconds is not None:
+        row["seconds"] = utterance.seconds
+    return row
+
+
+def manifest_sha256(path: Path) -> str:
+    """Hex sha256 of a manifest file, for a run's provenance."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason})", "save it as UTF-8") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}:{number}", line
+
+
+def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utterance:
+    try:
+        row = _Row.model_validate_json(line)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_fault(error)}", "correct that row") from error
+    if not row.transcript.strip() or not row.scenario or not row.action:
+        raise UserError(f"{where}: transcript, scenario and action must not be empty", "correct that row")
+    audio = None
+    if row.audio is not None:
+        audio = folder / row.audio
+        if not allow_outside and not audio.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it")
+    frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
+    return Utterance(
+        row.id, row.locale, row.transcript, frame, row.split, audio, row.speaker, row.seconds, where=where
+    )
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"the key {key!r} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}"
+    return f"{key}: {first['msg']}" if key else str(first["msg"])

@@ -1,0 +1,49 @@
+"""Input embeddings with the audio already in them, and the loss on the answer's positions only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+
+def bare(model: Any) -> Any:
+    """The transformers model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def input_embeddings(model: Any, input_ids: torch.Tensor, audio_states: torch.Tensor | None) -> torch.Tensor:
+    """Token embeddings with projected audio states in place of the audio placeholders.
+
+    Args:
+        input_ids: (batch, length).
+        audio_states: (num_placeholders, d_model) in the order of the placeholders, or None.
+
+    Returns:
+        (batch, length, hidden_size); equal to what Qwen2-Audio's own forward builds.
+    """
+    base = bare(model)
+    embeddings: torch.Tensor = base.get_input_embeddings()(input_ids)
+    if audio_states is None:
+        return embeddings
+    placeholder = (input_ids == base.config.audio_token_id).unsqueeze(-1)
+    projected = base.model.multi_modal_projector(audio_states.to(embeddings.device))
+    return embeddings.masked_scatter(placeholder, projected.to(embeddings.dtype))
+
+
+def answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """Summed cross-entropy of the labelled tokens, and their number.
+
+    Only hidden states that predict a labelled token reach the language model's head: no logits for prompts, audio or
+    padding. ``batch`` is what :func:`sottovoce.data.collate.collate_training` returns.
+    """
+    base = bare(model)
+    embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
+    # Padding is on the right, where causal attention never looks from a labelled position: no mask is needed, and
+    # attention without one is several times faster on CPU.
+    hidden = base.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+    targets = batch["labels"][:, 1:]
+    scored = targets != -100
+    logits = base.lm_head(hidden[:, :-1][scored])
+    return cross_entropy(logits.float(), targets[scored], reduction="sum"), int(scored.sum())

@@ -1,0 +1,81 @@
+"""Speaks a manifest: every row without audio gets a clip in a seeded voice; stopped and started again it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from sottovoce.speech.engines import SAMPLING_RATE, Samples, speak
+from sottovoce.speech.voices import draw_voice
+
+MANIFEST = "manifest.jsonl"
+
+
+def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: str, seed: int, workers: int) -> Iterator[int]:
+    """Writes ``out/manifest.jsonl`` and ``out/audio/*.ogg`` (Opus, 16 kHz, mono).
+
+    Args:
+        rows: manifest rows with ``id``, ``locale`` and ``transcript``; the other keys are carried over.
+        cast: which voices speak, see :func:`sottovoce.speech.voices.draw_voice`.
+        seed: with the row's id it decides voice and tempo, whatever else is spoken.
+        workers: processes.
+
+    Yields:
+        the number of clips there are so far, once a clip.
+
+    Raises:
+        UserError: a speech engine is not installed.
+    """
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    manifest = out / MANIFEST
+    done = {(row["id"], row["locale"]) for row in _complete_rows(manifest)}
+    todo = [row for row in rows if (row["id"], row["locale"]) not in done]
+    with manifest.open("a", encoding="utf-8") as stream, ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(_speak_row, row, out, cast, seed) for row in todo]
+        for count, future in enumerate(as_completed(futures), start=len(done) + 1):
+            stream.write(json.dumps(future.result(), ensure_ascii=False) + "\n")
+            stream.flush()
+            yield count
+
+
+def _speak_row(row: dict[str, Any], out: Path, cast: str, seed: int) -> dict[str, Any]:
+    rng = random.Random(f"{seed}/{row['locale']}/{row['id']}")
+    voice = draw_voice(cast, row["locale"], rng)
+    samples = trim_silence(speak(row["transcript"], voice, row["locale"], speed=rng.uniform(0.88, 1.2)))
+    path = f"audio/{row['locale']}-{row['id']}.ogg"
+    write_opus(out / path, samples)
+    return {**row, "audio": path, "speaker": voice.speaker, "seconds": round(len(samples) / SAMPLING_RATE, 2)}
+
+
+def trim_silence(samples: Samples, threshold: float = 0.004, margin_seconds: float = 0.12) -> Samples:
+    """Cuts leading and trailing samples below ``threshold``, keeping a margin on both sides."""
+    loud = np.flatnonzero(np.abs(samples) > threshold)
+    if not len(loud):
+        return samples
+    margin = int(margin_seconds * SAMPLING_RATE)
+    return samples[max(0, loud[0] - margin) : loud[-1] + margin]
+
+
+def write_opus(path: Path, samples: Samples) -> None:
+    """Writes mono 16 kHz OGG/Opus at a low bit rate, whole or not at all."""
+    temporary = path.with_suffix(".part")
+    soundfile.write(temporary, samples, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.9)
+    os.replace(temporary, path)
+
+
+def _complete_rows(manifest: Path) -> list[dict[str, Any]]:
+    if not manifest.exists():
+        return []
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line at the end
+    if len(whole) < len(lines):
+        manifest.write_text("".join(whole), encoding="utf-8")
+    return [json.loads(line) for line in whole]

@@ -1,0 +1,209 @@
+"""Makes the embedded model a LALM: warm-started projector, then transcription of synthetic speech with text replay."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, TrainingArguments
+
+from sottovoce.data.audio import load_audio
+from sottovoce.data.collate import Row, tokenize
+from sottovoce.data.perturb import perturb
+from sottovoce.data.prompts import transcription_example
+from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, base_model_dir, merge_alignment
+from sottovoce.models.features import encode_clips
+from sottovoce.models.injection import bare
+from sottovoce.train.replay import replay_examples
+from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length
+from sottovoce.train.warm_start import fit_projector
+from sottovoce.types import Frame, Utterance
+
+LORA_MODULES = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+SHARD_CLIPS = 500
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Settings of an alignment run.
+
+    Args:
+        speech: a folder with ``manifest.jsonl`` (id, locale, transcript, audio).
+        out: checkpoints, encoded speech and the resulting ``alignment.safetensors``.
+        start: an earlier ``alignment.safetensors`` to go on from in place of the warm start.
+        replay_share: text replay rows as a share of the speech rows, 0..1; as many rows again repeat text.
+    """
+
+    speech: Path
+    out: Path
+    num_train_epochs: int = 4
+    learning_rate: float = 6e-4
+    per_device_train_batch_size: int = 16
+    warmup_ratio: float = 0.03
+    replay_share: float = 0.04
+    start: Path | None = None
+    seed: int = 0
+
+
+def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
+    """Trains, from the last checkpoint if there is one, and returns the path of ``alignment.safetensors``."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    base = base_model_dir(say)
+    model = Qwen2AudioForConditionalGeneration.from_pretrained(base, dtype=torch.bfloat16)
+    processor = Qwen2AudioProcessor.from_pretrained(base)
+    utterances = list(_spoken(settings.speech / "manifest.jsonl", settings.out / "used.jsonl"))
+    say(f"{len(utterances)} utterances, {sum(u.seconds or 0 for u in utterances) / 3600:.1f} hours of speech")
+    replay = replay_examples(model, processor, settings.out / "replay.jsonl")
+    clean = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=False, say=say)
+    noisy = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=True, say=say)
+    rows = _rows(utterances, clean, processor)
+    rows_noisy = _rows(utterances, noisy, processor)
+    texts = [tokenize(example, processor, None) for example in replay]
+    texts += [tokenize(transcription_example(u, "text"), processor, None) for u in utterances]
+    _warm_start(model, processor, utterances, clean, settings, say)
+    model = get_peft_model(
+        model,
+        LoraConfig(
+            r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=LORA_MODULES, modules_to_save=["multi_modal_projector"]
+        ),
+    )
+    if settings.start:
+        _load_lora(model, load_file(settings.start))
+    train_rows, order = _order(rows, rows_noisy, texts, len(replay), settings)
+    trainer = AnswerTrainer(model, _arguments(settings), Rows(train_rows, order), processor.tokenizer.pad_token_id)
+    trainer.train(resume_from_checkpoint=any(settings.out.glob("checkpoint-*")) or None)
+    return save_alignment(model, settings.out / "alignment.safetensors")
+
+
+def save_alignment(model: Any, path: Path) -> Path:
+    """Writes projector and LoRA of a PEFT model as float16 safetensors, in the names that assembly expects."""
+    projector = bare(model).model.multi_modal_projector.modules_to_save["default"].linear
+    tensors = {f"multi_modal_projector.linear.{name}": value for name, value in projector.named_parameters()}
+    for name, module in bare(model).model.language_model.named_modules():
+        if hasattr(module, "lora_A"):
+            tensors[f"{name}.lora_A"] = module.lora_A["default"].weight
+            tensors[f"{name}.lora_B"] = module.lora_B["default"].weight
+    save_file({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def encoded_speech(
+    model: Any, processor: Any, utterances: Sequence[Utterance], folder: Path, seed: int, noisy: bool,
+    say: Callable[[str], None],
+) -> list[torch.Tensor]:  # fmt: skip
+    """The audio tower's states of every utterance, from safetensors shards that are written as they are computed."""
+    folder.mkdir(exist_ok=True)
+    kind, states = "noisy" if noisy else "clean", []
+    for start in range(0, len(utterances), SHARD_CLIPS):
+        part = utterances[start : start + SHARD_CLIPS]
+        shard = folder / f"{kind}-{start:06d}-{len(part)}.safetensors"
+        if not shard.exists():
+            clips = [load_audio(u.audio) for u in part if u.audio is not None]
+            if noisy:
+                clips = [perturb(clip, random.Random(f"{seed}/{u.id}")) for clip, u in zip(clips, part, strict=True)]
+            encoded = {str(number): state for number, state in enumerate(encode_clips(model, processor, clips))}
+            save_file(encoded, shard.with_suffix(".part"))
+            shard.with_suffix(".part").rename(shard)
+            say(f"encoded {start + len(part)} of {len(utterances)} clips ({kind})")
+        tensors = load_file(shard)
+        states += [tensors[str(number)] for number in range(len(part))]
+    return states
+
+
+def _spoken(manifest: Path, used: Path) -> Iterable[Utterance]:
+    # The rows in use are fixed on the first start, so that speech made meanwhile does not change a resumed run.
+    if not used.exists():
+        used.write_text(manifest.read_text(encoding="utf-8"), encoding="utf-8")
+    for line in used.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        audio = manifest.parent / row["audio"]
+        identity = f"{row['locale']}-{row['id']}"
+        yield Utterance(
+            identity, row["locale"], row["transcript"], Frame("", ""), "train", audio, row["speaker"], row["seconds"]
+        )
+
+
+def _rows(utterances: Sequence[Utterance], states: Sequence[torch.Tensor], processor: Any) -> list[Row]:
+    return [tokenize(transcription_example(u), processor, s) for u, s in zip(utterances, states, strict=True)]
+
+
+def _order(
+    rows: list[Row], noisy: list[Row], texts: list[Row], num_replay: int, settings: Alignment
+) -> tuple[list[Row], list[int]]:
+    """All rows in one list, and the order of all epochs: clean and perturbed speech take turns, texts are sprinkled."""
+    everything, order = rows + noisy + texts, []
+    num_texts = int(settings.replay_share * len(rows))
+    for epoch in range(settings.num_train_epochs):
+        rng = random.Random(settings.seed * 1000 + epoch)
+        # Half of the utterances are heard clean and half perturbed; the next epoch swaps the halves.
+        chosen = [i + len(rows) * ((i + epoch) % 2) for i in range(len(rows))]
+        first_text = 2 * len(rows)
+        chosen += [first_text + rng.randrange(num_replay) for _ in range(num_texts)]
+        chosen += [first_text + num_replay + rng.randrange(len(rows)) for _ in range(num_texts)]
+        lengths = [len(everything[i]) for i in chosen]
+        shuffled = batched_by_length(lengths, settings.per_device_train_batch_size, settings.seed + epoch)
+        order += [chosen[i] for i in shuffled]
+    return everything, order
+
+
+def _warm_start(
+    model: Any, processor: Any, utterances: Sequence[Utterance], states: Sequence[torch.Tensor], settings: Alignment,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    if settings.start:
+        earlier = load_file(settings.start)
+        merge_alignment(model, {k: v for k, v in earlier.items() if k.startswith("multi_modal_projector")})
+        return
+    say("fitting the projector in closed form")
+    tokenizer = processor.tokenizer
+    sample = range(min(len(utterances), 4000))
+    tokens = [torch.tensor(tokenizer(" " + utterances[i].transcript).input_ids) for i in sample]
+    letters = [torch.tensor([max(1, len(tokenizer.decode([t]).strip())) for t in ids.tolist()]) for ids in tokens]
+    embeddings = model.get_input_embeddings().weight.detach().float()
+    weight, bias = fit_projector([states[i] for i in sample], tokens, letters, embeddings)
+    projector = model.model.multi_modal_projector.linear
+    projector.weight.data.copy_(weight)
+    projector.bias.data.copy_(bias)
+
+
+def _load_lora(model: Any, alignment: dict[str, torch.Tensor]) -> None:
+    for name, module in bare(model).model.language_model.named_modules():
+        if hasattr(module, "lora_A"):
+            module.lora_A["default"].weight.data.copy_(alignment[f"{name}.lora_A"])
+            module.lora_B["default"].weight.data.copy_(alignment[f"{name}.lora_B"])
+
+
+def _arguments(settings: Alignment) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(settings.out),
+        num_train_epochs=1,  # the rows are already those of all epochs
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_ratio,  # a float is a share of all steps
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=10,
+        save_steps=100,
+        save_total_limit=2,
+        report_to="none",
+        seed=settings.seed,
+    )
+
+
+def transcript_words(text: str) -> list[str]:
+    """Lower-cased words without punctuation, for word error rates."""
+    return re.findall(r"[\w']+", text.lower())
+
+
+__all__ = ["Alignment", "align", "encoded_speech", "save_alignment", "transcript_words"]
