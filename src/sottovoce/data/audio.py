@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from sottovoce.errors import UserError
 SAMPLING_RATE = 16_000
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
 Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioHeader:
+    """What a recording says of itself: its length in seconds and its sampling rate in Hz."""
+
+    seconds: float
+    sampling_rate: int
 
 
 def load_audio(path: Path, where: str = "") -> Samples:
@@ -29,24 +38,62 @@ def load_audio(path: Path, where: str = "") -> Samples:
     Raises:
         UserError: the file is missing, empty, or not audio, or holds values that are not finite.
     """
-    prefix = f"{where}: " if where else ""
-    if not path.exists():
-        raise UserError(f"{prefix}no such recording: {path}", "correct the path in the manifest, or add the file")
+    _refuse_absent(path, where)
     try:
         samples, sampling_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"{prefix}cannot read {path}: {error}", "convert it to WAV, FLAC or OGG") from error
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: soundfile, of a .raw file
+        raise _unreadable(path, where, error) from error
     if not len(samples):
-        raise UserError(f"{prefix}{path} holds no samples", "record it again, or leave its row out")
+        raise _silent(path, where)
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
-        raise UserError(f"{prefix}{path} holds values that are not finite", "export it again")
+        raise UserError(f"{_prefix(where)}{path} holds values that are not finite", "export it again")
     if sampling_rate != SAMPLING_RATE:
         mono = soxr.resample(mono, sampling_rate, SAMPLING_RATE)
     missing = int(MIN_SECONDS * SAMPLING_RATE) - len(mono)
     return np.pad(mono, (0, max(0, missing))).astype(np.float32)
 
 
+def audio_header(path: Path, where: str = "") -> AudioHeader:
+    """Reads a recording's header and seeks its last sample, which shows up a FLAC file that is cut short.
+
+    Raises:
+        UserError: as `load_audio`, save that the values between are not looked at.
+    """
+    _refuse_absent(path, where)
+    try:
+        with soundfile.SoundFile(path) as file:
+            header = AudioHeader(file.frames / file.samplerate, int(file.samplerate))
+            if file.frames:
+                file.seek(file.frames - 1)
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        raise _unreadable(path, where, error) from error
+    if not header.seconds:
+        raise _silent(path, where)
+    return header
+
+
 def seconds_of(path: Path) -> float:
     """The length of a recording from its header, without decoding it. Raises ``soundfile.LibsndfileError``."""
     return float(soundfile.info(path).duration)
+
+
+def _prefix(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def _refuse_absent(path: Path, where: str) -> None:
+    if not path.is_file():
+        raise UserError(
+            f"{_prefix(where)}no such recording: {path}", "correct the path in the manifest, or add the file"
+        )
+    if not path.stat().st_size:  # soundfile would say "Format not recognised"
+        raise _silent(path, where)
+
+
+def _silent(path: Path, where: str) -> UserError:
+    return UserError(f"{_prefix(where)}{path} holds no samples", "record it again, or leave its row out")
+
+
+def _unreadable(path: Path, where: str, error: Exception) -> UserError:
+    return UserError(f"{_prefix(where)}cannot read {path}: {error}", "convert it to WAV, FLAC or OGG")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sottovoce.errors import UserError
 from sottovoce.types import Entity, Frame, Split, Utterance
@@ -36,7 +36,7 @@ class _Row(BaseModel):
     split: Split
     audio: str | None = None
     speaker: str | None = None
-    seconds: float | None = None
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
@@ -52,7 +52,7 @@ def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
     if not path.is_file():
         raise UserError(f"no such manifest: {path}", "make one with `sottovoce prepare`, or correct the path")
     utterances, seen = [], dict[str, str]()
-    for where, line in _lines(path):
+    for where, line in numbered_lines(path):
         utterance = _utterance(line, where, path.parent, allow_outside)
         if utterance.id in seen:
             raise UserError(f"{where}: id {utterance.id!r} stands already in {seen[utterance.id]}", "make ids unique")
@@ -95,11 +95,18 @@ def manifest_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a UTF-8 file that are not blank, each with its ``file:line``; a byte-order mark is left out.
+
+    Raises:
+        UserError: the file is not UTF-8 text; the message names the line.
+    """
+    content = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason})", "save it as UTF-8") from error
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{number}: not UTF-8 text ({error.reason})", "save the file as UTF-8") from error
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}:{number}", line
@@ -110,17 +117,25 @@ def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utte
         row = _Row.model_validate_json(line)
     except ValidationError as error:
         raise UserError(f"{where}: {_fault(error)}", "correct that row") from error
-    if not row.transcript.strip() or not row.scenario or not row.action:
-        raise UserError(f"{where}: transcript, scenario and action must not be empty", "correct that row")
+    for key, text in (
+        ("id", row.id),
+        ("transcript", row.transcript),
+        ("scenario", row.scenario),
+        ("action", row.action),
+    ):
+        if not text.strip():
+            raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
     audio = None
     if row.audio is not None:
+        if not row.audio or "\0" in row.audio:
+            raise UserError(f"{where}: {row.audio!r} is not a path", "correct the key 'audio', or leave it out")
         audio = folder / row.audio
         if not allow_outside and not audio.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it")
+            raise UserError(
+                f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it"
+            )
     frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
-    return Utterance(
-        row.id, row.locale, row.transcript, frame, row.split, audio, row.speaker, row.seconds, where=where
-    )
+    return Utterance(row.id, row.locale, row.transcript, frame, row.split, audio, row.speaker, row.seconds, where=where)
 
 
 def _fault(error: ValidationError) -> str:
@@ -130,4 +145,6 @@ def _fault(error: ValidationError) -> str:
         return f"the key {key!r} is missing"
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}"
-    return f"{key}: {first['msg']}" if key else str(first["msg"])
+    # A row is one line of the manifest: pydantic's own "line 1" would contradict file:line.
+    message = first["msg"].replace("at line 1 column", "at column")
+    return f"{key}: {message}" if key else message

@@ -24,7 +24,8 @@ def perturb(samples: Samples, rng: random.Random) -> Samples:
     if rng.random() < 2 / 3:
         changed = changed + _noise(len(changed), rng) * _level(samples) * 10 ** (-rng.uniform(8, 35) / 20)
     peak = float(np.abs(changed).max()) or 1.0
-    return (changed / max(1.0, peak) * 10 ** (-rng.uniform(0, 12) / 20)).astype(np.float32)
+    loudness = 10 ** (-rng.uniform(0, 12) / 20)
+    return np.asarray(changed / max(1.0, peak) * loudness, dtype=np.float32)
 
 
 def _level(samples: Samples) -> float:

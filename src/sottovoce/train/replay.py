@@ -1,4 +1,4 @@
-"""Text replay: what the unaligned language model answers to everyday questions, so that alignment keeps its language."""
+"""Text replay: the unaligned language model's own answers to everyday questions, which alignment should keep."""
 
 from __future__ import annotations
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from sottovoce.data.collate import Row, collate_training
 from sottovoce.models.injection import answer_loss
+from sottovoce.progress import progress_bar
+
+# PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 class Rows(Dataset[Row]):
@@ -47,7 +52,7 @@ def batched_by_length(lengths: Sequence[int], batch_size: int, seed: int, window
     return [index for batch in full + rest for index in batch]
 
 
-class AnswerTrainer(Trainer):
+class AnswerTrainer(Trainer):  # type: ignore[misc]
     """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split."""
 
     def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
@@ -56,6 +61,7 @@ class AnswerTrainer(Trainer):
         super().__init__(
             model=model, args=args, train_dataset=rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs
         )
+        self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -67,3 +73,27 @@ class AnswerTrainer(Trainer):
         with self.accelerator.autocast():
             total, num_labels = answer_loss(self.accelerator.unwrap_model(model), inputs)
         return total / (num_labels if num_items_in_batch is None else num_items_in_batch)
+
+
+class ProgressLine(TrainerCallback):  # type: ignore[misc]
+    """A rich progress bar with the loss and the time that is left."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._loss = name, ""
+        self._progress = progress_bar()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._progress.start()
+        self._task = self._progress.add_task(
+            f"training {self._name}", total=state.max_steps, completed=state.global_step
+        )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self._loss = f" loss {float(logs['loss']):.3f}"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._progress.update(self._task, completed=state.global_step, description=f"training {self._name}{self._loss}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._progress.stop()

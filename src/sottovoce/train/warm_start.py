@@ -50,7 +50,8 @@ def _regress(
         inputs = _with_one(state)
         gram += inputs.T @ inputs
         cross += inputs.T @ embeddings[ids[alignment]]
-    return torch.linalg.solve(gram + RIDGE * torch.eye(width), cross)
+    solution: torch.Tensor = torch.linalg.solve(gram + RIDGE * torch.eye(width), cross)
+    return solution
 
 
 def _with_one(state: torch.Tensor) -> torch.Tensor:

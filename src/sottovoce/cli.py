@@ -1,0 +1,240 @@
+"""The command line. Each verb is a few lines of delegation; what it needs is imported inside, so that --help is fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from sottovoce.errors import UserError
+
+app = typer.Typer(
+    name="sottovoce",
+    help="Teach a large audio language model intents and slots with little speech, and learn how little is enough.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+embedded = typer.Typer(
+    help="The embedded model: where it is, how it was aligned, how well it hears.", no_args_is_help=True
+)
+app.add_typer(embedded, name="embedded")
+
+RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
+Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
+
+
+def say(line: str) -> None:
+    """One line for the user, on standard error, so that standard output stays machine-readable."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="the corpus: home, massive, slurp, picovoice")],
+    source: Annotated[Path, typer.Argument(help="its file or folder; `-` for the built-in home")],
+    out: Annotated[Path, typer.Argument(help="the folder to write manifest.jsonl and recordings into")],
+    options: Overrides = None,
+) -> None:
+    """Turn a corpus into a manifest."""
+    from sottovoce.data.corpora.registry import prepare as prepare_corpus
+
+    given = dict(_key_value(option) for option in options or [])
+    say(f"wrote {prepare_corpus(name, None if str(source) == '-' else source, out, **given)}")
+
+
+@app.command()
+def check(
+    manifest: Annotated[Path, typer.Argument(help="a manifest (JSONL)")],
+    window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 8.0,
+) -> None:
+    """Check a manifest; exit status 2 says that it is not fit to train."""
+    from sottovoce.data.check import check_manifest
+    from sottovoce.evaluate.table import table_of
+
+    report = check_manifest(manifest, window_seconds=window_seconds)
+    for rows in (report.table_rows(), report.coverage_rows()):
+        Console().print(table_of(rows))
+    for kind, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
+        for line in lines:
+            say(f"{kind}: {line}")
+    if not report.fit_to_train:
+        raise UserError(f"{manifest} is not fit to train", "mend the faults above")
+
+
+@app.command()
+def train(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Train the recipe's cells (schemes x budgets) without decoding them."""
+    from sottovoce.recipe import load_recipe
+    from sottovoce.study.run import train_study
+
+    for folder in train_study(load_recipe(recipe, overrides), recipe, say):
+        print(folder)
+
+
+@app.command()
+def decode(run: Run) -> None:
+    """Decode a run's test utterances from speech and from gold text."""
+    from sottovoce.study.run import decode_run
+
+    for path in decode_run(run, say):
+        print(path)
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="predictions in SLURP's format (JSONL)")],
+    gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
+    split: Annotated[Optional[str], typer.Option(help="of a manifest, score this split only")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
+) -> None:
+    """Score a prediction file, as SLURP's official scorer does and strictly."""
+    from sottovoce.evaluate.files import read_gold, read_predictions
+    from sottovoce.evaluate.metrics.slurp import score as score_rows
+    from sottovoce.evaluate.table import score_table
+
+    scores = score_rows(read_gold(gold, split), read_predictions(predictions))
+    if as_json:
+        print(json.dumps(scores))
+    else:
+        Console().print(score_table(scores))
+
+
+@app.command()
+def study(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
+    from sottovoce.recipe import load_recipe
+    from sottovoce.study.run import run_study
+
+    folder = run_study(load_recipe(recipe, overrides), recipe, say)
+    report(folder)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="a study's folder")]) -> None:
+    """Print a study's table and write its report.html, figure and CSV."""
+    from sottovoce.study.report import write_report
+    from sottovoce.study.results import read_study
+    from sottovoce.study.table import terminal_table
+
+    page = write_report(folder)
+    Console().print(terminal_table(read_study(folder)))
+    say(f"report: {page}")
+
+
+@app.command()
+def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")]) -> None:
+    """Print the frame of a recording as JSON."""
+    from sottovoce.study.predict import predict_clip
+
+    print(json.dumps(predict_clip(run, clip, say), ensure_ascii=False))
+
+
+@embedded.command("path")
+def embedded_path() -> None:
+    """Assemble the embedded model if needed, and print its folder."""
+    from sottovoce.models.embedded import embedded_model_dir
+
+    print(embedded_model_dir(say))
+
+
+@embedded.command("speak-home")
+def embedded_speak_home(
+    out: Annotated[Path, typer.Argument(help="the folder for LOCALE.jsonl and audio/LOCALE")],
+    locale: Annotated[str, typer.Argument(help="en-US or fr-FR")],
+    workers: Annotated[int, typer.Option(help="processes")] = 2,
+) -> None:
+    """Make the built-in corpus: its sentences, and their speech (extra `speech`, espeak-ng)."""
+    from sottovoce.speech.home_speech import speak_home
+
+    _count(speak_home(out, locale, workers), "spoken")
+
+
+@embedded.command("speak")
+def embedded_speak(
+    manifests: Annotated[list[Path], typer.Argument(help="manifests whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
+    exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    seed: int = 0,
+) -> None:
+    """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
+    from sottovoce.speech.align_text import align_text
+    from sottovoce.speech.synthesis import speak_manifest
+
+    rows = align_text(manifests, exclude or [], seed)
+    _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
+
+
+@embedded.command("align")
+def embedded_align(
+    speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
+    out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
+    start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
+    num_train_epochs: int = 4,
+    learning_rate: float = 6e-4,
+    per_device_train_batch_size: int = 16,
+    seed: int = 0,
+) -> None:
+    """Train projector and LoRA on transcription. Stopped and started again it goes on from its last checkpoint."""
+    from sottovoce.train.align import Alignment, align
+
+    settings = Alignment(
+        speech, out, num_train_epochs, learning_rate, per_device_train_batch_size, start=start, seed=seed
+    )
+    print(align(settings, say))
+
+
+@embedded.command("wer")
+def embedded_wer(
+    manifest: Annotated[Path, typer.Argument(help="a manifest with recordings")],
+    split: Annotated[str, typer.Option(help="which split to transcribe")] = "test",
+    out: Annotated[Optional[Path], typer.Option(help="write the transcripts there (JSONL)")] = None,  # noqa: UP045
+) -> None:
+    """Word error rate of the embedded model's transcripts."""
+    from sottovoce.evaluate.transcribe import transcribe_manifest
+
+    print(json.dumps(transcribe_manifest(manifest, split, out, say), ensure_ascii=False))
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except typer.Abort:
+        say("stopped; start the same command again to go on")
+        sys.exit(130)
+    except KeyboardInterrupt:
+        say("stopped; start the same command again to go on")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        say(
+            f"error: the disk is full ({error.filename or 'while writing'}); free some space and start the command again"
+        )
+        sys.exit(2)
+
+
+def _count(numbers, what: str) -> None:  # type: ignore[no-untyped-def]
+    from sottovoce.progress import progress_bar
+
+    with progress_bar() as progress:
+        task = progress.add_task(what, total=None)
+        for number in numbers:
+            progress.update(task, completed=number)
+
+
+def _key_value(option: str) -> tuple[str, str]:
+    key, equals, value = option.partition("=")
+    if not equals:
+        raise UserError(f"{option!r} is not key=value", "write for example locale=fr-FR")
+    return key, value

@@ -1,0 +1,177 @@
+"""The speech budget: which train utterances keep their speech.
+
+One seeded order of all utterances with audio is built, and a budget is a prefix of it: for one seed, 1 % lies inside
+2 % lies inside 5 %. The order is stratified by intent (Adams' apportionment): the next utterance always goes to the
+intent whose share already given, count / size, is smallest. Every intent is therefore heard once before any is heard
+twice, the larger intents first, and at every size each intent's count is its proportional share, rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+
+from sottovoce.data.audio import audio_header
+from sottovoce.errors import UserError
+from sottovoce.types import Utterance
+
+_PER_SECOND = 1_000_000  # lengths are summed in whole microseconds: no sum misses its own total by rounding
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The train utterances that keep their speech, and how the intents fare.
+
+    ``ids`` stand in priority order; ``seconds`` is the speech chosen; ``share`` (0..1) is of all train utterances, with
+    or without audio. ``speech_per_intent`` and ``train_per_intent`` count utterances chosen and utterances in all.
+    """
+
+    ids: tuple[str, ...]
+    seconds: float
+    share: float
+    seed: int
+    speech_per_intent: Mapping[str, int]
+    train_per_intent: Mapping[str, int]
+
+    @property
+    def num_utterances(self) -> int:
+        return len(self.ids)
+
+    @property
+    def intents_without_speech(self) -> tuple[str, ...]:
+        """The intents that only text teaches, in alphabetical order."""
+        return tuple(intent for intent, count in self.speech_per_intent.items() if not count)
+
+    def lines(self) -> list[str]:
+        """The coverage report in words, one line each, for the terminal."""
+        total, num_intents = sum(self.train_per_intent.values()), len(self.speech_per_intent)
+        absent = self.intents_without_speech
+        lines = [
+            f"speech budget: {self.num_utterances} of {total} train utterances ({self.share:.1%}), "
+            f"{self.seconds / 60:.1f} minutes, seed {self.seed}",
+            f"{num_intents - len(absent)} of {num_intents} intents have speech",
+        ]
+        counts = [count for count in self.speech_per_intent.values() if count]
+        if counts:
+            lines[-1] += f", {min(counts)} to {max(counts)} utterances each"
+        if absent:
+            lines.append(f"intents without speech: {', '.join(absent)}")
+        return lines
+
+
+def choose_speech(
+    utterances: Sequence[Utterance],
+    share: float | None = None,
+    num_utterances: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+) -> Budget:
+    """Chooses the train utterances that keep their speech; exactly one of the three sizes is given.
+
+    Args:
+        utterances: all train utterances, with and without audio; their order does not matter.
+        share: part of all of them in 0..1, rounded to the nearest whole utterance, at least one if above 0.
+        num_utterances: how many.
+        seconds: how much speech; the longest prefix of the priority order that does not exceed it is taken.
+        seed: another seed gives another order.
+
+    Raises:
+        UserError: not exactly one size, or one out of range; fewer utterances have audio than the size asks for; rows
+            of another split, an id that occurs twice, or a recording whose length is neither given nor readable.
+    """
+    if [share, num_utterances, seconds].count(None) != 2:
+        raise UserError("a speech budget needs exactly one of share, num_utterances and seconds", "give one of them")
+    _check(utterances)
+    order = priority_order(utterances, seed)
+    if seconds is not None:
+        count = _count_within(order, seconds)
+    elif num_utterances is not None:
+        count = num_utterances
+        if count < 0:
+            raise UserError(f"num_utterances is {count}", "give 0 or more")
+    else:
+        count = _count_of_share(len(utterances), share or 0.0)
+    if count > len(order):
+        raise UserError(
+            f"the speech budget asks for {count} of {len(utterances)} train utterances, "
+            f"but only {len(order)} have audio",
+            "ask for less, or add recordings",
+        )
+    chosen = order[:count]
+    train = Counter(utterance.frame.intent for utterance in utterances)
+    heard = Counter(utterance.frame.intent for utterance in chosen)
+    return Budget(
+        ids=tuple(utterance.id for utterance in chosen),
+        seconds=sum(_microseconds(utterance) for utterance in chosen) / _PER_SECOND,
+        share=count / len(utterances),
+        seed=seed,
+        speech_per_intent={intent: heard[intent] for intent in sorted(train)},
+        train_per_intent={intent: train[intent] for intent in sorted(train)},
+    )
+
+
+def priority_order(utterances: Sequence[Utterance], seed: int = 0) -> list[Utterance]:
+    """All utterances with audio in the order in which budgets take them; it depends on the ids and the seed alone."""
+    strata = defaultdict[str, list[Utterance]](list)
+    for utterance in utterances:
+        if utterance.audio is not None:
+            strata[utterance.frame.intent].append(utterance)
+    keyed: list[tuple[float, int, float, str, Utterance]] = []
+    for intent in sorted(strata):
+        members = sorted(strata[intent], key=lambda utterance: utterance.id)
+        rng = Random(f"{seed}/{intent}")  # its own draw, so that a new intent leaves the others' order as it was
+        rng.shuffle(members)
+        size = len(members)
+        keyed += [(place / size, -size, rng.random(), intent, member) for place, member in enumerate(members)]
+    return [member for *_, member in sorted(keyed, key=lambda entry: entry[:4])]
+
+
+def _check(utterances: Sequence[Utterance]) -> None:
+    if not utterances:
+        raise UserError("there are no train utterances to choose speech from", "give a manifest with a train split")
+    seen = set[str]()
+    for utterance in utterances:
+        place = utterance.where or f"utterance {utterance.id!r}"
+        if utterance.split != "train":
+            raise UserError(
+                f"{place}: a speech budget is of train, not {utterance.split}", "give train utterances only"
+            )
+        if utterance.id in seen:
+            raise UserError(f"{place}: id {utterance.id!r} occurs twice", "choose the speech of one corpus at a time")
+        seen.add(utterance.id)
+
+
+def _count_of_share(total: int, share: float) -> int:
+    if not 0 <= share <= 1:
+        raise UserError(f"the speech budget's share is {share}", "give a share in 0..1: 0.05 is 5 %")
+    return max(round(share * total), 1 if share else 0)
+
+
+def _count_within(order: Sequence[Utterance], seconds: float) -> int:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UserError(f"the speech budget's seconds are {seconds}", "give 0 or more seconds")
+    sums = list(accumulate(_microseconds(utterance) for utterance in order))
+    wanted, available = round(seconds * _PER_SECOND), sums[-1] if sums else 0
+    if wanted > available:
+        raise UserError(
+            f"the speech budget asks for {seconds:g} seconds, but the {len(order)} train utterances with audio have "
+            f"{available / _PER_SECOND:g}",
+            "ask for less, or add recordings",
+        )
+    count = sum(total <= wanted for total in sums)
+    if wanted and not count:
+        first = f"give at least {sums[0] / _PER_SECOND:g}"
+        raise UserError(f"no recording fits into a speech budget of {seconds:g} seconds", first)
+    return count
+
+
+def _microseconds(utterance: Utterance) -> int:
+    seconds = utterance.seconds
+    if seconds is None:
+        seconds = audio_header(utterance.audio or Path(), utterance.where).seconds
+    return round(seconds * _PER_SECOND)

@@ -1,0 +1,230 @@
+"""The check of a manifest before anything is trained on it: what is in it, what is wrong, what looks wrong."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sottovoce.data.audio import MIN_SECONDS, SAMPLING_RATE, audio_header
+from sottovoce.data.budget import choose_speech
+from sottovoce.data.manifest import read_manifest
+from sottovoce.errors import UserError
+from sottovoce.types import SPLITS, Split, Utterance
+
+BUDGET_PERCENTS = (1, 2, 5, 10, 20, 50, 100)
+MAX_LISTED = 20
+_SECONDS_TOLERANCE = 0.1  # a manifest's seconds may be rounded
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """What one split holds; ``hours`` of speech, ``speakers`` named, ``intents`` and ``slot_types`` that occur."""
+
+    split: Split
+    utterances: int
+    with_speech: int
+    hours: float
+    speakers: int
+    intents: int
+    slot_types: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a speech budget of so many percent of train covers: ``minutes`` of speech, the intents left without."""
+
+    percent: int
+    utterances: int
+    minutes: float
+    intents_without_speech: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The outcome of a check; every fault, warning and note is one line, with file:line where it has one place.
+
+    Faults stand in the way of training; warnings should be looked at; notes say what will be done about the data.
+    """
+
+    splits: tuple[SplitSummary, ...]
+    coverage: tuple[Coverage, ...]
+    faults: list[str]
+    warnings: list[str]
+    notes: list[str]
+
+    @property
+    def fit_to_train(self) -> bool:
+        return not self.faults
+
+    def table_rows(self) -> list[tuple[str, ...]]:
+        """The splits as a table, its header first."""
+        rows: list[tuple[str, ...]] = [
+            ("split", "utterances", "with speech", "hours", "speakers", "intents", "slot types")
+        ]
+        for entry in self.splits:
+            counts = (entry.speakers, entry.intents, entry.slot_types)
+            size = (entry.split, str(entry.utterances), str(entry.with_speech), f"{entry.hours:.2f}")
+            rows.append((*size, *map(str, counts)))
+        return rows
+
+    def coverage_rows(self) -> list[tuple[str, ...]]:
+        """The speech budgets that the recordings allow as a table, its header first."""
+        rows: list[tuple[str, ...]] = [("budget", "utterances", "minutes", "intents without speech")]
+        for entry in self.coverage:
+            size = (f"{entry.percent} %", str(entry.utterances), f"{entry.minutes:.1f}")
+            rows.append((*size, str(len(entry.intents_without_speech))))
+        return rows
+
+
+def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool = False, seed: int = 0) -> CheckReport:
+    """Checks a manifest and the headers of its recordings (the recordings are not decoded as a whole).
+
+    Args:
+        path: the manifest.
+        window_seconds: the longest clip that the model hears whole; what is longer is cut.
+        allow_outside: permit audio outside the manifest's folder.
+        seed: of the speech budgets whose coverage is reported.
+
+    Raises:
+        UserError: the manifest cannot be read, or a row is not valid (`read_manifest`).
+    """
+    utterances, audio_faults, audio_warnings, notes = _listen(read_manifest(path, allow_outside), window_seconds)
+    by_split = {split: [utterance for utterance in utterances if utterance.split == split] for split in SPLITS}
+    train = by_split["train"]
+    empty = [f"{path}: the split {split} is empty" for split in ("train", "test") if not by_split[split]]
+    labels = list(_strange_labels(by_split)) if train else []
+    intents = [line for fault, line in labels if fault]
+    slots = [line for fault, line in labels if not fault]
+    speechless = [f"{path}: no train utterance has speech"] if train and not any(u.audio for u in train) else []
+    return CheckReport(
+        splits=tuple(_summary(split, by_split[split]) for split in SPLITS),
+        coverage=tuple(_coverage(train, seed)),
+        faults=[*empty, *_listed(audio_faults, "recordings"), *_listed(intents, "intents")],
+        warnings=[
+            *speechless,
+            *_listed(slots, "slot types"),
+            *_listed(list(_repeated(by_split)), "transcripts"),
+            *(line for kind, lines in audio_warnings.items() for line in _listed(lines, kind)),
+            *_listed(list(_strange_fillers(utterances)), "fillers"),
+        ],
+        notes=[*notes, *_shared_speakers(by_split)],
+    )
+
+
+def _listen(
+    utterances: Sequence[Utterance], window_seconds: float
+) -> tuple[list[Utterance], list[str], dict[str, list[str]], list[str]]:
+    """The utterances with their measured seconds (those that cannot be read without audio), faults, warnings, notes."""
+    heard: list[Utterance] = []
+    faults: list[str] = []
+    long: list[str] = []
+    short: list[str] = []
+    differing: list[str] = []
+    rates = Counter[int]()
+    for utterance in utterances:
+        if utterance.audio is None:
+            heard.append(utterance)
+            continue
+        where, stated = utterance.where, utterance.seconds
+        try:
+            header = audio_header(utterance.audio, where)
+        except UserError as error:
+            faults.append(error.what)
+            heard.append(replace(utterance, audio=None, seconds=None))
+            continue
+        heard.append(replace(utterance, seconds=header.seconds))
+        rates[header.sampling_rate] += 1
+        if header.seconds > window_seconds:
+            long.append(f"{where}: {header.seconds:.2f} s, longer than the window of {window_seconds:g} s")
+        if header.seconds < MIN_SECONDS:
+            short.append(f"{where}: {header.seconds:.3f} s, shorter than {MIN_SECONDS:g} s; silence is added")
+        if stated is not None and abs(stated - header.seconds) > _SECONDS_TOLERANCE:
+            differing.append(f"{where}: {header.seconds:.2f} s long, but the manifest says {stated:.2f} s")
+    notes = [
+        f"{count} recordings have {rate} Hz; they are converted to {SAMPLING_RATE} Hz"
+        for rate, count in sorted(rates.items())
+        if rate != SAMPLING_RATE
+    ]
+    return heard, faults, {"long clips": long, "short clips": short, "lengths that differ": differing}, notes
+
+
+def _summary(split: Split, utterances: Sequence[Utterance]) -> SplitSummary:
+    spoken = [utterance for utterance in utterances if utterance.audio is not None]
+    return SplitSummary(
+        split=split,
+        utterances=len(utterances),
+        with_speech=len(spoken),
+        hours=sum(utterance.seconds or 0.0 for utterance in spoken) / 3600,
+        speakers=len({utterance.speaker for utterance in spoken} - {None}),
+        intents=len({utterance.frame.intent for utterance in utterances}),
+        slot_types=len({entity.type for utterance in utterances for entity in utterance.frame.entities}),
+    )
+
+
+def _coverage(train: Sequence[Utterance], seed: int) -> Iterator[Coverage]:
+    num_spoken = sum(utterance.audio is not None for utterance in train)
+    for percent in BUDGET_PERCENTS if num_spoken else ():
+        if round(percent / 100 * len(train)) > num_spoken:
+            break
+        budget = choose_speech(train, share=percent / 100, seed=seed)
+        yield Coverage(percent, budget.num_utterances, budget.seconds / 60, budget.intents_without_speech)
+
+
+def _strange_labels(by_split: dict[Split, list[Utterance]]) -> Iterator[tuple[bool, str]]:
+    """Labels of dev and test that train does not teach: (True, line) of an intent, (False, line) of a slot type."""
+    intents = {utterance.frame.intent for utterance in by_split["train"]}
+    slots = {entity.type for utterance in by_split["train"] for entity in utterance.frame.entities}
+    for split in ("dev", "test"):
+        first = dict[tuple[bool, str], str]()
+        counts = Counter[tuple[bool, str]]()
+        for utterance in by_split[split]:
+            found = {(False, entity.type) for entity in utterance.frame.entities if entity.type not in slots}
+            if utterance.frame.intent not in intents:
+                found.add((True, utterance.frame.intent))
+            for label in found:
+                first.setdefault(label, utterance.where)
+            counts.update(found)
+        for (is_intent, name), count in sorted(counts.items()):
+            kind = "intent" if is_intent else "slot type"
+            where = first[is_intent, name]
+            yield is_intent, f"{where}: the {kind} {name!r} is in {split} ({count} utterances), but not in train"
+
+
+def _repeated(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
+    """Transcripts of dev and test that an earlier split holds too."""
+    first = dict[tuple[str, str], Utterance]()
+    for split in SPLITS:
+        for utterance in by_split[split]:
+            key = utterance.locale, " ".join(utterance.transcript.casefold().split())
+            earlier = first.setdefault(key, utterance)
+            if earlier.split != split:
+                words = f"{utterance.transcript!r} of {split} is also in {earlier.split}"
+                yield f"{utterance.where}: the transcript {words} ({earlier.where})"
+
+
+def _strange_fillers(utterances: Sequence[Utterance]) -> Iterator[str]:
+    for utterance in utterances:
+        words = _fold(utterance.transcript)
+        for entity in utterance.frame.entities:
+            if _fold(entity.filler) not in words:
+                yield f"{utterance.where}: the filler {entity.filler!r} of {entity.type!r} is not in the transcript"
+
+
+def _fold(text: str) -> str:
+    # SLURP's fillers are tokens joined by spaces: "jessica 's" stands for "jessica's".
+    return re.sub(r"\s+(?=['’])", "", " ".join(text.casefold().split()))
+
+
+def _shared_speakers(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
+    train, test = ({u.speaker for u in by_split[split] if u.audio} - {None} for split in ("train", "test"))
+    if shared := sorted(speaker for speaker in train & test if speaker is not None):
+        yield f"{len(shared)} speakers are in both train and test, {shared[0]!r} for one"
+
+
+def _listed(lines: Sequence[str], what: str) -> list[str]:
+    """At most so many lines, then how many more there are."""
+    more = len(lines) - MAX_LISTED
+    return [*lines[:MAX_LISTED], *([f"... and {more} more {what}"] if more > 0 else [])]

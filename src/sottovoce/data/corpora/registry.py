@@ -1,0 +1,51 @@
+"""The corpora by name: `sottovoce prepare NAME` turns each into a manifest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from sottovoce.data.corpora import home, massive, picovoice, slurp
+from sottovoce.data.corpora.source import nearest
+from sottovoce.errors import UserError
+
+CORPORA: dict[str, Callable[..., Path]] = {
+    "home": home.prepare,
+    "massive": massive.prepare,
+    "picovoice": picovoice.prepare,
+    "slurp": slurp.prepare,
+}
+
+
+def prepare(name: str, source: Path | None, out: Path, **options: str | Path | None) -> Path:
+    """Turns a corpus into a manifest.
+
+    Args:
+        name: a key of `CORPORA`.
+        source: the corpus's file or folder; None for ``home``, which comes with the package.
+        out: the folder to write ``manifest.jsonl`` and recordings into.
+        options: the corpus's own: the keyword arguments of its ``prepare``; None stands for its default.
+
+    Returns:
+        the path of the manifest.
+
+    Raises:
+        UserError: the name or an option is unknown, or the corpus cannot be read.
+    """
+    if name not in CORPORA:
+        raise UserError(f"unknown corpus {name!r}", nearest(name, CORPORA))
+    known = option_names(name)
+    for option in options:
+        if option not in known:
+            raise UserError(f"the corpus {name} has no option {option!r}", nearest(option, known))
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "name a folder to write into")
+    given = {option: value for option, value in options.items() if value is not None}
+    return CORPORA[name](source, out, **given)
+
+
+def option_names(name: str) -> list[str]:
+    """The options that a corpus takes, in the order of its ``prepare``."""
+    parameters = inspect.signature(CORPORA[name]).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]

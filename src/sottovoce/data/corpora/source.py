@@ -1,0 +1,149 @@
+"""What the corpus readers share: rows with their file:line, clips brought into the output folder, the manifest."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.manifest import numbered_lines, write_manifest
+from sottovoce.errors import UserError
+from sottovoce.types import Split, Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One JSON object of a corpus file, and the ``file:line`` it was read from."""
+
+    values: dict[str, Any]
+    where: str
+
+    def text(self, key: str) -> str:
+        """The value of a key that must hold text (a whole number, as ids often are, is turned into text)."""
+        if key not in self.values:
+            raise self.error(f"the key {key!r} is missing")
+        value = self.values[key]
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(f"{key!r} must be text that is not empty, not {value!r}")
+        return value
+
+    def items(self, key: str) -> list[Any]:
+        """The value of a key that must hold a list."""
+        value = self.values.get(key)
+        if not isinstance(value, list):
+            raise self.error(f"{key!r} must be a list" if key in self.values else f"the key {key!r} is missing")
+        return value
+
+    def seconds(self) -> float | None:
+        """The optional key ``seconds``, a length above 0."""
+        value = self.values.get("seconds")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise self.error(f"'seconds' must be a number above 0, not {value!r}")
+        return float(value)
+
+    def split(self, key: str, names: dict[str, Split]) -> Split:
+        """The split that a key names in the corpus's own words."""
+        name = self.text(key)
+        if name not in names:
+            raise self.error(f"{key!r} is {name!r}, not one of {', '.join(names)}")
+        return names[name]
+
+    def error(self, fault: str) -> UserError:
+        return UserError(f"{self.where}: {fault}", "correct that row, or fetch the corpus again")
+
+
+@dataclass(slots=True)
+class Clips:
+    """Brings recordings into the output folder, so that the manifest never points outside its own folder."""
+
+    out: Path
+    _placed: dict[Path, Path] = field(default_factory=dict)
+
+    def place(self, clip: Path, where: str) -> Path:
+        """The clip's path inside ``out``: where it lies if it lies there, else hard-linked or copied into ``audio/``.
+
+        Raises:
+            UserError: the clip is missing, or two clips of different folders have the same name.
+        """
+        if not clip.is_file():
+            raise UserError(f"{where}: no such recording: {clip}", "correct the path, or add the file")
+        source, out = clip.resolve(), self.out.resolve()
+        if source.is_relative_to(out):
+            return self.out / source.relative_to(out)
+        target = self.out / "audio" / clip.name
+        if self._placed.setdefault(target, source) != source:
+            raise UserError(f"{where}: {clip} and {self._placed[target]} have the same name", "rename one of them")
+        if not (target.exists() and target.samefile(source)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:  # another file system, or one without hard links
+                shutil.copyfile(source, target)
+        return target
+
+
+def read_rows(path: Path) -> Iterator[SourceRow]:
+    """The rows of a JSONL file. Raises UserError: no such file, or a line that is not a JSON object in UTF-8."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}", "correct the path")
+    for where, line in numbered_lines(path):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            fault = f"{where}: not JSON ({error.msg} at column {error.colno})"
+            raise UserError(fault, "give one JSON object a line") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: not a JSON object", "give one JSON object a line")
+        yield SourceRow(values, where)
+
+
+def existing(source: Path | None, corpus: str) -> Path:
+    """The corpus's file or folder. Raises UserError where none is given or it does not exist."""
+    if source is None:
+        raise UserError(f"the corpus {corpus} needs a source", "name the file or folder it lies in")
+    if not source.exists():
+        raise UserError(f"no such file or folder: {source}", f"name the file or folder that {corpus} lies in")
+    return source
+
+
+def write_corpus(utterances: Iterable[Utterance], out: Path, sources: Sequence[Path]) -> Path:
+    """Writes ``out/manifest.jsonl`` and returns its path.
+
+    Args:
+        utterances: rows whose audio lies inside ``out``.
+        out: the output folder, made if need be.
+        sources: the files that the rows were read from, none of which may be overwritten.
+
+    Raises:
+        UserError: no rows, an id that occurs twice, or the manifest would overwrite a source.
+    """
+    path = out / "manifest.jsonl"
+    for source in sources:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UserError(f"{path} is read here and would be overwritten", "choose another output folder")
+    rows, seen = list(utterances), dict[str, str]()
+    if not rows:
+        raise UserError(f"{', '.join(map(str, sources))}: no rows", "fetch the corpus again")
+    for row in rows:
+        if row.id in seen:
+            raise UserError(f"{row.where}: id {row.id!r} stands already in {seen[row.id]}", "leave one of them out")
+        seen[row.id] = row.where
+    write_manifest(rows, path)
+    return path
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Advice for a name that is not known: the nearest valid one if there is one, and all of them."""
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(known) or 'none'}"

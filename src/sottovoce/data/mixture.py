@@ -1,0 +1,52 @@
+"""A mixture says which modality and which share of the training utterances a stage sees, and how often.
+
+It is a deterministic map from positions to examples; nothing is drawn at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sottovoce.data.prompts import slu_example
+from sottovoce.types import Example, Modality, Utterance
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a mixture.
+
+    Args:
+        modality: ``text`` shows the transcript in place of the audio, ``speech`` the recording.
+        of: ``all`` training utterances, or only those of the speech ``budget``.
+        repeats: how often each of them occurs in one epoch.
+        corpus: which corpus of the recipe the utterances come from.
+    """
+
+    modality: Modality
+    of: Literal["all", "budget"]
+    repeats: int = 1
+    corpus: str = "main"
+
+
+Mixture = tuple[Part, ...]
+
+
+def examples_of(
+    mixture: Mixture, corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]]
+) -> list[Example]:
+    """One epoch's examples, part after part, in the corpora's order.
+
+    Args:
+        corpora: training utterances by the corpus name that the parts use.
+        budget_ids: by corpus name, the ids of the utterances that keep their speech.
+    """
+    examples = []
+    for part in mixture:
+        utterances = corpora[part.corpus]
+        if part.of == "budget":
+            kept = set(budget_ids.get(part.corpus, ()))
+            utterances = [utterance for utterance in utterances if utterance.id in kept]
+        examples += [slu_example(utterance, part.modality) for utterance in utterances] * part.repeats
+    return examples

@@ -1,0 +1,76 @@
+"""Greedy decoding in batches of similar length; finished batches are kept, so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, tokenize
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.injection import bare, input_embeddings
+from sottovoce.models.load import LoadedModel
+from sottovoce.recipe import Decode
+from sottovoce.types import Example
+
+
+def decode(
+    loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
+    partial: Path, progress: Progress, title: str,
+) -> dict[str, str]:  # fmt: skip
+    """The model's raw answers by utterance id.
+
+    Args:
+        model: ``loaded.model`` or its fine-tuned form.
+        store: holds the audio states of all examples of modality ``speech``.
+        partial: JSONL file of the answers so far; read first, appended to batch by batch.
+    """
+    answers = dict(_kept(partial))
+    todo = [example for example in examples if example.utterance.id not in answers]
+    rows = {e.utterance.id: tokenize(e, loaded.processor, _states(e, store)) for e in todo}
+    by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
+    task = progress.add_task(title, total=len(examples), completed=len(answers))
+    with partial.open("a", encoding="utf-8") as stream:
+        for start in range(0, len(by_length), settings.batch_size):
+            part = by_length[start : start + settings.batch_size]
+            texts = generate(loaded, model, [rows[identity] for identity in part], settings.max_new_tokens)
+            for identity, text in zip(part, texts, strict=True):
+                stream.write(json.dumps({"id": identity, "text": text}, ensure_ascii=False) + "\n")
+                answers[identity] = text
+            stream.flush()
+            progress.advance(task, len(part))
+    return answers
+
+
+@torch.inference_mode()
+def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int) -> list[str]:
+    """Greedy answers of one batch; the text ends before the end-of-turn token."""
+    tokenizer = loaded.processor.tokenizer
+    batch = {key: tensor.to(bare(model).device) for key, tensor in collate_prompts(rows, loaded.pad_id).items()}
+    embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
+    ids = model.generate(
+        inputs_embeds=embeddings.to(bare(model).dtype),
+        attention_mask=batch["attention_mask"],
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=end_of_turn_id(tokenizer),
+        pad_token_id=loaded.pad_id,
+    )
+    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def _states(example: Example, store: AudioStore) -> torch.Tensor | None:
+    return store.states(example.utterance) if example.modality == "speech" else None
+
+
+def _kept(partial: Path) -> Iterator[tuple[str, str]]:
+    if not partial.exists():
+        return
+    for line in partial.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):  # a killed process may leave half a line, which is decoded again
+            row = json.loads(line)
+            yield row["id"], row["text"]

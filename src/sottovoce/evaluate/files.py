@@ -1,0 +1,249 @@
+"""Gold and prediction files, and how the rows of the one find those of the other.
+
+Gold is a SLURP release file (told by its ``slurp_id`` key) or one of our manifests. Predictions are JSONL in the format
+of SLURP's scorer, with the raw answer and whether it could be read beside it::
+
+    {"file": "audio-1.flac", "scenario": "alarm", "action": "set",
+     "entities": [{"type": "time", "filler": "five am"}], "text": "...", "status": "ok"}
+
+Rows keyed by ``file`` answer recordings (one gold item each), by ``slurp_id`` or ``id`` utterances.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, Field, ValidationError
+
+from sottovoce.data.manifest import read_manifest
+from sottovoce.errors import UserError
+from sottovoce.types import SPLITS, Entity, Frame, ParseStatus
+
+KeyKind = Literal["file", "slurp_id", "id"]
+# In this order: a row with both a file and an id is matched by file, as SLURP's scorer does unless told otherwise.
+KEY_KINDS: tuple[KeyKind, ...] = get_args(KeyKind)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldItem:
+    """One thing to be answered, an utterance or one recording of it; ``where`` is the ``file:line`` it stands at."""
+
+    key: str
+    frame: Frame
+    transcript: str
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The right answers: ``utterances`` by id, ``recordings`` by the name of the audio file (without folder).
+
+    ``clashes`` tells, for either of the two, why it cannot be used: a key that stands twice in the file.
+    """
+
+    path: Path
+    utterances: dict[str, GoldItem]
+    recordings: dict[str, GoldItem]
+    clashes: dict[Literal["utterances", "recordings"], str] = field(default_factory=dict)
+
+    def items(self, kind: KeyKind) -> dict[str, GoldItem]:
+        """The gold items that predictions with this kind of key answer, in the file's order.
+
+        Raises:
+            UserError: the file names no recordings though ``kind`` is ``"file"``, or a key stands in it twice.
+        """
+        group: Literal["utterances", "recordings"] = "recordings" if kind == "file" else "utterances"
+        if group in self.clashes:
+            raise UserError(self.clashes[group], f"make them unique, or do not key the predictions by {kind}")
+        if kind == "file" and not self.recordings:
+            raise UserError(f"{self.path}: no row names a recording", "key the predictions by id instead of file")
+        return self.recordings if kind == "file" else self.utterances
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """One answer: what it answers, the frame it carries (empty strings where it could not be read) and the raw text."""
+
+    kind: KeyKind
+    key: str
+    frame: Frame
+    text: str | None = None
+    status: ParseStatus = "ok"
+    where: str = field(default="", compare=False)
+
+
+class _EntityRow(BaseModel):
+    type: str
+    filler: str
+
+
+class _PredictionModel(BaseModel):
+    scenario: str
+    action: str
+    entities: list[_EntityRow]
+    text: str | None = None
+    status: ParseStatus = "ok"
+
+
+class _ReleaseModel(BaseModel):
+    class Token(BaseModel):
+        surface: str
+
+    class Span(BaseModel):
+        span: list[Annotated[int, Field(ge=0)]]  # -1 would mean the last token
+        type: str
+
+    class Recording(BaseModel):
+        file: str
+
+    slurp_id: Annotated[str, Field(coerce_numbers_to_str=True)]
+    sentence: str
+    scenario: str
+    action: str
+    entities: list[Span]
+    tokens: list[Token]
+    recordings: list[Recording] = []
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_gold(path: Path, split: str | None = None) -> Gold:
+    """Reads the right answers from a SLURP release file or from one of our manifests.
+
+    SLURP's fillers are the surfaces of the span's tokens, lower-cased and joined by spaces, as its scorer has them; a
+    manifest's fillers are left as they stand, since the model is taught them so.
+
+    Args:
+        path: the JSONL file.
+        split: of a manifest, the one split to keep; None keeps every row.
+
+    Raises:
+        UserError: no such file, no rows, a row that is not valid (named by file:line), or no rows of that split.
+    """
+    _, first = next(_rows(path, "gold file"))
+    if "slurp_id" in first and split is not None:
+        raise UserError(f"{path}: a SLURP release file has no splits", "leave the split out, or give that file")
+    if "slurp_id" in first:
+        return _read_release(path)
+    if split is not None and split not in SPLITS:
+        raise UserError(f"there is no split {split!r}", f"it is one of {', '.join(SPLITS)}")
+    gold = Gold(path, {}, {})
+    for utterance in read_manifest(path, allow_outside=True):  # no audio is opened, so its place is no danger
+        if split is None or utterance.split == split:
+            item = GoldItem(utterance.id, utterance.frame, utterance.transcript, utterance.where)
+            _add(gold, item, [] if utterance.audio is None else [utterance.audio.name])
+    if not gold.utterances:
+        raise UserError(f"{path}: no row of the split {split!r}", "name another split, or give another manifest")
+    return gold
+
+
+def read_predictions(path: Path) -> list[PredictionRow]:
+    """Reads predictions in the file's order; rows with the same key are all kept, the metrics decide about them.
+
+    The key is ``file``, ``slurp_id`` or ``id`` (the first of them a row has), the same in every row; keys that are not
+    known are ignored. An absent ``status`` means ``ok``; unreadable answers may lack scenario, action and entities.
+
+    Raises:
+        UserError: no such file, no rows, or a row that is not valid or has another key; the message names file:line.
+    """
+    rows: list[PredictionRow] = []
+    for where, row in _rows(path, "prediction file"):
+        kind = next((kind for kind in KEY_KINDS if row.get(kind) is not None), None)
+        if kind is None:
+            raise UserError(f"{where}: no key among {', '.join(KEY_KINDS)}", "give each row the key of what it answers")
+        if rows and kind != rows[0].kind:
+            raise UserError(f"{where}: keyed by {kind}, the rows above by {rows[0].kind}", "use one key in all rows")
+        key = row[kind]
+        if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
+            raise UserError(f"{where}: {kind} must be a name or a number, not {key!r}", "correct that row")
+        if row.get("status") == "unreadable":
+            row = {"scenario": "", "action": "", "entities": []} | row
+        model = _validate(_PredictionModel, row, where)
+        frame = Frame(model.scenario, model.action, tuple(Entity(each.type, each.filler) for each in model.entities))
+        rows.append(PredictionRow(kind, str(key), frame, model.text, model.status, where))
+    return rows
+
+
+def write_predictions(rows: Iterable[PredictionRow], path: Path) -> None:
+    """Writes what ``read_predictions`` and SLURP's scorer read, never half a file; a None ``text`` is left out.
+
+    Raises:
+        OSError: the folder cannot be written to; a file that stood there is left as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A model can spell half a surrogate pair; backslashreplace turns it into the JSON escape that it came from.
+        with half.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(json.dumps(_row_of(row), ensure_ascii=False) + "\n" for row in rows)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _row_of(row: PredictionRow) -> dict[str, Any]:
+    entities = [{"type": each.type, "filler": each.filler} for each in row.frame.entities]
+    answer = {row.kind: row.key, "scenario": row.frame.scenario, "action": row.frame.action, "entities": entities}
+    return answer | ({} if row.text is None else {"text": row.text}) | {"status": row.status}
+
+
+def _read_release(path: Path) -> Gold:
+    gold = Gold(path, {}, {})
+    for where, row in _rows(path, "gold file"):
+        model = _validate(_ReleaseModel, row, where)
+        words = [token.surface.lower() for token in model.tokens]
+        try:
+            entities = tuple(Entity(part.type, " ".join(words[i] for i in part.span)) for part in model.entities)
+        except IndexError as error:
+            raise UserError(f"{where}: a span leaves the row's {len(words)} tokens", "correct that row") from error
+        item = GoldItem(model.slurp_id, Frame(model.scenario, model.action, entities), model.sentence, where)
+        _add(gold, item, [recording.file for recording in model.recordings])
+    return gold
+
+
+def _add(gold: Gold, item: GoldItem, files: Iterable[str]) -> None:
+    """Enters an utterance and its recordings; a key met twice is a fault only once something is looked up by it."""
+    if (seen := gold.utterances.setdefault(item.key, item)) is not item:
+        gold.clashes.setdefault("utterances", f"{item.where}: id {item.key!r} stands already in {seen.where}")
+    for file in files:
+        recording = GoldItem(file, item.frame, item.transcript, item.where)
+        if (seen := gold.recordings.setdefault(file, recording)) is not recording:
+            gold.clashes.setdefault("recordings", f"{item.where}: file {file!r} stands already in {seen.where}")
+
+
+def _rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not path.is_file():
+        raise UserError(f"no such {what}: {path}", "correct the path")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason})", "save it as UTF-8") from error
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{path}: the {what} is empty", "add at least one row")
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not JSON ({error})", "put one JSON object on each line") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: not a JSON object", "put one JSON object on each line")
+        yield where, row
+
+
+def _validate(model: type[_Model], row: dict[str, Any], where: str) -> _Model:
+    try:
+        return model.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        fault = f"the key {key!r} is missing" if first["type"] == "missing" else f"{key}: {first['msg']}"
+        raise UserError(f"{where}: {fault}", "correct that row") from error

@@ -1,0 +1,57 @@
+"""Transcribes a manifest with a model and scores it by word error rate, in all and by locale and speaker."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import transcription_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.words import word_error_rate
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.embedded import EMBEDDED
+from sottovoce.models.load import load_model
+from sottovoce.progress import progress_bar
+from sottovoce.recipe import Decode
+from sottovoce.types import Utterance
+
+
+def transcribe_manifest(
+    manifest: Path, split: str, out: Path | None, say: Callable[[str], None], model: str = EMBEDDED
+) -> dict[str, Any]:
+    """Word error rates (0..1, more if the model adds words) of a split's recordings.
+
+    Raises:
+        UserError: no utterance of the split has a recording.
+    """
+    utterances = [u for u in read_manifest(manifest, allow_outside=True) if u.split == split and u.audio is not None]
+    if not utterances:
+        raise UserError(f"{manifest}: no utterance of split {split} has a recording", "name another split")
+    loaded = load_model(model, say=say)
+    store = AudioStore(loaded)
+    with progress_bar() as progress, tempfile.TemporaryDirectory() as folder:
+        store.encode(utterances, progress)
+        examples = [transcription_example(utterance) for utterance in utterances]
+        partial = Path(folder) / "transcripts"
+        settings = Decode(max_new_tokens=48)
+        heard = decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
+    if out:
+        lines = (
+            {"id": u.id, "speaker": u.speaker, "transcript": u.transcript, "heard": heard[u.id]} for u in utterances
+        )
+        out.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    groups: defaultdict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        groups["all"].append(utterance)
+        groups[utterance.speaker or "unknown"].append(utterance)
+    rates = {
+        name: round(word_error_rate([u.transcript for u in group], [heard[u.id] for u in group]), 4)
+        for name, group in groups.items()
+    }
+    return {"num_utterances": len(utterances), "word_error_rate": rates.pop("all"), "by_speaker": rates}

@@ -1,0 +1,29 @@
+"""Word error rate of transcriptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-cased words; punctuation is dropped, apostrophes and hyphens divide words the same way on both sides."""
+    return re.findall(r"\w+", text.lower().replace("’", "'"))
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Insertions, deletions and substitutions over the number of reference words, summed over all utterances.
+
+    Raises:
+        ValueError: the two lists differ in length, or there is no reference word.
+    """
+    errors = num_words = 0
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        expected = words_of(reference)
+        errors += Levenshtein.distance(expected, words_of(hypothesis))
+        num_words += len(expected)
+    if not num_words:
+        raise ValueError("no reference words")
+    return errors / num_words

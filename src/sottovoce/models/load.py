@@ -1,0 +1,69 @@
+"""Loads a model and its processor by what a recipe calls it: ``embedded``, a hub id or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sottovoce.errors import UserError
+from sottovoce.models.embedded import EMBEDDED, alignment_file, embedded_model_dir
+from sottovoce.models.families import Family, family_of
+from sottovoce.registry_files import sha256_of
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to train or decode, with its processor and family."""
+
+    model: Any
+    processor: Any
+    family: Family
+
+    @property
+    def window_seconds(self) -> float:
+        """The longest clip that the audio tower hears; what is beyond is cut."""
+        return float(self.processor.feature_extractor.chunk_length)
+
+    @property
+    def pad_id(self) -> int:
+        tokenizer = self.processor.tokenizer
+        return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda line: None) -> LoadedModel:
+    """Loads in bfloat16 (or float32) on the GPU if there is one.
+
+    Raises:
+        UserError: the model cannot be found, or its family is not supported.
+    """
+    from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # loading weights takes a second; its bar would only clutter ours
+    source = str(embedded_model_dir(say)) if name == EMBEDDED else name
+    try:
+        config = AutoConfig.from_pretrained(source)
+        family = family_of(config.model_type)
+        model = AutoModelForMultimodalLM.from_pretrained(source, dtype=torch.bfloat16 if bf16 else torch.float32)
+        processor = AutoProcessor.from_pretrained(source)
+    except OSError as error:
+        advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
+        raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}", advice) from error
+    model.requires_grad_(False)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return LoadedModel(model.eval(), processor, family)
+
+
+def model_identity(name: str) -> str:
+    """What decides the weights, for naming what was computed with them: the shipped alignment's hash, or the name."""
+    if name == EMBEDDED:
+        return f"embedded-{sha256_of(alignment_file())[:12]}"
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    weights = sorted(folder.glob("*.safetensors"))
+    return "-".join([folder.name, *(sha256_of(path)[:12] for path in weights)])

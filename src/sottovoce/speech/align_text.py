@@ -1,0 +1,43 @@
+"""Which transcripts are spoken for alignment: training sentences that no excluded manifest holds."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.manifest import read_manifest
+
+MAX_LETTERS = 90  # longer sentences would not fit the 8 s window at a slow tempo
+
+
+def align_text(manifests: Sequence[Path], exclude: Sequence[Path], seed: int) -> list[dict[str, Any]]:
+    """Rows with id, locale and transcript, the locales interleaved in proportion, so that any prefix is a fair sample.
+
+    Left out are: the dev and test sentences of all the manifests, every sentence of the excluded manifests, training
+    utterances that have a recording (they are the speech of a budget, which alignment must not have heard),
+    repetitions, sentences with digits, single words, and sentences of more than 90 letters.
+    """
+    utterances = [(path, utterance) for path in manifests for utterance in read_manifest(path, allow_outside=True)]
+    held = {plain(u.transcript) for _, u in utterances if u.split != "train" or u.audio is not None}
+    held |= {plain(u.transcript) for path in exclude for u in read_manifest(path, allow_outside=True)}
+    by_locale: dict[str, list[dict[str, Any]]] = {}
+    for _, utterance in utterances:
+        text = plain(utterance.transcript)
+        unfit = len(text) > MAX_LETTERS or " " not in text or re.search(r"\d", text)
+        if utterance.split == "train" and text not in held and not unfit:
+            held.add(text)
+            row = {"id": utterance.id, "locale": utterance.locale, "transcript": text}
+            by_locale.setdefault(utterance.locale, []).append(row)
+    placed = []
+    for _, rows in sorted(by_locale.items()):
+        random.Random(seed).shuffle(rows)
+        placed += [((position + 0.5) / len(rows), row) for position, row in enumerate(rows)]
+    return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
+
+
+def plain(text: str) -> str:
+    """Lower case, without punctuation but apostrophes, single spaces: how alignment writes transcripts."""
+    return " ".join(re.sub(r"[^\w' ]+", " ", text.lower()).split())

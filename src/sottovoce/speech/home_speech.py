@@ -1,0 +1,68 @@
+"""Speaks the built-in corpus: a quarter of the training utterances, all of dev and test, three disjoint casts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.corpora.home_sentences import Sentence, write_sentences
+from sottovoce.speech.synthesis import MANIFEST, speak_manifest
+
+TRAIN_SPEECH_EVERY = 4  # every fourth training utterance of an intent is spoken
+
+
+def speak_home(out: Path, locale: str, workers: int) -> Iterator[int]:
+    """Writes ``out/<locale>.jsonl``, a manifest of all sentences, with clips under ``out/audio/<locale>/``.
+
+    Stopped and started again it goes on where it was.
+
+    Yields:
+        the number of clips there are so far, once a clip.
+    """
+    sentences = write_sentences(locale)
+    work = out / f".{locale}"
+    for split in ("test", "dev", "train"):
+        rows = [_row(sentence, locale) for sentence in _spoken(sentences) if sentence.split == split]
+        yield from speak_manifest(rows, work, cast=split, seed=0, workers=workers)
+    _publish(sentences, work, out, locale)
+
+
+def _publish(sentences: list[Sentence], work: Path, out: Path, locale: str) -> None:
+    lines = (work / MANIFEST).read_text(encoding="utf-8").splitlines()
+    spoken = {row["id"]: row for row in map(json.loads, lines)}
+    (out / "audio" / locale).mkdir(parents=True, exist_ok=True)
+    with (out / f"{locale}.jsonl").open("w", encoding="utf-8") as manifest:
+        for sentence in sentences:
+            row = spoken.get(sentence.id)
+            if row is not None:
+                clip = f"audio/{locale}/{sentence.id}.ogg"
+                (work / row["audio"]).replace(out / clip)
+                row = {**row, "audio": clip}
+            manifest.write(json.dumps(row or _row(sentence, locale), ensure_ascii=False) + "\n")
+
+
+def _spoken(sentences: list[Sentence]) -> list[Sentence]:
+    count: defaultdict[str, int] = defaultdict(int)
+    chosen = []
+    for sentence in sentences:
+        if sentence.split == "train":
+            count[sentence.intent] += 1
+            if count[sentence.intent] % TRAIN_SPEECH_EVERY != 1:
+                continue
+        chosen.append(sentence)
+    return chosen
+
+
+def _row(sentence: Sentence, locale: str) -> dict[str, Any]:
+    return {
+        "id": sentence.id,
+        "locale": locale,
+        "split": sentence.split,
+        "transcript": sentence.transcript,
+        "scenario": sentence.scenario,
+        "action": sentence.action,
+        "entities": [{"type": slot, "filler": filler} for slot, filler in sentence.entities],
+    }

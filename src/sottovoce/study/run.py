@@ -1,0 +1,245 @@
+"""Runs a study: each cell's stages, decoding from speech and from gold text, scores. Finished work is never redone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sottovoce.data.collate import Row, tokenize
+from sottovoce.data.manifest import row_of
+from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.files import read_gold, read_predictions, write_predictions
+from sottovoce.evaluate.metrics.slurp import score
+from sottovoce.evaluate.parse import parse_answer
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.load import LoadedModel, load_model, model_identity
+from sottovoce.progress import progress_bar
+from sottovoce.recipe import Recipe
+from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
+from sottovoce.study.forecast import forecast_lines
+from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
+from sottovoce.train.stage import StagePlan, plan_stages, run_stage
+from sottovoce.types import Example, Modality
+
+MODALITIES: tuple[Modality, ...] = ("speech", "text")
+
+
+@dataclass
+class Study:
+    """A study under way: its recipe, folder and data, and the recordings heard so far."""
+
+    recipe: Recipe
+    recipe_path: Path
+    data: Data
+    folder: Path
+    store: AudioStore
+    say: Say
+
+    def load(self) -> LoadedModel:
+        return load_model(self.recipe.model, self.recipe.train.bf16, self.say)
+
+
+def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
+    """Runs every cell that is not finished and returns the study's folder."""
+    started = time.monotonic()
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    study = open_study(recipe, recipe_path, data, cells, say)
+    work = []
+    for cell in cells:
+        examples = cell.examples(data)
+        work += list(zip(cell_stage_plans(recipe, cell, examples), examples, strict=True))
+    for line in forecast_lines(study.load(), work, cells, data, recipe, study.folder):
+        say(line)
+    earlier = float(_summary(study.folder)["seconds"])
+    for cell in cells:
+        run_cell(study, cell)
+        _note_seconds(study.folder, earlier + time.monotonic() - started)
+    return study.folder
+
+
+def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
+    """Makes the study's folder, or reopens it, and hears all the recordings that its cells need."""
+    folder = recipe.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
+    rows = [row_of(utterance, folder) for utterance in data.test]
+    _write(folder / "gold.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    earlier = _summary(folder)
+    majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
+    summary = {
+        "name": recipe.name,
+        "title": recipe.title or recipe.name,
+        "recipe": str(recipe_path),
+        "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "model": recipe.model,
+        "corpus": f"{recipe.corpus.builtin or recipe.corpus.manifest} {data.test[0].locale}",
+        "num_train": len(data.train),
+        "num_test": len(data.test),
+        "budget_share": max((cell.share for cell in cells), default=0.0),
+        "num_speech": max((cell.budget.num_utterances for cell in cells if cell.budget), default=0),
+        "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
+        "seconds": earlier.get("seconds", 0.0),
+        "cells": [cell.name for cell in cells],
+    }
+    _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    return Study(recipe, recipe_path, data, folder, AudioStore(load_model(recipe.model, recipe.train.bf16, say)), say)
+
+
+def run_cell(study: Study, cell: Cell) -> None:
+    """Trains, decodes and scores one cell, from wherever an earlier start stopped."""
+    folder = study.folder / "cells" / cell.name
+    if (folder / "scores.json").exists():
+        study.say(f"{cell.name}: finished before, kept")
+        return
+    started = time.monotonic()
+    train_cell(study, cell)
+    decode_cell(study, cell.name)
+    describe_cell(study, cell, time.monotonic() - started)
+    score_cell(study.folder, cell.name)
+
+
+def train_cell(study: Study, cell: Cell) -> None:
+    """Runs the cell's stages and puts the resulting weights into its folder, ``cells/<cell>/weights``."""
+    if cell.budget:
+        for line in cell.budget.lines():
+            study.say(f"{cell.name}: {line}")
+    examples, target = cell.examples(study.data), study.folder / "cells" / cell.name / "weights"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    weights = None
+    for plan, stage_examples in zip(cell_stage_plans(study.recipe, cell, examples), examples, strict=True):
+        weights = _run(study, plan, stage_examples)
+    if weights and not target.exists():
+        shutil.copytree(weights, target)
+
+
+def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) -> list[StagePlan]:
+    """The cell's stages with the names of their folders; equal stages of different cells have equal names."""
+    common = recipe.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    root = json.dumps([model_identity(recipe.model), recipe.seed, common], sort_keys=True)
+    return plan_stages(cell.stages, [[example_key(e) for e in part] for part in examples], root)
+
+
+def _run(study: Study, plan: StagePlan, examples: list[Example]) -> Path:
+    loaded = study.load()
+    rows = rows_of(loaded, examples, study.store)
+    return run_stage(loaded, plan, rows, study.recipe.train, study.folder / "stages", study.recipe.seed)
+
+
+def rows_of(loaded: LoadedModel, examples: list[Example], store: AudioStore) -> list[Row]:
+    """Tokenised examples; recordings that were not heard yet are heard first."""
+    spoken = [example.utterance for example in examples if example.modality == "speech"]
+    with progress_bar() as progress:
+        store.encode(spoken, progress)
+    return [
+        tokenize(e, loaded.processor, store.states(e.utterance) if e.modality == "speech" else None) for e in examples
+    ]
+
+
+def decode_cell(study: Study, name: str) -> None:
+    """Decodes the test utterances from speech and from gold text into the cell's prediction files."""
+    folder = study.folder / "cells" / name
+    loaded = study.load()
+    model = tuned(loaded, study.recipe, folder)
+    with progress_bar() as progress:
+        study.store.encode(study.data.test, progress)
+        for modality in MODALITIES:
+            target = folder / f"predictions-{modality}.jsonl"
+            if target.exists():
+                continue
+            examples = [slu_example(utterance, modality) for utterance in study.data.test]
+            partial = folder / f"predictions-{modality}.partial"
+            title = f"{name}: decoding {modality}"
+            answers = decode(loaded, model, examples, study.store, study.recipe.decode, partial, progress, title)
+            predictions = [parse_answer(u.id, answers[u.id]) for u in study.data.test]
+            write_predictions([prediction_row(prediction) for prediction in predictions], target)
+            partial.unlink()
+
+
+def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
+    """Trains every cell without decoding it and returns the cells' folders."""
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    study = open_study(recipe, recipe_path, data, cells, say)
+    for cell in cells:
+        train_cell(study, cell)
+    return [study.folder / "cells" / cell.name for cell in cells]
+
+
+def decode_run(run: Path, say: Say) -> list[Path]:
+    """Decodes a trained cell, scores it, and returns the prediction files."""
+    study_folder = run.resolve().parent.parent
+    load_run(run, say)  # refuses what is no run, or not trained
+    recipe = recipe_of(study_folder)
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    cell = next((cell for cell in cells if cell.name == run.name), None)
+    if cell is None:
+        raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
+    study = open_study(recipe, study_folder / "recipe.yaml", data, cells, say)
+    decode_cell(study, cell.name)
+    describe_cell(study, cell, 0.0)
+    score_cell(study.folder, cell.name)
+    return [run / f"predictions-{modality}.jsonl" for modality in MODALITIES]
+
+
+def describe_cell(study: Study, cell: Cell, seconds: float) -> None:
+    """Writes cell.json: what the cell is, what it saw, with which versions and data."""
+    examples = [example for stage in cell.examples(study.data) for example in stage]
+    summary: dict[str, Any] = {
+        "name": cell.name,
+        "scheme": cell.scheme,
+        "budget_share": cell.share,
+        "seed": study.recipe.seed,
+        "seconds": round(seconds, 1),
+        "num_text_rows": sum(example.modality == "text" for example in examples),
+        "num_speech_rows": sum(example.modality == "speech" for example in examples),
+        "speech_ids": list(cell.budget.ids) if cell.budget else [],
+        "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
+        "model": model_identity(study.recipe.model),
+        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, cell.examples(study.data))],
+        "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
+        "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
+    }
+    _write(study.folder / "cells" / cell.name / "cell.json", json.dumps(summary, indent=1))
+
+
+def score_cell(study_folder: Path, name: str) -> dict[str, Any]:
+    """Scores the cell's prediction files against the study's gold and writes scores.json."""
+    gold, folder = read_gold(study_folder / "gold.jsonl"), study_folder / "cells" / name
+    files = {modality: folder / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    scores: dict[str, Any] = {
+        modality: score(gold, read_predictions(path)) for modality, path in files.items() if path.exists()
+    }
+    _write(folder / "scores.json", json.dumps(scores, indent=1))
+    return scores
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "study.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _note_seconds(folder: Path, seconds: float) -> None:
+    summary = {**_summary(folder), "seconds": round(seconds, 1)}
+    _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))

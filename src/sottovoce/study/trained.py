@@ -1,0 +1,59 @@
+"""A trained run: its model with its weights, ready to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sottovoce.errors import UserError
+from sottovoce.evaluate.files import PredictionRow
+from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.recipe import Recipe, load_recipe
+from sottovoce.train.schemes import SCHEMES
+from sottovoce.train.stage import with_weights
+from sottovoce.types import Frame, Prediction
+
+Say = Callable[[str], None]
+
+
+def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
+    """The model with a run's weights, its adapter merged, ready to decode; as it is if the run has none."""
+    weights = folder / "weights"
+    if not weights.exists():
+        return loaded.model
+    model = with_weights(loaded, recipe.train, weights)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    return model.requires_grad_(False).eval()
+
+
+def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
+    """The model of a run folder with its weights, and the recipe it was trained by.
+
+    Raises:
+        UserError: the folder is no run, or its training is not finished.
+    """
+    study_folder = run.resolve().parent.parent
+    if not (study_folder / "recipe.yaml").exists() or not run.is_dir():
+        cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
+        advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
+        raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
+    recipe = recipe_of(study_folder)
+    scheme = run.name.split("-")[0]
+    if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
+        raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
+    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    return loaded, tuned(loaded, recipe, run), recipe
+
+
+def recipe_of(study_folder: Path) -> Recipe:
+    """The recipe that a study's folder was made by, with that folder as its place, wherever it lies by now."""
+    recipe = load_recipe(study_folder / "recipe.yaml")
+    return recipe.model_copy(update={"out": study_folder.parent, "name": study_folder.name})
+
+
+def prediction_row(prediction: Prediction) -> PredictionRow:
+    """A prediction as a row of SLURP's format; an unreadable one carries empty labels, its raw text and its status."""
+    frame = prediction.frame or Frame("", "")
+    return PredictionRow("id", prediction.id, frame, prediction.raw, prediction.status)

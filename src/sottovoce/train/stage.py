@@ -1,0 +1,154 @@
+"""Runs one stage: rows in a fixed order, the Trainer, checkpoints, and a folder with the resulting weights.
+
+A stage's folder is named by everything that decides its weights (model, data, settings, the stage before it), so that
+equal stages of different schemes and budgets are trained once and found again, also after an interruption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from transformers import TrainingArguments
+
+from sottovoce.data.collate import Row
+from sottovoce.errors import UserError
+from sottovoce.models.load import LoadedModel
+from sottovoce.recipe import Train
+from sottovoce.train.schemes import Stage
+from sottovoce.train.trainer import AnswerTrainer, ProgressLine, Rows, batched_by_length
+
+WEIGHTS, DONE = "weights", "done.json"
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage with what it starts from. ``key`` names the result; ``parent_key`` the stage before it, "" if none."""
+
+    stage: Stage
+    example_keys: tuple[str, ...]
+    parent_key: str
+    key: str
+
+
+def plan_stages(stages: Sequence[Stage], example_keys: Sequence[Sequence[str]], root: str) -> list[StagePlan]:
+    """Names the stages of a scheme.
+
+    Args:
+        example_keys: for each stage, what identifies each of its examples (content, not file names).
+        root: what identifies the model, the settings common to all stages, and the seed.
+    """
+    plans: list[StagePlan] = []
+    for stage, keys in zip(stages, example_keys, strict=True):
+        parent = plans[-1].key if plans else ""
+        seen = [asdict(part) for part in stage.mixture]
+        content = json.dumps([root, parent, seen, stage.settings.model_dump(), list(keys)], sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        plans.append(StagePlan(stage, tuple(keys), parent, f"{stage.name}-{digest}"))
+    return plans
+
+
+def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
+    """The model to train: with an adapter on the language model (``lora``), or the language model itself (``full``).
+
+    Args:
+        weights: the folder written by :func:`save_weights`, or None to start from the model as it is.
+
+    Raises:
+        UserError: LoRA found nothing to attach to.
+    """
+    model = loaded.model
+    if train.language_model == "full":
+        model.model.language_model.requires_grad_(True)
+        model.lm_head.requires_grad_(True)
+        if weights:
+            model.load_state_dict(load_file(weights / "language_model.safetensors"), strict=False)
+        return model
+    if weights:
+        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+    config = LoraConfig(target_modules=loaded.family.language_model, task_type="CAUSAL_LM", **train.lora.model_dump())
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"LoRA finds nothing to attach to in {loaded.family.model_type}", str(error)) from error
+
+
+def save_weights(model: Any, train: Train, folder: Path) -> None:
+    """Saves what training changed, as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if train.language_model == "lora":
+        model.save_pretrained(folder)
+        return
+    from safetensors.torch import save_file
+
+    trained = {name: tensor.detach().contiguous() for name, tensor in model.named_parameters() if tensor.requires_grad}
+    save_file(trained, folder / "language_model.safetensors")
+
+
+def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int) -> Path:
+    """Trains a stage, or goes on from its last checkpoint, or returns at once if it is done.
+
+    Args:
+        loaded: a freshly loaded model; training changes it.
+        rows: one epoch's tokenised examples.
+        folder: the folder of all stages; this one's is ``folder / plan.key``.
+
+    Returns:
+        the folder of the weights.
+    """
+    home = folder / plan.key
+    if (home / DONE).exists():
+        return home / WEIGHTS
+    parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
+    model = with_weights(loaded, train, parent)
+    settings, batch_size = plan.stage.settings, train.per_device_train_batch_size
+    lengths, order = [len(row) for row in rows], []
+    for epoch in range(settings.num_train_epochs):
+        order += batched_by_length(lengths, batch_size, seed * 1000 + epoch)
+    trainer = AnswerTrainer(
+        model,
+        training_arguments(train, plan.stage, home, seed),
+        Rows(rows, order),
+        loaded.pad_id,
+        callbacks=[ProgressLine(plan.stage.name)],
+    )
+    result = trainer.train(resume_from_checkpoint=any(home.glob("checkpoint-*")) or None)
+    if not torch.isfinite(torch.tensor(result.training_loss)):
+        raise UserError(f"stage {plan.stage.name}: the loss is {result.training_loss}", "lower its learning_rate")
+    save_weights(model, train, home / WEIGHTS)
+    summary = {"loss": result.training_loss, "steps": result.global_step, "seconds": result.metrics["train_runtime"]}
+    (home / DONE).write_text(json.dumps({**summary, "num_rows": len(rows), "parent": plan.parent_key}, indent=1))
+    for checkpoint in home.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return home / WEIGHTS
+
+
+def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> TrainingArguments:
+    """The Trainer's arguments of a stage."""
+    return TrainingArguments(
+        output_dir=str(home),
+        num_train_epochs=1,  # the rows are already those of all epochs, in order
+        learning_rate=stage.settings.learning_rate,
+        warmup_steps=stage.settings.warmup_ratio,  # below 1 it is a share of all steps
+        lr_scheduler_type=train.lr_scheduler_type,
+        per_device_train_batch_size=train.per_device_train_batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        bf16=train.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=train.logging_steps,
+        save_steps=train.save_steps,
+        save_total_limit=1,
+        report_to="tensorboard",
+        disable_tqdm=True,
+        seed=seed,
+    )

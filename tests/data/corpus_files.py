@@ -1,0 +1,34 @@
+"""What the tests of the corpora share: files in a corpus's format, and the one line that a fault gives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from sottovoce.data.corpora.registry import prepare
+from sottovoce.errors import UserError
+
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not there")
+
+
+def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def clip(path: Path, seconds: float = 0.5) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(16_000 * seconds)), 16_000)
+    return path
+
+
+def fault_of(name: str, source: Path | None, out: Path, **options: str | Path) -> str:
+    with pytest.raises(UserError) as caught:
+        prepare(name, source, out, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

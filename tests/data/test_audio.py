@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sottovoce.data.audio import SAMPLING_RATE, audio_header, load_audio, seconds_of
+from sottovoce.errors import UserError
+
+
+def tone(hertz: float, seconds: float, sampling_rate: int) -> np.ndarray:
+    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
+    return 0.5 * np.sin(2 * np.pi * hertz * time)
+
+
+def written(path: Path, samples: np.ndarray, sampling_rate: int = SAMPLING_RATE, subtype: str | None = None) -> Path:
+    soundfile.write(path, samples, sampling_rate, subtype=subtype)
+    return path
+
+
+def test_stereo_at_44100_hz_becomes_mono_at_16000_hz(tmp_path: Path) -> None:
+    left, right = tone(440, 1.5, 44_100), tone(3000, 1.5, 44_100)
+    samples = load_audio(written(tmp_path / "a.wav", np.stack([left, right], axis=1), 44_100))
+    assert samples.dtype == np.float32
+    assert samples.shape == (24_000,)
+    inner = slice(1000, -1000)  # a resampler rings at the ends
+    expected = (tone(440, 1.5, 16_000) + tone(3000, 1.5, 16_000)) / 2
+    assert np.abs(samples - expected)[inner].max() < 2e-3
+
+
+def test_what_16_khz_cannot_hold_is_filtered_out(tmp_path: Path) -> None:
+    samples = load_audio(written(tmp_path / "a.wav", tone(12_000, 1, 44_100), 44_100))
+    assert np.abs(samples[1000:-1000]).max() < 1e-3
+
+
+def test_mono_at_16000_hz_comes_back_exactly(tmp_path: Path) -> None:
+    samples = tone(300, 0.7, SAMPLING_RATE).astype(np.float32)
+    assert np.array_equal(load_audio(written(tmp_path / "a.wav", samples, subtype="FLOAT")), samples)
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.wav"])
+def test_the_header_gives_length_and_rate(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, tone(300, 0.75, 8000), 8000)
+    header = audio_header(path)
+    assert header.seconds == pytest.approx(0.75, abs=0.01)
+    assert header.sampling_rate == 8000
+    assert seconds_of(path) == header.seconds
+    assert len(load_audio(path)) == pytest.approx(12_000, abs=160)
+
+
+def test_a_clip_of_0_05_seconds_is_padded_with_silence_to_0_1(tmp_path: Path) -> None:
+    clip = tone(300, 0.05, SAMPLING_RATE).astype(np.float32)
+    samples = load_audio(written(tmp_path / "a.wav", clip, subtype="FLOAT"))
+    assert samples.shape == (1600,)
+    assert np.array_equal(samples[:800], clip)
+    assert not samples[800:].any()
+
+
+@pytest.mark.parametrize("sampling_rate", [16_000, 44_100, 192_000])
+def test_even_one_sample_is_padded(tmp_path: Path, sampling_rate: int) -> None:
+    assert load_audio(written(tmp_path / "a.wav", np.full(1, 0.5), sampling_rate)).shape == (1600,)
+
+
+def faulty(folder: Path, name: str) -> Path:
+    path = folder / name
+    match name:
+        case "folder.wav":
+            path.mkdir()
+        case "no_bytes.wav":
+            path.touch()
+        case "no_samples.wav":
+            soundfile.write(path, np.zeros(0), SAMPLING_RATE)
+        case "text.wav":
+            path.write_text("this is not audio " * 50)
+        case "headless.raw":
+            path.write_bytes(bytes(4000))
+        case "cut.flac":
+            noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000)
+            soundfile.write(path, noise, SAMPLING_RATE)
+            path.write_bytes(path.read_bytes()[:9000])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("missing.wav", "no such recording"),
+        ("folder.wav", "no such recording"),
+        ("no_bytes.wav", "holds no samples"),
+        ("no_samples.wav", "holds no samples"),
+        ("text.wav", "cannot read"),
+        ("headless.raw", "cannot read"),
+        ("cut.flac", "cannot read"),
+    ],
+)
+def test_a_faulty_recording_is_refused_with_its_place(tmp_path: Path, name: str, fault: str) -> None:
+    path = faulty(tmp_path, name)
+    for read in (load_audio, audio_header):
+        with pytest.raises(UserError, match=fault) as caught:
+            read(path, "m.jsonl:12")
+        assert caught.value.what.startswith("m.jsonl:12: ")
+        assert name in caught.value.what
+        assert caught.value.advice
+        with pytest.raises(UserError) as bare:
+            read(path)
+        assert bare.value.what == caught.value.what.removeprefix("m.jsonl:12: ")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    samples = np.array([0.0, value, 0.0] * 1000)
+    with pytest.raises(UserError, match=r"m\.jsonl:1: .* not finite"):
+        load_audio(written(tmp_path / "a.wav", samples, subtype="FLOAT"), "m.jsonl:1")

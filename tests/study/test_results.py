@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from study_folder import write_study
+
+from sottovoce.errors import UserError
+from sottovoce.study.results import (
+    CellResult,
+    Difference,
+    StudyResults,
+    gap_closed,
+    intent_difference,
+    read_gold,
+    read_predictions,
+    read_study,
+    share_unreadable,
+    standard_error,
+)
+from sottovoce.study.table import comparison, headline, markdown_table, terminal_table
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_study(tmp_path / "study", audio=False)
+
+
+def cell(results: StudyResults, scheme: str) -> CellResult:
+    return next(cell for cell in results.cells if cell.scheme == scheme)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_gap_closed_is_the_share_of_text_onlys_loss_won_back(folder: Path) -> None:
+    results = read_study(folder)
+    text_only, curriculum = cell(results, "text_only"), cell(results, "curriculum")
+    assert gap_closed(curriculum, text_only, "intent_accuracy") == pytest.approx((81 - 60) / (90 - 60))
+    assert gap_closed(curriculum, text_only, "slu_f1") == pytest.approx((72.9 - 54) / (81 - 54))
+    assert gap_closed(text_only, text_only, "slu_f1") == 0
+    assert results.best is curriculum
+
+
+def test_no_gap_is_nothing_to_close(folder: Path) -> None:
+    path = folder / "cells/text_only/scores.json"
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps({"speech": scores["text"], "text": scores["speech"]}))
+    results = read_study(folder)
+    assert gap_closed(cell(results, "curriculum"), cell(results, "text_only"), "intent_accuracy") is None
+
+
+def test_standard_error_and_share_unreadable(folder: Path) -> None:
+    assert standard_error(0.6, 100) == pytest.approx(0.0489898, abs=1e-7)
+    # Of the 40 wrong answers (60 to 99) those to 63, 70, 77, 84, 91 and 98 are unreadable.
+    assert share_unreadable(cell(read_study(folder), "text_only").strict("speech")) == 0.06
+
+
+def test_the_difference_of_two_schemes_is_paired_by_utterance(folder: Path) -> None:
+    results = read_study(folder)
+    answers = {
+        scheme: read_predictions(results, cell(results, scheme), "speech")
+        for scheme in ("text_only", "direct_mixing", "curriculum")
+    }
+    gold = read_gold(results)
+    gain = intent_difference(gold, answers["text_only"], answers["curriculum"])
+    assert gain.value == pytest.approx(0.21)
+    assert gain.standard_error == pytest.approx((21 - 21**2 / 100) ** 0.5 / 100)
+    assert gain.distinguishable
+    # Three utterances won and none lost: 0.03 with a standard error of 0.017.
+    assert not intent_difference(gold, answers["direct_mixing"], answers["curriculum"]).distinguishable
+
+
+def test_small_differences_are_not_called_wins(folder: Path) -> None:
+    results = read_study(folder)
+    assert "not distinguishable" in headline(results, Difference(0.03, 0.02))
+    assert "is worse than text-only" in headline(results, Difference(-0.2, 0.02))
+    won = headline(results, Difference(0.21, 0.04)).replace("\u00a0", " ")
+    assert won == (
+        "With 20 spoken training examples, curriculum raises intent accuracy on speech from text-only’s 60.0 % "
+        "to 81.0 %, closing 70 % of the gap to gold text."
+    )
+    assert "not distinguishable (+0.0 ± 0.0 points)" in comparison("A", "B", Difference(0.0, 0.0))
+
+
+def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
+    (folder / "cells/curriculum-5pct/scores.json").unlink()
+    for path in (folder / "cells/direct_mixing-5pct").iterdir():
+        path.unlink()
+    results = read_study(folder)
+    assert [cell.name for cell in results.finished] == ["zero_shot", "text_only"]
+    lines = markdown_table(results).splitlines()
+    assert lines[4].startswith("| Direct mixing | 5 % | unfinished |")
+    assert lines[5].startswith("| Curriculum | 5 % (20 clips) | unfinished |")
+    assert headline(results, None) == "No answer yet: 2 of 4 cells have scores."
+
+
+def test_the_tables_tell_the_same(folder: Path) -> None:
+    results = read_study(folder)
+    row = "| Curriculum | 5 % (20 clips) | 81.0 ± 3.9 | 72.9 | 89.0 ± 3.1 | 80.1 | 3.0 | 70.0 | 70.0 |"
+    assert row in markdown_table(results)
+    console = Console(width=80, record=True, file=(folder / "out").open("w"))
+    console.print(terminal_table(results))
+    assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.1 80.1     3.0   70.0   70.0" in console.export_text()
+
+
+def test_several_budgets_stand_in_the_names(folder: Path) -> None:
+    edit(folder / "study.json", cells=["text_only", "curriculum-5pct", "curriculum-10pct"])
+    rows = markdown_table(read_study(folder)).splitlines()[2:]
+    assert [row.split(" |")[0] for row in rows] == ["| Text-only", "| Curriculum 5 %", "| Curriculum 10 %"]
+
+
+def test_no_study_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no study folder"):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("study.json", '{"name": "home'),
+        ("study.json", "[]"),
+        ("cells/text_only/scores.json", "{"),
+        ("cells/text_only/cell.json", b"\xff\xfe"),
+        ("cells/text_only/cell.json", '{"scheme": "telepathy"}'),
+    ],
+)
+def test_a_damaged_file_is_named(folder: Path, name: str, content: str | bytes) -> None:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=name):
+        read_study(folder)
+
+
+def test_a_score_that_cannot_be_is_named(folder: Path) -> None:
+    path = folder / "cells/text_only/scores.json"
+    path.write_text(path.read_text().replace('"slu_f1": 0.54', '"slu_f1": NaN'))
+    with pytest.raises(UserError, match=r"scores.json: speech: official.slu_f1"):
+        read_study(folder)
