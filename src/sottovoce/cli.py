@@ -1,4 +1,4 @@
-"""The command line. Each verb is a few lines of delegation; what it needs is imported inside, so that --help is fast."""
+"""The command line. Each verb is a few lines of delegation; imports stand inside, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -218,9 +218,7 @@ def main() -> None:
     except OSError as error:
         if error.errno != 28:
             raise
-        say(
-            f"error: the disk is full ({error.filename or 'while writing'}); free some space and start the command again"
-        )
+        say(f"error: the disk is full ({error.filename or 'while writing'}); free some space and start again")
         sys.exit(2)
 
 

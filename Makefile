@@ -1,0 +1,39 @@
+# make demo   set up and run the main job (recipes/quickstart.yaml)
+# make test   set up and run the fast tests
+# make check  lint and types
+# make slow   the slow tests: the real embedded model, killed and resumed studies
+
+PYTHON ?= python3
+# torch's index decides which build arrives; name another build here, for example: make demo TORCH="torch==2.13.0 --index-url URL"
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+
+.PHONY: demo test slow check clean
+
+demo: .venv/.installed
+	$(BIN)/sottovoce study recipes/quickstart.yaml
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.installed: pyproject.toml Makefile
+	$(PYTHON) -c 'import sys; sys.exit("sottovoce needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
