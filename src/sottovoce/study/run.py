@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -28,6 +29,7 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel, load_model, model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
+from sottovoce.registry_files import written_whole
 from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
@@ -74,11 +76,17 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
 def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
     """Makes the study's folder, or reopens it, and hears all the recordings that its cells need."""
     folder = recipe.folder
+    earlier = _summary(folder)
+    fingerprint = _fingerprint(recipe, data)
+    if earlier and earlier["fingerprint"] != fingerprint:
+        raise UserError(
+            f"{folder} holds results of other settings, data or model weights",
+            f"give this study another name (name={recipe.name}-2), or delete that folder",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
     rows = [row_of(utterance, folder) for utterance in data.test]
     _write(folder / "gold.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    earlier = _summary(folder)
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     summary = {
         "name": recipe.name,
@@ -95,6 +103,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
         "seconds": earlier.get("seconds", 0.0),
         "cells": [cell.name for cell in cells],
+        "fingerprint": fingerprint,
     }
     _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
     return Study(recipe, recipe_path, data, folder, AudioStore(load_model(recipe.model, recipe.train.bf16, say)), say)
@@ -124,7 +133,8 @@ def train_cell(study: Study, cell: Cell) -> None:
     for plan, stage_examples in zip(cell_stage_plans(study.recipe, cell, examples), examples, strict=True):
         weights = _run(study, plan, stage_examples)
     if weights and not target.exists():
-        shutil.copytree(weights, target)
+        with written_whole(target) as copy:
+            shutil.copytree(weights, copy, dirs_exist_ok=True)
 
 
 def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) -> list[StagePlan]:
@@ -233,6 +243,13 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def _fingerprint(recipe: Recipe, data: Data) -> str:
+    """What decides a study's results, apart from which schemes and budgets are asked for: those may be added."""
+    settings = recipe.model_dump(mode="json", exclude={"name", "title", "out", "schemes", "budgets", "corpus"})
+    content = json.dumps([settings, data.sha256, model_identity(recipe.model)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
 from sottovoce.data.prompts import transcription_example
 from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, base_model_dir, merge_alignment
+from sottovoce.models.families import family_of
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.train.replay import replay_examples
@@ -27,7 +27,6 @@ from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length
 from sottovoce.train.warm_start import fit_projector
 from sottovoce.types import Frame, Utterance
 
-LORA_MODULES = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 SHARD_CLIPS = 500
 
 
@@ -72,7 +71,10 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     model = get_peft_model(
         model,
         LoraConfig(
-            r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=LORA_MODULES, modules_to_save=["multi_modal_projector"]
+            r=LORA_RANK,
+            lora_alpha=LORA_ALPHA,
+            target_modules=family_of("qwen2_audio").language_model,
+            modules_to_save=["multi_modal_projector"],
         ),
     )
     if settings.start:
@@ -199,11 +201,3 @@ def _arguments(settings: Alignment) -> TrainingArguments:
         report_to="none",
         seed=settings.seed,
     )
-
-
-def transcript_words(text: str) -> list[str]:
-    """Lower-cased words without punctuation, for word error rates."""
-    return re.findall(r"[\w']+", text.lower())
-
-
-__all__ = ["Alignment", "align", "encoded_speech", "save_alignment", "transcript_words"]
