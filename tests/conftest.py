@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from sottovoce.models.load import LoadedModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,7 +22,25 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def loaded(tiny_model_dir: Path) -> LoadedModel:
+    """The tiny model in float32, freshly loaded, since training changes it."""
+    from sottovoce.models.load import load_model
+
+    return load_model(str(tiny_model_dir), bf16=False)
+
+
+@pytest.fixture
 def tiny_corpus(tmp_path: Path) -> Path:
     from tiny_model import save_corpus
 
     return save_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished study of all schemes at two budgets; tests must leave it as it is."""
+    from tiny_model import save_corpus
+    from tiny_study import run_tiny_study
+
+    folder = tmp_path_factory.mktemp("study")
+    return run_tiny_study(folder, tiny_model_dir, save_corpus(folder / "corpus"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
@@ -24,6 +24,8 @@ embedded = typer.Typer(
 )
 app.add_typer(embedded, name="embedded")
 
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
+
 RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
 Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
@@ -31,7 +33,8 @@ Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
 
 def say(line: str) -> None:
     """One line for the user, on standard error, so that standard output stays machine-readable."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+    # emoji=False: rich would turn the ":100:" of "manifest.jsonl:100: ..." into a picture.
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False, emoji=False)
 
 
 @app.command()
@@ -207,12 +210,15 @@ def main() -> None:
     try:
         app(standalone_mode=False)
     except UserError as error:
-        say(f"error: {error}")
+        say(f"error: {' '.join(str(error).splitlines())}")
         sys.exit(2)
-    except typer.Abort:
-        say("stopped; start the same command again to go on")
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except USAGE_ERROR as error:  # a verb or option that does not exist, or is missing
+        if len(lines := error.format_message().splitlines()) == 1:
+            say(f"error: {lines[0]}; see `sottovoce --help`")
+        elif lines:  # called without a verb, which shows the help
+            print(*lines, sep="\n")
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
         say("stopped; start the same command again to go on")
         sys.exit(130)
     except OSError as error:

@@ -86,7 +86,7 @@ class Decode(_Closed):
 class Recipe(_Closed):
     """One comparison of schemes at speech budgets on one corpus with one model."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
     title: str = ""
     model: str = Field(description="`embedded`, a model id of the hub, or a folder")
     corpus: Corpus
@@ -130,6 +130,8 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
         raise UserError(f"no such recipe: {path}", f"there are: {', '.join(near)}" if near else "correct the path")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason})", "save the file as UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -153,7 +155,10 @@ def _apply(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
             raise UserError(f"{override!r}: {parent} is not a group of keys")
-    content[last] = yaml.safe_load(value)
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"{override!r}: the value is not valid YAML", "put it in quotes") from error
 
 
 def _floats(value: Any) -> Any:
@@ -175,7 +180,8 @@ def _fault(error: ValidationError) -> str:
     *parents, last = [str(part) for part in first["loc"]] or [""]
     key = ".".join([*parents, last])
     if first["type"] != "extra_forbidden":
-        return f"{key}: {first['msg']}" if key else str(first["msg"])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
     group: Any = Recipe
     for parent in parents:
         group = group.model_fields[parent].annotation

@@ -141,7 +141,8 @@ def _download(file: RegistryFile, into: Path, by_hand: Path) -> Path:
         raise UserError(f"cannot fetch {file.spec}: no answer within 900 seconds", advice) from error
     found = _archives(into)
     if result.returncode != 0 or not found:
-        said = [line for line in result.stderr.strip().splitlines() if "ERROR" in line] or [result.stderr.strip()]
+        lines = result.stderr.strip().splitlines() or [f"{command[0]} brought no archive"]
+        said = [line for line in lines if "ERROR" in line] or lines[:1]  # pip's last error, npm's first
         raise UserError(f"cannot fetch {file.spec}: {said[-1][:300]}", advice)
     return found[0]
 

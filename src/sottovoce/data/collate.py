@@ -49,14 +49,14 @@ def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None
         before, after = prompt.split(processor.audio_token)
         prompt = before + processor.audio_token * len(audio_states) + after
     prompt_ids = tokenizer(prompt, add_special_tokens=False).input_ids
-    placeholders = prompt_ids.count(processor.audio_token_id)
+    answer_ids = tokenizer(example.answer, add_special_tokens=False).input_ids
+    placeholders = (prompt_ids + answer_ids).count(processor.audio_token_id)
     num_features = 0 if audio_states is None else len(audio_states)
     if placeholders != num_features:
         raise UserError(
             f"{example.utterance.where}: {placeholders} audio placeholders for {num_features} audio features",
             f"remove {processor.audio_token} from the transcript",
         )
-    answer_ids = tokenizer(example.answer, add_special_tokens=False).input_ids
     return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,16 @@ def decode(
         partial: JSONL file of the answers so far; read first, appended to batch by batch.
     """
     answers = dict(_kept(partial))
-    todo = [example for example in examples if example.utterance.id not in answers]
-    rows = {e.utterance.id: tokenize(e, loaded.processor, _states(e, store)) for e in todo}
+    rows = {e.utterance.id: tokenize(e, loaded.processor, _states(e, store)) for e in examples}
     by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
-    task = progress.add_task(title, total=len(examples), completed=len(answers))
+    task = progress.add_task(title, total=len(examples))
     with partial.open("a", encoding="utf-8") as stream:
+        # The batches are the same after an interruption: with other neighbours an answer might come out differently.
         for start in range(0, len(by_length), settings.batch_size):
             part = by_length[start : start + settings.batch_size]
+            if answers.keys() >= set(part):
+                progress.advance(task, len(part))
+                continue
             texts = generate(loaded, model, [rows[identity] for identity in part], settings.max_new_tokens)
             for identity, text in zip(part, texts, strict=True):
                 stream.write(json.dumps({"id": identity, "text": text}, ensure_ascii=False) + "\n")
@@ -70,7 +74,10 @@ def _states(example: Example, store: AudioStore) -> torch.Tensor | None:
 def _kept(partial: Path) -> Iterator[tuple[str, str]]:
     if not partial.exists():
         return
-    for line in partial.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):  # a killed process may leave half a line, which is decoded again
-            row = json.loads(line)
-            yield row["id"], row["text"]
+    content = partial.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):  # a killed process may leave half a line, which is decoded again
+        partial.write_bytes(whole)
+    for line in whole.split(b"\n")[:-1]:
+        row = json.loads(line)
+        yield row["id"], row["text"]

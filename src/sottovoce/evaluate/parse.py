@@ -24,7 +24,7 @@ def _first_object(raw: str) -> Any:
         return None
     try:
         return json.JSONDecoder().raw_decode(raw, start)[0]
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of too many digits, or brackets nested too deep
         return None
 
 

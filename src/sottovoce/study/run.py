@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers import set_seed
 
+from sottovoce.data.audio import audio_header
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.manifest import row_of
 from sottovoce.data.prompts import slu_example
@@ -34,7 +36,7 @@ from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
 from sottovoce.train.stage import StagePlan, plan_stages, run_stage
-from sottovoce.types import Example, Modality
+from sottovoce.types import Example, Modality, Utterance
 
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
 
@@ -78,7 +80,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     folder = recipe.folder
     earlier = _summary(folder)
     fingerprint = _fingerprint(recipe, data)
-    if earlier and earlier["fingerprint"] != fingerprint:
+    if earlier and earlier.get("fingerprint") != fingerprint:
         raise UserError(
             f"{folder} holds results of other settings, data or model weights",
             f"give this study another name (name={recipe.name}-2), or delete that folder",
@@ -106,7 +108,25 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "fingerprint": fingerprint,
     }
     _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    return Study(recipe, recipe_path, data, folder, AudioStore(load_model(recipe.model, recipe.train.bf16, say)), say)
+    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    for line in cut_clips_lines(data, cells, loaded.window_seconds):
+        say(line)
+    return Study(recipe, recipe_path, data, folder, AudioStore(loaded), say)
+
+
+def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
+    """A warning each if training or test recordings that the study hears are longer than the model's window."""
+    spoken = {identity for cell in cells if cell.budget for identity in cell.budget.ids}
+    lines = []
+    for use, clips in (("training", [u for u in data.train if u.id in spoken]), ("test", data.test)):
+        num_cut = sum(_seconds(clip) > window_seconds for clip in clips)
+        if num_cut:
+            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut at {window_seconds:g} s")
+    return lines
+
+
+def _seconds(clip: Utterance) -> float:
+    return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
 
 
 def run_cell(study: Study, cell: Cell) -> None:
@@ -147,6 +167,7 @@ def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) 
 def _run(study: Study, plan: StagePlan, examples: list[Example]) -> Path:
     loaded = study.load()
     rows = rows_of(loaded, examples, study.store)
+    set_seed(study.recipe.seed)  # what an adapter starts from must not depend on what this process did before
     return run_stage(loaded, plan, rows, study.recipe.train, study.folder / "stages", study.recipe.seed)
 
 

@@ -35,12 +35,13 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
         UserError: the folder is no run, or its training is not finished.
     """
     study_folder = run.resolve().parent.parent
-    if not (study_folder / "recipe.yaml").exists() or not run.is_dir():
+    known = run.resolve().parent.name == "cells" and run.resolve().name.split("-")[0] in SCHEMES
+    if not (study_folder / "recipe.yaml").exists() or not run.is_dir() or not known:
         cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
     recipe = recipe_of(study_folder)
-    scheme = run.name.split("-")[0]
+    scheme = run.resolve().name.split("-")[0]
     if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
         raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
     loaded = load_model(recipe.model, recipe.train.bf16, say)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers.models.qwen2_audio import Qwen2AudioEncoderConfig
+from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
+
+from sottovoce.errors import UserError
+from sottovoce.models.ctranslate2_file import read_variables, whisper_encoder_state
+
+CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
+
+
+def named(name: str) -> bytes:
+    return struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+
+
+def variable(name: str, values: np.ndarray, code: int | None = None) -> bytes:
+    shape = struct.pack(f"<B{values.ndim}I", values.ndim, *values.shape)
+    kind = CODES[values.dtype.name] if code is None else code
+    return named(name) + shape + struct.pack("<BI", kind, values.nbytes) + values.tobytes()
+
+
+def binary(*variables: bytes, version: int = 6) -> bytes:
+    aliases = struct.pack("<I", 0)
+    return struct.pack("<I", version) + named("WhisperSpec") + struct.pack("<II", 3, len(variables)) + (
+        b"".join(variables) + aliases
+    )  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "model.bin"
+
+
+@pytest.mark.parametrize("dtype", CODES)
+def test_values_shape_and_type_come_back(file: Path, dtype: str) -> None:
+    first, second = np.arange(6).reshape(2, 3).astype(dtype), np.array([7, -8]).astype(dtype)
+    file.write_bytes(binary(variable("a/weight", first), variable("b", second)))
+    found = read_variables(file)
+    assert list(found) == ["a/weight", "b"]
+    assert np.array_equal(found["a/weight"].numpy(), first) and found["a/weight"].numpy().dtype == first.dtype
+    assert np.array_equal(found["b"].numpy(), second)
+
+
+def test_scalars_are_read(file: Path) -> None:
+    file.write_bytes(binary(variable("scale", np.array(2.5, np.float32)), variable("b", np.ones(1, np.float32))))
+    found = read_variables(file)
+    assert found["scale"].shape == () and found["scale"].item() == 2.5
+
+
+def test_another_version_is_refused(file: Path) -> None:
+    file.write_bytes(binary(version=5))
+    with pytest.raises(UserError, match=r"model\.bin: CTranslate2 binary version 5 is not 6"):
+        read_variables(file)
+
+
+def test_an_unknown_type_is_refused_by_name(file: Path) -> None:
+    file.write_bytes(binary(variable("odd", np.ones(2, np.float32), code=9)))
+    with pytest.raises(UserError, match="odd has the unknown data type 9"):
+        read_variables(file)
+
+
+def test_a_file_cut_short_anywhere_is_refused(file: Path) -> None:
+    whole = binary(variable("a", np.ones((2, 2), np.float32)), variable("b", np.ones(3, np.float32)))
+    for length in range(len(whole) - 4):  # the last four bytes count the aliases, which are not read
+        file.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="cut short"):
+            read_variables(file)
+
+
+def tiny_encoder() -> Qwen2AudioEncoder:
+    torch.manual_seed(0)
+    config = Qwen2AudioEncoderConfig(
+        num_mel_bins=8, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24,
+        max_source_positions=20,
+    )  # fmt: skip
+    return Qwen2AudioEncoder(config)
+
+
+def stored(encoder: Qwen2AudioEncoder) -> dict[str, torch.Tensor]:
+    """The encoder's weights under CTranslate2's names, with more positions than the encoder has."""
+    positions = torch.cat([encoder.embed_positions.weight, torch.full((5, 16), 9.0)])
+    found = {"encoder/position_encodings/encodings": positions, "decoder/other": torch.ones(3)}
+    norms = {"encoder/layer_norm": encoder.layer_norm}
+    plain = {"encoder/conv1": encoder.conv1, "encoder/conv2": encoder.conv2}
+    for number, layer in enumerate(encoder.layers):
+        prefix, attention = f"encoder/layer_{number}/", layer.self_attn
+        query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
+        found[f"{prefix}self_attention/linear_0/weight"] = torch.cat([query.weight, key.weight, value.weight])
+        found[f"{prefix}self_attention/linear_0/bias"] = torch.cat([query.bias, torch.zeros(16), value.bias])
+        plain |= {f"{prefix}self_attention/linear_1": attention.out_proj}
+        plain |= {f"{prefix}ffn/linear_0": layer.fc1, f"{prefix}ffn/linear_1": layer.fc2}
+        norms |= {f"{prefix}self_attention/layer_norm": layer.self_attn_layer_norm}
+        norms |= {f"{prefix}ffn/layer_norm": layer.final_layer_norm}
+    for name, module in plain.items():
+        found[f"{name}/weight"], found[f"{name}/bias"] = module.weight, module.bias
+    for name, module in norms.items():
+        found[f"{name}/gamma"], found[f"{name}/beta"] = module.weight, module.bias
+    return found
+
+
+def test_a_stored_whisper_encoder_becomes_the_same_transformers_encoder(file: Path) -> None:
+    source = tiny_encoder()
+    for parameter in source.parameters():
+        parameter.data.normal_()
+    file.write_bytes(binary(*(variable(name, tensor.detach().numpy()) for name, tensor in stored(source).items())))
+    copy = tiny_encoder()
+    copy.load_state_dict(whisper_encoder_state(read_variables(file), 20), strict=True)
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(tensor, copy.state_dict()[name]), name
+
+
+def test_half_precision_weights_come_out_in_float32() -> None:
+    halves = {name: tensor.detach().half() for name, tensor in stored(tiny_encoder()).items()}
+    assert {tensor.dtype for tensor in whisper_encoder_state(halves, 20).values()} == {torch.float32}
