@@ -35,8 +35,8 @@ def text_fault(folder: Path, content: str | bytes) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_recipe_can_be_read_and_says_what_it_costs_and_gives(path: Path) -> None:
     assert load_recipe(path).schemes
-    lines = path.read_text(encoding="utf-8").splitlines()
-    header = "\n".join(line for line in lines[: lines.index(next(x for x in lines if not x.startswith("#")))])
+    header = path.read_text(encoding="utf-8").partition("\nname:")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
     for word in ("Command:", "Cost:", "Expected:"):
         assert word in header
         assert "TODO" not in header.split(word)[1].splitlines()[0], f"{word} is not filled in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ embedded = typer.Typer(
 app.add_typer(embedded, name="embedded")
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
@@ -208,7 +210,8 @@ def embedded_wer(
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == INTERRUPTED:  # newer typers return it instead of raising
+            raise KeyboardInterrupt
     except UserError as error:
         say(f"error: {' '.join(str(error).splitlines())}")
         sys.exit(2)
@@ -220,12 +223,20 @@ def main() -> None:
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         say("stopped; start the same command again to go on")
-        sys.exit(130)
-    except OSError as error:
-        if error.errno != 28:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not _disk_is_full(error):
             raise
-        say(f"error: the disk is full ({error.filename or 'while writing'}); free some space and start again")
+        place = getattr(error, "filename", None) or "while writing"
+        say(f"error: the disk is full ({place}); free some space and start again")
         sys.exit(2)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
+    return any(sign in str(error) for sign in ("No space left on device", "] . unexpected pos "))
 
 
 def _count(numbers, what: str) -> None:  # type: ignore[no-untyped-def]

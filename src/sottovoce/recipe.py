@@ -91,7 +91,9 @@ class Recipe(_Closed):
     model: str = Field(description="`embedded`, a model id of the hub, or a folder")
     corpus: Corpus
     schemes: tuple[SchemeName, ...] = ("zero_shot", "text_only", "direct_mixing", "curriculum")
-    budgets: tuple[Share, ...] = Field((0.05,), description="shares of the training utterances that keep their speech")
+    budgets: tuple[Share | Literal["all"], ...] = Field(
+        (0.05,), description="shares of the training utterances that keep their speech; all: every recording there is"
+    )
     num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
     num_test_utterances: int | None = Field(None, ge=1)
     train: Train = Train()
@@ -177,7 +179,11 @@ def _floats(value: Any) -> Any:
 
 def _fault(error: ValidationError) -> str:
     first = error.errors()[0]
-    *parents, last = [str(part) for part in first["loc"]] or [""]
+    # Of a union pydantic also names the member that was tried; the user knows only the key.
+    places = [
+        part for part in map(str, first["loc"]) if part != "constrained-float" and not part.startswith("literal[")
+    ]
+    *parents, last = places or [""]
     key = ".".join([*parents, last])
     if first["type"] != "extra_forbidden":
         message = str(first["msg"]).removeprefix("Value error, ")

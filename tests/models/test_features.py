@@ -84,7 +84,7 @@ def test_25_states_a_second_in_the_order_of_the_clips_across_batches(loaded: Loa
     assert [len(state) for state in states] == [25, 10, 50, 5, 40]
 
 
-def test_states_come_in_the_models_dtype_and_do_not_need_gradients(loaded: LoadedModel) -> None:
+def test_states_come_on_the_cpu_in_the_models_dtype_without_gradients(loaded: LoadedModel) -> None:
     loaded.model.to(torch.bfloat16)
     (states,) = encode_clips(loaded.model, loaded.processor, [tone(0.5)])
-    assert states.dtype == torch.bfloat16 and not states.requires_grad
+    assert (states.dtype, states.device.type) == (torch.bfloat16, "cpu") and not states.requires_grad

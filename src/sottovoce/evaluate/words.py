@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from rapidfuzz.distance import Levenshtein
@@ -10,7 +11,8 @@ from rapidfuzz.distance import Levenshtein
 
 def words_of(text: str) -> list[str]:
     """Lower-cased words; punctuation is dropped, apostrophes and hyphens divide words the same way on both sides."""
-    return re.findall(r"\w+", text.lower().replace("’", "'"))
+    composed = unicodedata.normalize("NFC", text)  # an accent apart from its letter would divide the word
+    return re.findall(r"\w+", composed.lower().replace("’", "'"))
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:

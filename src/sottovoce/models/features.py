@@ -21,7 +21,8 @@ def encode_clips(model: Any, processor: Any, clips: Sequence[Samples], batch_siz
         clips: mono 16 kHz samples.
 
     Yields:
-        one tensor a clip, (num_audio_tokens, d_model), in the model's dtype.
+        one tensor a clip, (num_audio_tokens, d_model), in the model's dtype, on the CPU, where batches are put together
+        and a corpus finds room.
     """
     tower = model.model.audio_tower
     for start in range(0, len(clips), batch_size):
@@ -41,4 +42,4 @@ def encode_clips(model: Any, processor: Any, clips: Sequence[Samples], batch_siz
         )
         states = tower(mel, attention_mask=attention).last_hidden_state
         for row, length in zip(states, num_tokens.tolist(), strict=True):
-            yield row[:length].clone()
+            yield row[:length].to("cpu", copy=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
     return LoadedModel(model.eval(), processor, family)
 
 
+@cache
 def model_identity(name: str) -> str:
     """What decides the weights, for naming what was computed with them: the shipped alignment's hash, or the name."""
     if name == EMBEDDED:

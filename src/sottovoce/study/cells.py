@@ -29,6 +29,11 @@ class Data:
     train: list[Utterance]
     test: list[Utterance]
 
+    @property
+    def num_spoken(self) -> int:
+        """Training utterances that have a recording."""
+        return sum(utterance.audio is not None for utterance in self.train)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -103,9 +108,13 @@ def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
         if not uses_speech(stages):
             cells.append(Cell(scheme, scheme, stages, None, 0.0))
             continue
-        for share in recipe.budgets:
-            budget = choose_speech(data.train, share=share, seed=recipe.seed)
-            cells.append(Cell(f"{scheme}-{share * 100:g}pct", scheme, stages, budget, share))
+        for size in recipe.budgets:
+            if size == "all":
+                budget = choose_speech(data.train, num_utterances=data.num_spoken, seed=recipe.seed)
+            else:
+                budget = choose_speech(data.train, share=size, seed=recipe.seed)
+            name = "all" if size == "all" else f"{size * 100:g}pct"
+            cells.append(Cell(f"{scheme}-{name}", scheme, stages, budget, budget.share if size == "all" else size))
     return cells
 
 

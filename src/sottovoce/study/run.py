@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import platform
 import shutil
 import time
-from collections import Counter
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from transformers import set_seed
 
-from sottovoce.data.audio import audio_header
 from sottovoce.data.collate import Row, tokenize
-from sottovoce.data.manifest import row_of
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
@@ -28,32 +19,18 @@ from sottovoce.evaluate.files import read_gold, read_predictions, write_predicti
 from sottovoce.evaluate.metrics.slurp import score
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.load import LoadedModel, load_model, model_identity
+from sottovoce.models.load import LoadedModel, model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
 from sottovoce.registry_files import written_whole
-from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
+from sottovoce.study.cells import Cell, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
+from sottovoce.study.opening import Study, note_seconds, open_study, summary_of, write_whole
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
 from sottovoce.train.stage import StagePlan, plan_stages, run_stage
-from sottovoce.types import Example, Modality, Utterance
+from sottovoce.types import Example, Modality
 
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
-
-
-@dataclass
-class Study:
-    """A study under way: its recipe, folder and data, and the recordings heard so far."""
-
-    recipe: Recipe
-    recipe_path: Path
-    data: Data
-    folder: Path
-    store: AudioStore
-    say: Say
-
-    def load(self) -> LoadedModel:
-        return load_model(self.recipe.model, self.recipe.train.bf16, self.say)
 
 
 def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
@@ -68,65 +45,11 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
         work += list(zip(cell_stage_plans(recipe, cell, examples), examples, strict=True))
     for line in forecast_lines(study.load(), work, cells, data, recipe, study.folder):
         say(line)
-    earlier = float(_summary(study.folder)["seconds"])
+    earlier = float(summary_of(study.folder)["seconds"])
     for cell in cells:
         run_cell(study, cell)
-        _note_seconds(study.folder, earlier + time.monotonic() - started)
+        note_seconds(study.folder, earlier + time.monotonic() - started)
     return study.folder
-
-
-def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
-    """Makes the study's folder, or reopens it, and hears all the recordings that its cells need."""
-    folder = recipe.folder
-    earlier = _summary(folder)
-    fingerprint = _fingerprint(recipe, data)
-    if earlier and earlier.get("fingerprint") != fingerprint:
-        raise UserError(
-            f"{folder} holds results of other settings, data or model weights",
-            f"give this study another name (name={recipe.name}-2), or delete that folder",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
-    rows = [row_of(utterance, folder) for utterance in data.test]
-    _write(folder / "gold.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
-    summary = {
-        "name": recipe.name,
-        "title": recipe.title or recipe.name,
-        "recipe": str(recipe_path),
-        "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
-        "model": recipe.model,
-        "corpus": f"{recipe.corpus.builtin or recipe.corpus.manifest} {data.test[0].locale}",
-        "num_train": len(data.train),
-        "num_test": len(data.test),
-        "budget_share": max((cell.share for cell in cells), default=0.0),
-        "num_speech": max((cell.budget.num_utterances for cell in cells if cell.budget), default=0),
-        "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
-        "seconds": earlier.get("seconds", 0.0),
-        "cells": [cell.name for cell in cells],
-        "fingerprint": fingerprint,
-    }
-    _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    loaded = load_model(recipe.model, recipe.train.bf16, say)
-    for line in cut_clips_lines(data, cells, loaded.window_seconds):
-        say(line)
-    return Study(recipe, recipe_path, data, folder, AudioStore(loaded), say)
-
-
-def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
-    """A warning each if training or test recordings that the study hears are longer than the model's window."""
-    spoken = {identity for cell in cells if cell.budget for identity in cell.budget.ids}
-    lines = []
-    for use, clips in (("training", [u for u in data.train if u.id in spoken]), ("test", data.test)):
-        num_cut = sum(_seconds(clip) > window_seconds for clip in clips)
-        if num_cut:
-            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut at {window_seconds:g} s")
-    return lines
-
-
-def _seconds(clip: Utterance) -> float:
-    return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
 
 
 def run_cell(study: Study, cell: Cell) -> None:
@@ -246,7 +169,7 @@ def describe_cell(study: Study, cell: Cell, seconds: float) -> None:
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
         "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
     }
-    _write(study.folder / "cells" / cell.name / "cell.json", json.dumps(summary, indent=1))
+    write_whole(study.folder / "cells" / cell.name / "cell.json", json.dumps(summary, indent=1))
 
 
 def score_cell(study_folder: Path, name: str) -> dict[str, Any]:
@@ -256,28 +179,5 @@ def score_cell(study_folder: Path, name: str) -> dict[str, Any]:
     scores: dict[str, Any] = {
         modality: score(gold, read_predictions(path)) for modality, path in files.items() if path.exists()
     }
-    _write(folder / "scores.json", json.dumps(scores, indent=1))
+    write_whole(folder / "scores.json", json.dumps(scores, indent=1))
     return scores
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def _fingerprint(recipe: Recipe, data: Data) -> str:
-    """What decides a study's results, apart from which schemes and budgets are asked for: those may be added."""
-    settings = recipe.model_dump(mode="json", exclude={"name", "title", "out", "schemes", "budgets", "corpus"})
-    content = json.dumps([settings, data.sha256, model_identity(recipe.model)], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / "study.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _note_seconds(folder: Path, seconds: float) -> None:
-    summary = {**_summary(folder), "seconds": round(seconds, 1)}
-    _write(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))

@@ -67,7 +67,9 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     rows_noisy = _rows(utterances, noisy, processor)
     texts = [tokenize(example, processor, None) for example in replay]
     texts += [tokenize(transcription_example(u, "text"), processor, None) for u in utterances]
-    _warm_start(model, processor, utterances, clean, settings, say)
+    resumed = any(settings.out.glob("checkpoint-*"))
+    if not resumed:
+        _warm_start(model, processor, utterances, clean, settings, say)
     model = get_peft_model(
         model,
         LoraConfig(
@@ -77,11 +79,11 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
             modules_to_save=["multi_modal_projector"],
         ),
     )
-    if settings.start:
+    if settings.start and not resumed:
         _load_lora(model, load_file(settings.start))
     train_rows, order = _order(rows, rows_noisy, texts, len(replay), settings)
     trainer = AnswerTrainer(model, _arguments(settings), Rows(train_rows, order), processor.tokenizer.pad_token_id)
-    trainer.train(resume_from_checkpoint=any(settings.out.glob("checkpoint-*")) or None)
+    trainer.train(resume_from_checkpoint=resumed or None)
     return save_alignment(model, settings.out / "alignment.safetensors")
 
 

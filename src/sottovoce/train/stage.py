@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +17,22 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
 from sottovoce.data.collate import Row
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
 from sottovoce.train.schemes import Stage
-from sottovoce.train.trainer import AnswerTrainer, ProgressLine, Rows, batched_by_length
+from sottovoce.train.trainer import (
+    AnswerTrainer,
+    ProgressLine,
+    Rows,
+    StopWhenDiverged,
+    batched_by_length,
+    load_trained,
+    save_trained,
+)
 
 WEIGHTS, DONE = "weights", "done.json"
 
@@ -70,7 +78,7 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
         model.model.language_model.requires_grad_(True)
         model.lm_head.requires_grad_(True)
         if weights:
-            model.load_state_dict(load_file(weights / "language_model.safetensors"), strict=False)
+            load_trained(model, weights / "language_model.safetensors")
         return model
     if weights:
         return PeftModel.from_pretrained(model, weights, is_trainable=True)
@@ -87,10 +95,7 @@ def save_weights(model: Any, train: Train, folder: Path) -> None:
     if train.language_model == "lora":
         model.save_pretrained(folder)
         return
-    from safetensors.torch import save_file
-
-    trained = {name: tensor.detach().contiguous() for name, tensor in model.named_parameters() if tensor.requires_grad}
-    save_file(trained, folder / "language_model.safetensors")
+    save_trained(model, folder / "language_model.safetensors")
 
 
 def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int) -> Path:
@@ -108,6 +113,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     if (home / DONE).exists():
         return home / WEIGHTS
     parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
+    set_seed(seed)  # a new adapter starts from random weights
     model = with_weights(loaded, train, parent)
     settings, batch_size = plan.stage.settings, train.per_device_train_batch_size
     lengths, order = [len(row) for row in rows], []
@@ -118,17 +124,31 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         training_arguments(train, plan.stage, home, seed),
         Rows(rows, order),
         loaded.pad_id,
-        callbacks=[ProgressLine(plan.stage.name)],
+        callbacks=[line := ProgressLine(plan.stage.name), StopWhenDiverged()],
     )
-    result = trainer.train(resume_from_checkpoint=any(home.glob("checkpoint-*")) or None)
-    if not torch.isfinite(torch.tensor(result.training_loss)):
-        raise UserError(f"stage {plan.stage.name}: the loss is {result.training_loss}", "lower its learning_rate")
+    try:
+        result = trainer.train(resume_from_checkpoint=_last_checkpoint(home))
+    finally:
+        line.stop()
+    if not (math.isfinite(result.training_loss) and _finite(model)):
+        shutil.rmtree(home)  # its checkpoints are of no use
+        raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")
     save_weights(model, train, home / WEIGHTS)
     summary = {"loss": result.training_loss, "steps": result.global_step, "seconds": result.metrics["train_runtime"]}
     (home / DONE).write_text(json.dumps({**summary, "num_rows": len(rows), "parent": plan.parent_key}, indent=1))
     for checkpoint in home.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return home / WEIGHTS
+
+
+def _last_checkpoint(home: Path) -> str | None:
+    # The Trainer writes its state last: a checkpoint without it was cut short, and the one before it is still there.
+    whole = [path.parent for path in home.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _finite(model: Any) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in model.parameters() if tensor.requires_grad)
 
 
 def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> TrainingArguments:
@@ -146,6 +166,7 @@ def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> Tra
         bf16=train.bf16,
         use_cpu=not torch.cuda.is_available(),
         logging_steps=train.logging_steps,
+        logging_nan_inf_filter=False,  # it would hide a loss that is not finite
         save_steps=train.save_steps,
         save_total_limit=1,
         report_to="tensorboard",

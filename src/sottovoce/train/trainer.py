@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from sottovoce.data.collate import Row, collate_training
+from sottovoce.errors import UserError
 from sottovoce.models.injection import answer_loss
 from sottovoce.progress import progress_bar
 
 # PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+
+TRAINED = "trained.safetensors"
 
 
 class Rows(Dataset[Row]):
@@ -52,10 +59,32 @@ def batched_by_length(lengths: Sequence[int], batch_size: int, seed: int, window
     return [index for batch in full + rest for index in batch]
 
 
+def save_trained(model: Any, path: Path) -> None:
+    """Writes the parameters that are trained, under their own names, as safetensors."""
+    trained = {name: tensor.detach().contiguous() for name, tensor in model.named_parameters() if tensor.requires_grad}
+    save_file(trained, path)
+
+
+def load_trained(model: Any, path: Path) -> None:
+    """Reads what :func:`save_trained` wrote. Raises KeyError if the model has no parameter of some name."""
+    parameters = dict(model.named_parameters())
+    for name, tensor in load_file(path).items():
+        parameters[name].data.copy_(tensor)
+
+
 class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split."""
+    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split.
+
+    Raises:
+        UserError: there are several processes or GPUs. The loss is taken through the bare model, which would leave
+            the gradients of the processes apart.
+    """
 
     def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
+        if args.world_size > 1:
+            raise UserError(f"training in {args.world_size} processes is not supported yet", "start a single one")
+        if args.n_gpu > 1:
+            raise UserError(f"training on {args.n_gpu} GPUs is not supported yet", "set CUDA_VISIBLE_DEVICES=0")
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         super().__init__(
@@ -73,6 +102,30 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         with self.accelerator.autocast():
             total, num_labels = answer_loss(self.accelerator.unwrap_model(model), inputs)
         return total / (num_labels if num_items_in_batch is None else num_items_in_batch)
+
+    # A checkpoint of a model without adapter holds what is trained, under the model's own names. transformers would
+    # write the names of the hub's files, and on resuming find none of them in the model and go on without the weights.
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_trained(self.model, folder / TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
+
+
+class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
+    """Ends the training at the first logged loss that is not finite; what follows would be lost."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and not math.isfinite(float(logs.get("loss", 0.0))):
+            control.should_training_stop = True
 
 
 class ProgressLine(TrainerCallback):  # type: ignore[misc]
@@ -96,4 +149,8 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         self._progress.update(self._task, completed=state.global_step, description=f"training {self._name}{self._loss}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the terminal in order; also after an error, when the Trainer does not call `on_train_end`."""
         self._progress.stop()

@@ -1,0 +1,125 @@
+"""Opens a study's folder: writes what it is about, and refuses to go on with results of other settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sottovoce.data.audio import audio_header
+from sottovoce.data.manifest import row_of
+from sottovoce.errors import UserError
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.load import LoadedModel, load_model, model_identity
+from sottovoce.recipe import Recipe
+from sottovoce.study.cells import Cell, Data
+from sottovoce.study.trained import Say
+from sottovoce.types import Utterance
+
+
+@dataclass
+class Study:
+    """A study under way: its recipe, folder and data, and the recordings heard so far."""
+
+    recipe: Recipe
+    recipe_path: Path
+    data: Data
+    folder: Path
+    store: AudioStore
+    say: Say
+
+    def load(self) -> LoadedModel:
+        return load_model(self.recipe.model, self.recipe.train.bf16, self.say)
+
+
+def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
+    """Makes the study's folder, or reopens it, and hears all the recordings that its cells need."""
+    folder = recipe.folder
+    earlier = summary_of(folder)
+    fingerprint = _fingerprint(recipe, data)
+    if earlier and earlier.get("fingerprint") != fingerprint:
+        if any(folder.glob("cells/*/scores.json")):
+            raise UserError(
+                f"{folder} holds results of other settings, data or model weights",
+                f"give this study another name (name={recipe.name}-2), or delete that folder",
+            )
+        shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
+    rows = [row_of(utterance, folder) for utterance in data.test]
+    write_whole(folder / "gold.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
+    summary = {
+        "name": recipe.name,
+        "title": recipe.title or recipe.name,
+        "recipe": str(recipe_path),
+        "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "model": recipe.model,
+        "corpus": f"{recipe.corpus.builtin or recipe.corpus.manifest} {data.test[0].locale}",
+        "num_train": len(data.train),
+        "num_test": len(data.test),
+        "budget_share": max((cell.share for cell in cells), default=0.0),
+        "num_speech": max((cell.budget.num_utterances for cell in cells if cell.budget), default=0),
+        "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
+        "seconds": earlier.get("seconds", 0.0),
+        "cells": [cell.name for cell in cells],
+        "fingerprint": fingerprint,
+    }
+    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    for line in cut_clips_lines(data, cells, loaded.window_seconds):
+        say(line)
+    return Study(recipe, recipe_path, data, folder, AudioStore(loaded), say)
+
+
+def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
+    """A warning each if training or test recordings that the study hears are longer than the model's window."""
+    spoken = {identity for cell in cells if cell.budget for identity in cell.budget.ids}
+    lines = []
+    for use, clips in (("training", [u for u in data.train if u.id in spoken]), ("test", data.test)):
+        num_cut = sum(_seconds(clip) > window_seconds for clip in clips)
+        if num_cut:
+            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut at {window_seconds:g} s")
+    return lines
+
+
+def _seconds(clip: Utterance) -> float:
+    return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file in one rename, so that a reader or a killed process never leaves half of it."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _fingerprint(recipe: Recipe, data: Data) -> str:
+    """What decides a study's results, apart from which schemes and budgets are asked for: those may be added."""
+    settings = recipe.model_dump(mode="json", exclude={"name", "title", "out", "schemes", "budgets", "corpus"})
+    for key in ("logging_steps", "save_steps"):
+        del settings["train"][key]
+    content = json.dumps([settings, data.sha256, model_identity(recipe.model)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """A study folder's study.json, empty if there is none."""
+    path = folder / "study.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def note_seconds(folder: Path, seconds: float) -> None:
+    """Notes how long the study has taken so far, over all its starts."""
+    summary = {**summary_of(folder), "seconds": round(seconds, 1)}
+    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))

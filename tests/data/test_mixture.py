@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from spoken_rows import utterance
+
+from sottovoce.data.mixture import Part, examples_of
+
+MAIN = [utterance(f"words {number}", f"m{number}") for number in range(10)]
+OTHER = [replace(u, id=u.id.replace("m", "o")) for u in MAIN[:4]]
+CORPORA = {"main": MAIN, "other": OTHER}
+BUDGET = {"main": ("m7", "m2", "m5"), "other": ("o1",)}
+TEXT_AND_SPEECH = (Part("text", of="all"), Part("speech", of="budget", repeats=3))
+
+
+def test_text_of_all_and_speech_of_the_budget_as_often_as_asked() -> None:
+    counts = Counter((e.modality, e.utterance.id) for e in examples_of(TEXT_AND_SPEECH, CORPORA, BUDGET))
+    speech = {("speech", identity): 3 for identity in BUDGET["main"]}
+    assert counts == {("text", u.id): 1 for u in MAIN} | speech
+
+
+def test_the_composition_is_the_same_every_time_and_follows_the_corpus() -> None:
+    examples = examples_of(TEXT_AND_SPEECH, CORPORA, BUDGET)
+    assert examples == examples_of(TEXT_AND_SPEECH, CORPORA, {"main": ("m5", "m2", "m7")})
+    assert [e.utterance.id for e in examples] == [u.id for u in MAIN] + ["m2", "m5", "m7"] * 3
+
+
+def test_without_a_budget_there_is_no_speech() -> None:
+    assert {e.modality for e in examples_of(TEXT_AND_SPEECH, CORPORA, {})} == {"text"}
+
+
+def test_each_part_draws_on_its_own_corpus_and_budget() -> None:
+    mixture = (
+        Part("text", of="all", corpus="other"),
+        Part("speech", of="budget", corpus="other"),
+        Part("text", "budget"),
+    )
+    found = [(e.modality, e.utterance.id) for e in examples_of(mixture, CORPORA, BUDGET)]
+    assert found == [("text", u.id) for u in OTHER] + [("speech", "o1")] + [("text", f"m{n}") for n in (2, 5, 7)]

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from spoken_rows import mixed_rows, text_row, weights_of
+from transformers import TrainingArguments
+
+from sottovoce.data.collate import collate_training
+from sottovoce.errors import UserError
+from sottovoce.models.injection import answer_loss
+from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length
+
+LENGTHS = random.Random(0).choices(range(10, 200), k=413)
+
+
+def padded(order: list[int], batch_size: int) -> int:
+    """How many positions are padding when the order is cut into batches."""
+    parts = [
+        [LENGTHS[index] for index in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
+    ]
+    return sum(max(part) * len(part) - sum(part) for part in parts)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 8, 500])
+def test_every_row_occurs_once_an_epoch(batch_size: int) -> None:
+    assert sorted(batched_by_length(LENGTHS, batch_size, seed=0)) == list(range(len(LENGTHS)))
+
+
+def test_the_order_is_the_seeds() -> None:
+    assert batched_by_length(LENGTHS, 8, seed=1) == batched_by_length(LENGTHS, 8, seed=1)
+    assert batched_by_length(LENGTHS, 8, seed=1) != batched_by_length(LENGTHS, 8, seed=2)
+
+
+def test_batches_have_rows_of_similar_length() -> None:
+    shuffled = list(range(len(LENGTHS)))
+    random.Random(0).shuffle(shuffled)
+    assert padded(batched_by_length(LENGTHS, 8, seed=0), 8) < padded(shuffled, 8) / 4
+
+
+def test_batches_do_not_come_in_order_of_length() -> None:
+    order = batched_by_length(LENGTHS, 8, seed=0)
+    longest = [max(LENGTHS[index] for index in order[start : start + 8]) for start in range(0, 128, 8)]
+    assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
+
+
+def test_the_batch_that_is_not_full_comes_last() -> None:
+    order, window = batched_by_length([*range(70)], 8, seed=0, window_batches=2), 16
+    full = [order[start : start + 8] for start in range(0, 64, 8)]
+    shuffled = list(range(70))
+    random.Random(0).shuffle(shuffled)
+    assert sorted(order[64:]) == sorted(shuffled[70 // window * window :])
+    assert all(part == sorted(part) for part in full)
+
+
+def arguments(folder: Path, **changes: object) -> TrainingArguments:
+    settings = {
+        "output_dir": str(folder), "max_steps": 1, "learning_rate": 0.1, "optim": "sgd",
+        "max_grad_norm": 0.0, "use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
+        "logging_steps": 1, "lr_scheduler_type": "constant",
+    }  # fmt: skip
+    return TrainingArguments(**(settings | changes))  # type: ignore[arg-type]
+
+
+def after_one_step(
+    tiny: Path, folder: Path, batch_size: int, accumulation: int
+) -> tuple[dict[str, torch.Tensor], float]:
+    """The weights after one step of plain gradient descent over the mixed rows, and the loss that is logged."""
+    loaded = load_model(str(tiny), bf16=False)
+    loaded.model.model.language_model.requires_grad_(True)
+    args = arguments(folder, per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation)
+    trainer = AnswerTrainer(loaded.model, args, Rows(mixed_rows(loaded), [0, 1, 2, 3]), loaded.pad_id)
+    trainer.train()
+    return weights_of(loaded.model), float(trainer.state.log_history[0]["loss"])
+
+
+def test_a_step_does_not_depend_on_how_its_batch_is_split(tiny_model_dir: Path, tmp_path: Path) -> None:
+    whole, loss = after_one_step(tiny_model_dir, tmp_path, batch_size=4, accumulation=1)
+    for batch_size, accumulation in ((2, 2), (1, 4)):
+        split, split_loss = after_one_step(tiny_model_dir, tmp_path, batch_size, accumulation)
+        assert split_loss == pytest.approx(loss, rel=1e-3)
+        for name, tensor in whole.items():
+            torch.testing.assert_close(split[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_step_goes_down_the_mean_over_all_labelled_tokens(
+    loaded: LoadedModel, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    after, logged = after_one_step(tiny_model_dir, tmp_path, batch_size=2, accumulation=2)
+    weight = loaded.model.model.language_model.layers[0].mlp.up_proj.weight.requires_grad_(True)
+    total, num_labels = answer_loss(loaded.model, collate_training(mixed_rows(loaded), loaded.pad_id))
+    (gradient,) = torch.autograd.grad(total / num_labels, weight)
+    expected = weight.detach() - 0.1 * gradient
+    found = after["model.language_model.layers.0.mlp.up_proj.weight"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(found, weight.detach(), rtol=1e-4, atol=1e-7)
+    assert logged == pytest.approx(float(total.detach() / num_labels), rel=1e-3)
+
+
+def test_rows_are_trained_in_the_given_order(loaded: LoadedModel, tmp_path: Path) -> None:
+    rows = mixed_rows(loaded)
+    trainer = AnswerTrainer(loaded.model, arguments(tmp_path), Rows(rows, [2, 0, 2, 1]), loaded.pad_id)
+    batches = list(trainer.get_train_dataloader().batch_sampler)
+    assert [index for batch in batches for index in batch] == [0, 1, 2, 3]
+    assert [trainer.train_dataset[position] is rows[index] for position, index in enumerate([2, 0, 2, 1])] == [True] * 4
+
+
+@pytest.mark.parametrize(("several", "word"), [("world_size", "processes"), ("n_gpu", "GPUs")])
+def test_training_with_several_processes_or_gpus_is_refused(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: str, word: str
+) -> None:
+    args = arguments(tmp_path)
+    monkeypatch.setattr(TrainingArguments, several, property(lambda self: 2))
+    with pytest.raises(UserError, match=f"2 {word} is not supported yet"):
+        AnswerTrainer(loaded.model, args, Rows([text_row(loaded, "light on")], [0]), loaded.pad_id)
