@@ -137,7 +137,8 @@ def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")])
     """Print the frame of a recording as JSON."""
     from sottovoce.study.predict import predict_clip
 
-    print(json.dumps(predict_clip(run, clip, say), ensure_ascii=False))
+    line = json.dumps(predict_clip(run, clip, say), ensure_ascii=False)
+    print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
 
 
 @embedded.command("path")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sottovoce.evaluate.words import word_error_rate, words_of
+from sottovoce.evaluate.words import holds_words, word_error_rate, words_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,16 @@ def test_nothing_to_score_is_refused() -> None:
         word_error_rate(["", "?"], ["a", "b"])
     with pytest.raises(ValueError, match="zip"):
         word_error_rate(["a"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "filler", "holds"),
+    [
+        ("I'd like a Large coffee", "large coffee", True),
+        ("a coffee, large", "large coffee", False),
+        ("larger coffee", "large", False),
+        ("", "large", False),
+    ],
+)
+def test_a_text_holds_a_filler_only_as_whole_words_in_order(text: str, filler: str, holds: bool) -> None:
+    assert holds_words(text, filler) is holds

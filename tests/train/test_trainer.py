@@ -12,7 +12,7 @@ from sottovoce.data.collate import collate_training
 from sottovoce.errors import UserError
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length
+from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, training_order
 
 LENGTHS = random.Random(0).choices(range(10, 200), k=413)
 
@@ -116,3 +116,17 @@ def test_training_with_several_processes_or_gpus_is_refused(
     monkeypatch.setattr(TrainingArguments, several, property(lambda self: 2))
     with pytest.raises(UserError, match=f"2 {word} is not supported yet"):
         AnswerTrainer(loaded.model, args, Rows([text_row(loaded, "light on")], [0]), loaded.pad_id)
+
+
+def test_what_is_left_over_from_an_epoch_does_not_shift_the_batches_of_the_next() -> None:
+    order = training_order(LENGTHS, batch_size=8, num_epochs=3, seed=0)
+    num_full = len(LENGTHS) // 8 * 8
+    assert sorted(order) == sorted(list(range(len(LENGTHS))) * 3)
+    for epoch in range(3):
+        part = order[epoch * num_full : (epoch + 1) * num_full]
+        assert part == batched_by_length(LENGTHS, 8, seed=epoch)[:num_full]
+
+
+def test_later_epochs_waste_no_more_padding_than_the_first() -> None:
+    padding = [padded(training_order(LENGTHS, 8, epochs, seed=0), 8) for epochs in (1, 3)]
+    assert padding[1] < 3.5 * padding[0]

@@ -1,4 +1,4 @@
-"""Transcribes a manifest with a model and scores it by word error rate, in all and by locale and speaker."""
+"""Transcribes a manifest with a model and scores it by word error rate, in all and by speaker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import transcription_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
-from sottovoce.evaluate.words import word_error_rate
+from sottovoce.evaluate.words import holds_words, word_error_rate
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.models.load import load_model
@@ -25,7 +25,8 @@ from sottovoce.types import Utterance
 def transcribe_manifest(
     manifest: Path, split: str, out: Path | None, say: Callable[[str], None], model: str = EMBEDDED
 ) -> dict[str, Any]:
-    """Word error rates (0..1, more if the model adds words) of a split's recordings.
+    """Word error rates (0..1, more if the model adds words) of a split's recordings, and the share of the slots'
+    fillers that stand in the transcripts word for word.
 
     Raises:
         UserError: no utterance of the split has a recording.
@@ -54,4 +55,10 @@ def transcribe_manifest(
         name: round(word_error_rate([u.transcript for u in group], [heard[u.id] for u in group]), 4)
         for name, group in groups.items()
     }
-    return {"num_utterances": len(utterances), "word_error_rate": rates.pop("all"), "by_speaker": rates}
+    found = [holds_words(heard[u.id], entity.filler) for u in utterances for entity in u.frame.entities]
+    return {
+        "num_utterances": len(utterances),
+        "word_error_rate": rates.pop("all"),
+        "fillers_found": round(sum(found) / len(found), 4) if found else None,
+        "by_speaker": rates,
+    }

@@ -29,3 +29,9 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     if not num_words:
         raise ValueError("no reference words")
     return errors / num_words
+
+
+def holds_words(text: str, filler: str) -> bool:
+    """Whether a text holds all words of a filler, next to each other and in their order."""
+    words, wanted = words_of(text), words_of(filler)
+    return any(words[start : start + len(wanted)] == wanted for start in range(len(words) - len(wanted) + 1))

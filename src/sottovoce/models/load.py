@@ -51,7 +51,7 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
         family = family_of(config.model_type)
         model = AutoModelForMultimodalLM.from_pretrained(source, dtype=torch.bfloat16 if bf16 else torch.float32)
         processor = AutoProcessor.from_pretrained(source)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
         raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}", advice) from error
     model.requires_grad_(False)

@@ -22,10 +22,11 @@ def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
     weights = folder / "weights"
     if not weights.exists():
         return loaded.model
+    dtype = loaded.model.dtype
     model = with_weights(loaded, recipe.train, weights)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    return model.requires_grad_(False).eval()
+    return model.to(dtype).requires_grad_(False).eval()
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:

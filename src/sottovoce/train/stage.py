@@ -29,7 +29,7 @@ from sottovoce.train.trainer import (
     ProgressLine,
     Rows,
     StopWhenDiverged,
-    batched_by_length,
+    training_order,
     load_trained,
     save_trained,
 )
@@ -75,8 +75,9 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
     """
     model = loaded.model
     if train.language_model == "full":
-        model.model.language_model.requires_grad_(True)
-        model.lm_head.requires_grad_(True)
+        for part in (model.model.language_model, model.lm_head):
+            # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
+            part.float().requires_grad_(True)
         if weights:
             load_trained(model, weights / "language_model.safetensors")
         return model
@@ -116,9 +117,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     set_seed(seed)  # a new adapter starts from random weights
     model = with_weights(loaded, train, parent)
     settings, batch_size = plan.stage.settings, train.per_device_train_batch_size
-    lengths, order = [len(row) for row in rows], []
-    for epoch in range(settings.num_train_epochs):
-        order += batched_by_length(lengths, batch_size, seed * 1000 + epoch)
+    order = training_order([len(row) for row in rows], batch_size, settings.num_train_epochs, seed)
     trainer = AnswerTrainer(
         model,
         training_arguments(train, plan.stage, home, seed),

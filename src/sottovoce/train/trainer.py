@@ -59,6 +59,19 @@ def batched_by_length(lengths: Sequence[int], batch_size: int, seed: int, window
     return [index for batch in full + rest for index in batch]
 
 
+def training_order(lengths: Sequence[int], batch_size: int, num_epochs: int, seed: int) -> list[int]:
+    """All epochs' orders. What is left over from an epoch's last batch comes at the very end, because it would shift
+    the following epochs' batches and with them undo the saving; every row still occurs once an epoch."""
+    batches: list[int] = []
+    left_over: list[int] = []
+    num_full = len(lengths) // batch_size * batch_size
+    for epoch in range(num_epochs):
+        order = batched_by_length(lengths, batch_size, seed * 1000 + epoch)
+        batches += order[:num_full]
+        left_over += order[num_full:]
+    return batches + left_over
+
+
 def save_trained(model: Any, path: Path) -> None:
     """Writes the parameters that are trained, under their own names, as safetensors."""
     trained = {name: tensor.detach().contiguous() for name, tensor in model.named_parameters() if tensor.requires_grad}
