@@ -42,10 +42,7 @@ def forecast_lines(
     hearing_seconds = _hearing_seconds(loaded, data)
     num_rows = sum(plan.stage.settings.num_train_epochs * len(part) for plan, part in stages.values())
     training = _training_seconds(loaded, recipe, probe) / len(probe) * num_rows
-    answer_tokens = sum(len(row.answer_ids) for row in probe) / len(probe)
-    batches = math.ceil(len(data.test) / recipe.decode.batch_size)
-    decodings = 2 * sum(recipe.decode.max_new_tokens if not c.stages else answer_tokens for c in undecoded)
-    decoding = _seconds_per_token(loaded, recipe, probe) * batches * decodings
+    decoding = _decoding_seconds(loaded, undecoded, data, recipe, probe)
     total = training + decoding + hearing_seconds
     return [
         f"{len(undecoded)} of {len(cells)} cells to do: {len(stages)} training stages with {num_rows} examples, "
@@ -83,6 +80,16 @@ def _training_seconds(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> f
     return _timed(step)
 
 
-def _seconds_per_token(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> float:
-    many = (rows * math.ceil(recipe.decode.batch_size / len(rows)))[: recipe.decode.batch_size]
-    return _timed(lambda: generate(loaded, loaded.model, many, PROBE_TOKENS)) / PROBE_TOKENS
+def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe: Recipe, rows: list[Row]) -> float:
+    """Reading the prompts, which are longer for speech, and writing the answers, batch by batch."""
+    batch_size = min(recipe.decode.batch_size, len(data.test))
+    many = (rows * math.ceil(batch_size / len(rows)))[:batch_size]
+    one, more = (_timed(lambda n=n: generate(loaded, loaded.model, many, n)) for n in (1, 1 + PROBE_TOKENS))
+    reading_per_token = one / sum(len(row.prompt_ids) for row in many)
+    writing_per_token = max(0.0, more - one) / PROBE_TOKENS
+    text_tokens = sum(len(row.prompt_ids) for row in rows) / len(rows)
+    heard_tokens = loaded.family.tokens_per_second * sum(u.seconds or 0.0 for u in data.test) / len(data.test)
+    answer_tokens = sum(len(row.answer_ids) for row in rows) / len(rows)
+    written = sum(recipe.decode.max_new_tokens if not cell.stages else answer_tokens for cell in cells)
+    reading = len(cells) * len(data.test) * (2 * text_tokens + heard_tokens) * reading_per_token
+    return reading + 2 * math.ceil(len(data.test) / batch_size) * written * writing_per_token

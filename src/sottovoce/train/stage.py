@@ -29,9 +29,9 @@ from sottovoce.train.trainer import (
     ProgressLine,
     Rows,
     StopWhenDiverged,
-    training_order,
     load_trained,
     save_trained,
+    training_order,
 )
 
 WEIGHTS, DONE = "weights", "done.json"
