@@ -166,6 +166,7 @@ def embedded_speak(
     manifests: Annotated[list[Path], typer.Argument(help="manifests whose training transcripts are spoken")],
     out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
     exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
+    num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
     workers: Annotated[int, typer.Option(help="processes")] = 2,
     seed: int = 0,
 ) -> None:
@@ -173,7 +174,7 @@ def embedded_speak(
     from sottovoce.speech.align_text import align_text
     from sottovoce.speech.synthesis import speak_manifest
 
-    rows = align_text(manifests, exclude or [], seed)
+    rows = align_text(manifests, exclude or [], num_phrases, seed)
     _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
 
 

@@ -28,7 +28,7 @@ def many(locale: str, count: int) -> list[dict[str, Any]]:
 
 
 def spoken(manifests: list[Path], exclude: tuple[Path, ...] = (), seed: int = 0) -> list[str]:
-    return [each["transcript"] for each in align_text(manifests, exclude, seed)]
+    return [each["transcript"] for each in align_text(manifests, exclude, 0, seed)]
 
 
 def test_only_training_sentences_without_a_recording_are_spoken(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_what_cannot_be_spoken_well_and_repetitions_are_left_out(tmp_path: Path)
 
 def test_any_prefix_mixes_the_locales_in_proportion(tmp_path: Path) -> None:
     path = manifest(tmp_path / "m", *many("en-US", 300), *many("fr-FR", 100))
-    rows = align_text([path], [], seed=0)
+    rows = align_text([path], [], num_phrases=0, seed=0)
     assert len(rows) == 400
     for size in range(1, 401):
         french = Counter(each["locale"] for each in rows[:size])["fr-FR"]
@@ -91,3 +91,13 @@ def test_the_seed_decides_the_order_and_nothing_else(tmp_path: Path) -> None:
 
 def test_plain_keeps_words_and_apostrophes() -> None:
     assert plain("  L'Été, c'est  «chaud» — non ? ") == "l'été c'est chaud non"
+
+
+def test_made_up_phrases_are_spread_among_the_sentences_and_obey_the_exclusions(tmp_path: Path) -> None:
+    path = manifest(tmp_path / "m", *many("en-US", 100), *many("fr-FR", 100))
+    rows = align_text([path], [], num_phrases=50, seed=0)
+    made = [each for each in rows if each["id"].startswith("phrase-")]
+    assert Counter(each["locale"] for each in made) == {"en-US": 50, "fr-FR": 50}
+    assert sum(each["id"].startswith("phrase-") for each in rows[:60]) == 20
+    banned = manifest(tmp_path / "banned", row("b", made[0]["transcript"]))
+    assert made[0]["transcript"] not in [each["transcript"] for each in align_text([path], [banned], 50, seed=0)]

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.data.manifest import read_manifest
+from sottovoce.speech.phrases import phrases
 
 MAX_LETTERS = 90  # longer sentences would not fit the 8 s window at a slow tempo
 
 
-def align_text(manifests: Sequence[Path], exclude: Sequence[Path], seed: int) -> list[dict[str, Any]]:
-    """Rows with id, locale and transcript, the locales interleaved in proportion, so that any prefix is a fair sample.
+def align_text(manifests: Sequence[Path], exclude: Sequence[Path], num_phrases: int, seed: int) -> list[dict[str, Any]]:
+    """Rows with id, locale and transcript, interleaved in proportion, so that any prefix is a fair sample.
+
+    To the manifests' sentences ``num_phrases`` made-up phrases of each locale are added.
 
     Left out are: the dev and test sentences of all the manifests, every sentence of the excluded manifests, training
     utterances that have a recording (they are the speech of a budget, which alignment must not have heard),
@@ -31,9 +34,14 @@ def align_text(manifests: Sequence[Path], exclude: Sequence[Path], seed: int) ->
             held.add(text)
             row = {"id": utterance.id, "locale": utterance.locale, "transcript": text}
             by_locale.setdefault(utterance.locale, []).append(row)
-    placed = []
-    for _, rows in sorted(by_locale.items()):
+    groups = [by_locale[locale] for locale in sorted(by_locale)]
+    for rows in groups:
         random.Random(seed).shuffle(rows)
+    for locale in sorted(by_locale) if num_phrases else ():
+        made = [text for text in map(plain, phrases(locale, num_phrases, seed)) if text not in held]
+        groups.append([{"id": f"phrase-{n}", "locale": locale, "transcript": text} for n, text in enumerate(made)])
+    placed = []
+    for rows in groups:
         placed += [((position + 0.5) / len(rows), row) for position, row in enumerate(rows)]
     return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
 
