@@ -212,7 +212,7 @@ def embedded_wer(
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
     try:
-        if app(standalone_mode=False) == INTERRUPTED:  # newer typers return it instead of raising
+        if app(standalone_mode=False, prog_name="sottovoce") == INTERRUPTED:  # newer typers return it instead of raising
             raise KeyboardInterrupt
     except UserError as error:
         say(f"error: {' '.join(str(error).splitlines())}")
