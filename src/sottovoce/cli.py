@@ -212,7 +212,8 @@ def embedded_wer(
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
     try:
-        if app(standalone_mode=False, prog_name="sottovoce") == INTERRUPTED:  # newer typers return it instead of raising
+        # Newer typers return the status of an interruption instead of raising it.
+        if app(standalone_mode=False, prog_name="sottovoce") == INTERRUPTED:
             raise KeyboardInterrupt
     except UserError as error:
         say(f"error: {' '.join(str(error).splitlines())}")
