@@ -84,7 +84,8 @@ def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe
     """Reading the prompts, which are longer for speech, and writing the answers, batch by batch."""
     batch_size = min(recipe.decode.batch_size, len(data.test))
     many = (rows * math.ceil(batch_size / len(rows)))[:batch_size]
-    one, more = (_timed(lambda n=n: generate(loaded, loaded.model, many, n)) for n in (1, 1 + PROBE_TOKENS))
+    one = _timed(lambda: generate(loaded, loaded.model, many, 1))
+    more = _timed(lambda: generate(loaded, loaded.model, many, 1 + PROBE_TOKENS))
     reading_per_token = one / sum(len(row.prompt_ids) for row in many)
     writing_per_token = max(0.0, more - one) / PROBE_TOKENS
     text_tokens = sum(len(row.prompt_ids) for row in rows) / len(rows)
