@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from sottovoce.data.manifest import manifest_sha256, read_manifest, row_of, write_manifest
+from sottovoce.data.manifest import read_manifest, row_of, write_manifest
 from sottovoce.errors import UserError
+from sottovoce.registry_files import sha256_of
 from sottovoce.types import Entity, Frame, Utterance
 
 ROW: dict[str, Any] = {
@@ -46,11 +47,11 @@ def test_writing_and_reading_again_changes_nothing(tmp_path: Path) -> None:
     assert json.loads(copy.read_text().splitlines()[0])["audio"] == "../audio/a1.wav"
     assert row_of(rows[0], tmp_path) == ROW
     assert row_of(rows[1], tmp_path) == text_only
-    before = manifest_sha256(copy)
+    before = sha256_of(copy)
     write_manifest(rows, copy)
-    assert manifest_sha256(copy) == before
+    assert sha256_of(copy) == before
     write_manifest(rows[:1], copy)
-    assert manifest_sha256(copy) != before
+    assert sha256_of(copy) != before
 
 
 @pytest.mark.parametrize("key", ["id", "locale", "split", "transcript", "scenario", "action"])

@@ -18,10 +18,10 @@ import soundfile
 from tiny_study import SCHEMES, results_of, run_tiny_study, write_recipe
 
 from sottovoce import cli
-from sottovoce.data.manifest import manifest_sha256
 from sottovoce.errors import UserError
 from sottovoce.evaluate import decode as decoding
 from sottovoce.recipe import load_recipe
+from sottovoce.registry_files import sha256_of
 from sottovoce.study import run as running
 from sottovoce.study.cells import load_data, plan_cells
 from sottovoce.study.opening import cut_clips_lines
@@ -54,7 +54,7 @@ def test_every_cell_has_weights_predictions_scores_and_provenance(tiny_study: Pa
     scheme, _, percent = name.partition("-")
     assert (card["scheme"], card["budget_share"]) == (scheme, float(percent.removesuffix("pct") or 0) / 100)
     assert card["versions"] == {key: version(key) for key in ("sottovoce", "torch", "transformers", "peft")}
-    assert card["data"]["sha256"] == manifest_sha256(corpus_of(tiny_study))
+    assert card["data"]["sha256"] == sha256_of(corpus_of(tiny_study))
     assert len(card["speech_ids"]) == {"": 0, "10pct": 2, "30pct": 5}[percent]
     assert set(content(cell / "scores.json")) == {"speech", "text"}
     for modality in ("speech", "text"):

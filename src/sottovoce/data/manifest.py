@@ -6,7 +6,6 @@ Keys: ``id``, ``locale``, ``transcript``, ``audio`` (path relative to the manife
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -88,11 +87,6 @@ def row_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
     if utterance.seconds is not None:
         row["seconds"] = utterance.seconds
     return row
-
-
-def manifest_sha256(path: Path) -> str:
-    """Hex sha256 of a manifest file, for a run's provenance."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
-from sottovoce.data.manifest import manifest_sha256, read_manifest
+from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import examples_of
 from sottovoce.errors import UserError
 from sottovoce.recipe import Corpus, Recipe
+from sottovoce.registry_files import sha256_of
 from sottovoce.train.schemes import SCHEMES, Stage, uses_speech
 from sottovoce.types import Example, Utterance
 
@@ -77,7 +78,7 @@ def load_data(recipe: Recipe) -> Data:
     if unseen:
         advice = "add training utterances for them, raise num_train_utterances, or leave them out of test"
         raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
-    return Data(path, manifest_sha256(path), train, test)
+    return Data(path, sha256_of(path), train, test)
 
 
 def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> list[Utterance]:
@@ -130,4 +131,4 @@ def example_key(example: Example) -> str:
 def _file_sha256(path: Path | None) -> str:
     if path is None or not path.is_file():
         raise UserError(f"no such recording: {path}", "correct the manifest, or add the file")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(path)

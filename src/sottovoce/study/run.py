@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
-
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
@@ -90,7 +88,6 @@ def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) 
 def _run(study: Study, plan: StagePlan, examples: list[Example]) -> Path:
     loaded = study.load()
     rows = rows_of(loaded, examples, study.store)
-    set_seed(study.recipe.seed)  # what an adapter starts from must not depend on what this process did before
     return run_stage(loaded, plan, rows, study.recipe.train, study.folder / "stages", study.recipe.seed)
 
 

@@ -23,7 +23,7 @@ from sottovoce.models.families import family_of
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.train.replay import replay_examples
-from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length
+from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last_checkpoint
 from sottovoce.train.warm_start import fit_projector
 from sottovoce.types import Frame, Utterance
 
@@ -67,7 +67,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     rows_noisy = _rows(utterances, noisy, processor)
     texts = [tokenize(example, processor, None) for example in replay]
     texts += [tokenize(transcription_example(u, "text"), processor, None) for u in utterances]
-    resumed = any(settings.out.glob("checkpoint-*"))
+    resumed = last_checkpoint(settings.out)
     if not resumed:
         _warm_start(model, processor, utterances, clean, settings, say)
     model = get_peft_model(
@@ -83,7 +83,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
         _load_lora(model, load_file(settings.start))
     train_rows, order = _order(rows, rows_noisy, texts, len(replay), settings)
     trainer = AnswerTrainer(model, _arguments(settings), Rows(train_rows, order), processor.tokenizer.pad_token_id)
-    trainer.train(resume_from_checkpoint=resumed or None)
+    trainer.train(resume_from_checkpoint=resumed)
     return save_alignment(model, settings.out / "alignment.safetensors")
 
 

@@ -29,6 +29,7 @@ from sottovoce.train.trainer import (
     ProgressLine,
     Rows,
     StopWhenDiverged,
+    last_checkpoint,
     load_trained,
     save_trained,
     training_order,
@@ -114,7 +115,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     if (home / DONE).exists():
         return home / WEIGHTS
     parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
-    set_seed(seed)  # a new adapter starts from random weights
+    set_seed(seed)  # what a new adapter starts from must not depend on what this process did before
     model = with_weights(loaded, train, parent)
     settings, batch_size = plan.stage.settings, train.per_device_train_batch_size
     order = training_order([len(row) for row in rows], batch_size, settings.num_train_epochs, seed)
@@ -126,7 +127,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         callbacks=[line := ProgressLine(plan.stage.name), StopWhenDiverged()],
     )
     try:
-        result = trainer.train(resume_from_checkpoint=_last_checkpoint(home))
+        result = trainer.train(resume_from_checkpoint=last_checkpoint(home))
     finally:
         line.stop()
     if not (math.isfinite(result.training_loss) and _finite(model)):
@@ -138,12 +139,6 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     for checkpoint in home.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return home / WEIGHTS
-
-
-def _last_checkpoint(home: Path) -> str | None:
-    # The Trainer writes its state last: a checkpoint without it was cut short, and the one before it is still there.
-    whole = [path.parent for path in home.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 def _finite(model: Any) -> bool:

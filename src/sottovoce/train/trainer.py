@@ -85,6 +85,15 @@ def load_trained(model: Any, path: Path) -> None:
         parameters[name].data.copy_(tensor)
 
 
+def last_checkpoint(home: Path) -> str | None:
+    """The newest checkpoint of a Trainer's folder that is whole, None if there is none.
+
+    The Trainer writes its state last: a checkpoint without it was cut short, and the one before it is still there.
+    """
+    whole = [path.parent for path in home.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
 class AnswerTrainer(Trainer):  # type: ignore[misc]
     """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split.
 
