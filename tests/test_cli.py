@@ -154,7 +154,7 @@ def test_a_full_disk_is_one_line_and_exit_status_2(run: Run, tmp_path: Path, mon
     monkeypatch.setattr(Path, "write_text", full)
     outcome = run("prepare", "massive", source, tmp_path / "out")
     assert outcome.code == 2
-    manifest = tmp_path / "out/manifest.jsonl.part"
+    manifest = tmp_path / "out/manifest.jsonl"
     assert outcome.err == f"error: the disk is full ({manifest}); free some space and start again\n"
 
 

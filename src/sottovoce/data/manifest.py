@@ -94,15 +94,24 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         UserError: the file is not UTF-8 text; the message names the line.
     """
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{number}: not UTF-8 text ({error.reason})", "save the file as UTF-8") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line
+    with path.open("rb") as file:
+        lines = decoded_lines(file, str(path))
+        yield from ((where, line.removesuffix("\n")) for where, line in lines if line.strip())
+
+
+def decoded_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
+    """The lines of a stream with their ``name:line``, one in memory at a time; a byte-order mark is left out.
+
+    Raises:
+        UserError: a line is not UTF-8 text; the message names it.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            fault = f"{name}:{number}: not UTF-8 text ({error.reason})"
+            raise UserError(fault, "save the file as UTF-8") from error
+        yield f"{name}:{number}", text
 
 
 def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utterance:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.evaluate.answers import Answer, Pair, View
+from sottovoce.evaluate.answers import VIEWS, Answer, Pair, View
 from sottovoce.evaluate.files import GoldItem
 from sottovoce.evaluate.metrics.frame import same_frame
 from sottovoce.evaluate.metrics.massive import is_exact_match, slot_counts
@@ -81,17 +81,15 @@ def counts_tables(answers: Sequence[Answer]) -> dict[View, CountsTable]:
         [numbers.setdefault(answer.item.utterance or answer.item.key, len(numbers)) for answer in answers],
         dtype=np.int64,
     )
-    official, strict = np.zeros((2, len(answers), len(COLUMNS)))
+    rows: dict[View, Floats] = {view: np.zeros((len(answers), len(COLUMNS))) for view in VIEWS}
     for index, answer in enumerate(answers):
-        strict[index] = _counts_of(answer.item, (answer.item.frame, answer.frame if answer.status == "ok" else None))
-        if answer.status == "ok":
-            official[index] = strict[index]
-        elif answer.frame is not None:
-            official[index] = _counts_of(answer.item, (answer.item.frame, answer.frame))
-    return {
-        "official": CountsTable(official, groups, len(numbers)),
-        "strict": CountsTable(strict, groups, len(numbers)),
-    }
+        counted: dict[Pair, list[float]] = {}
+        for view in VIEWS:
+            if (pair := answer.pair(view)) is not None:
+                if pair not in counted:
+                    counted[pair] = _counts_of(answer.item, pair)
+                rows[view][index] = counted[pair]
+    return {view: CountsTable(table, groups, len(numbers)) for view, table in rows.items()}
 
 
 def figures_of(sums: Floats) -> Floats:

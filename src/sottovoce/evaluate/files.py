@@ -12,7 +12,6 @@ Rows keyed by ``file`` answer recordings (one gold item each), by ``slurp_id`` o
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from pydantic import BaseModel, Field
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate.lines import json_rows, validated
+from sottovoce.storage import whole_file
 from sottovoce.types import SPLITS, Entity, Frame, ParseStatus
 
 KeyKind = Literal["file", "slurp_id", "id"]
@@ -208,14 +208,9 @@ def write_predictions(rows: Iterable[PredictionRow], path: Path) -> None:
         OSError: the folder cannot be written to; a file that stood there is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A model can spell half a surrogate pair; backslashreplace turns it into the JSON escape that it came from.
-        with half.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(json.dumps(_row_of(row), ensure_ascii=False) + "\n" for row in rows)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    # A model can spell half a surrogate pair; backslashreplace turns it into the JSON escape that it came from.
+    with whole_file(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.writelines(json.dumps(_row_of(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _row_of(row: PredictionRow) -> dict[str, Any]:

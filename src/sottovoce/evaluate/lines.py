@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sottovoce.data.manifest import numbered_lines
 from sottovoce.errors import UserError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -28,16 +29,9 @@ def json_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise UserError(f"no such {what}: {path}", "correct the path")
     empty = True
-    with path.open("rb") as file:
-        for number, content in enumerate(file, start=1):
-            where = f"{path}:{number}"
-            try:
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                raise UserError(f"{where}: not UTF-8 text ({error.reason})", "save the file as UTF-8") from error
-            if line:
-                empty = False
-                yield where, _object(line, where)
+    for where, line in numbered_lines(path):
+        empty = False
+        yield where, _object(line.strip(), where)
     if empty:
         raise UserError(f"{path}: the {what} is empty", "add at least one row")
 

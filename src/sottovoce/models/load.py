@@ -71,11 +71,16 @@ def attention() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
+def model_identity(name: str, say: Callable[[str], None] = lambda line: None) -> str:
+    """What decides the weights, for naming what was computed with them: the shipped alignment's hash, or the name.
+
+    The embedded model is assembled by the first who asks, which ``say`` tells.
+    """
+    return f"embedded-{embedded_model_dir(say).name}" if name == EMBEDDED else _identity(name)
+
+
 @cache
-def model_identity(name: str) -> str:
-    """What decides the weights, for naming what was computed with them: the shipped alignment's hash, or the name."""
-    if name == EMBEDDED:
-        return f"embedded-{embedded_model_dir().name}"
+def _identity(name: str) -> str:
     folder = Path(name)
     if not folder.is_dir():
         return name

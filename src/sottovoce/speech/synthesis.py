@@ -14,7 +14,7 @@ import soundfile
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.speech.engines import speak
 from sottovoce.speech.voices import draw_voice
-from sottovoce.storage import json_lines, whole_rows
+from sottovoce.storage import json_lines, whole_file, whole_rows
 
 MANIFEST = "manifest.jsonl"
 
@@ -69,6 +69,5 @@ def trim_silence(samples: Samples, threshold: float = 0.004, margin_seconds: flo
 
 def write_opus(path: Path, samples: Samples) -> None:
     """Writes mono 16 kHz OGG/Opus at 17 kbit/s (libsndfile: 6 + 250 * (1 - level)), whole or not at all."""
-    temporary = path.with_suffix(".part")
-    soundfile.write(temporary, samples, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.955)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        soundfile.write(temporary, samples, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.955)

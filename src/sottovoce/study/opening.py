@@ -49,11 +49,11 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         UserError: a recording that the study needs is missing or unreadable (found now, not hours later), or the folder
             holds results of other settings, data, recordings or model weights.
     """
-    for clip in _clips(data, cells):
+    for clip in _training_clips(data, cells) + data.test:
         audio_header(clip.audio or Path(), clip.where)
     folder = recipe.folder
     earlier = summary_of(folder)
-    fingerprint = _fingerprint(recipe, data)
+    fingerprint = _fingerprint(recipe, data, say)
     if earlier and earlier.get("fingerprint") != fingerprint:
         if any(folder.glob("cells/*/scores.json")):
             raise UserError(
@@ -107,21 +107,17 @@ def _training_clips(data: Data, cells: list[Cell]) -> list[Utterance]:
     return [utterance for utterance in data.train if utterance.id in spoken]
 
 
-def _clips(data: Data, cells: list[Cell]) -> list[Utterance]:
-    return _training_clips(data, cells) + data.test
-
-
 def _seconds(clip: Utterance) -> float:
     return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
 
 
-def _fingerprint(recipe: Recipe, data: Data) -> str:
+def _fingerprint(recipe: Recipe, data: Data, say: Say) -> str:
     """What decides a study's results, apart from which schemes and budgets are asked for: those may be added."""
     settings = recipe.model_dump(mode="json", exclude={"name", "title", "out", "schemes", "budgets", "corpus"})
     for key in ("logging_steps", "save_steps"):
         del settings["train"][key]
     heard = [recording_sha256(utterance) for utterance in data.test]
-    content = json.dumps([settings, data.sha256, heard, model_identity(recipe.model)], sort_keys=True)
+    content = json.dumps([settings, data.sha256, heard, model_identity(recipe.model, say)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ from sottovoce.models.families import family_of
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import attention
-from sottovoce.storage import json_lines, whole_rows, write_whole
+from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
 from sottovoce.train.replay import replay_examples
 from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last_checkpoint
 from sottovoce.train.warm_start import fit_projector
@@ -133,8 +133,8 @@ def encoded_speech(
             if noisy:
                 clips = [perturb(clip, random.Random(f"{seed}/{u.id}")) for clip, u in zip(clips, part, strict=True)]
             encoded = {str(number): state for number, state in enumerate(encode_clips(model, processor, clips))}
-            save_file(encoded, shard.with_suffix(".part"))
-            shard.with_suffix(".part").rename(shard)
+            with whole_file(shard) as temporary:
+                save_file(encoded, temporary)
             say(f"encoded {start + len(part)} of {len(utterances)} clips ({kind})")
         tensors = load_file(shard)
         states += [tensors[str(number)] for number in range(len(part))]

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sottovoce.data.corpora.source import SourceRow, decoded_lines, nearest
+from sottovoce.data.corpora.source import SourceRow, nearest
+from sottovoce.data.manifest import decoded_lines
 from sottovoce.errors import UserError
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}

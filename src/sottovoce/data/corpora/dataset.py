@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
-from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, frame_and_transcript, text_or_none
+from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, utterance_of
 from sottovoce.data.corpora.source import nearest, write_corpus
 from sottovoce.errors import UserError
 from sottovoce.types import Utterance
@@ -81,19 +82,8 @@ def _utterances(
     opened: HubRows, split: str, columns: Columns, locale: str, scenario: str, clips: StoredClips
 ) -> Iterator[Utterance]:
     for number, row in enumerate(opened.rows(split), start=1):
-        frame, transcript = frame_and_transcript(row, columns, scenario)
-        key = text_or_none(row, columns.id) or f"{split}-{number}"
-        audio, seconds = None, None
+        utterance = utterance_of(row, columns, scenario, locale, SPLIT_NAMES[split], f"{split}-{number}")
         if row.values.get(columns.audio) is not None:
-            audio, seconds = clips.place(row, columns.audio, key, opened.folder)
-        yield Utterance(
-            key,
-            text_or_none(row, columns.locale) or locale,
-            transcript,
-            frame,
-            SPLIT_NAMES[split],
-            audio=audio,
-            speaker=text_or_none(row, columns.speaker),
-            seconds=seconds,
-            where=row.where,
-        )
+            audio, seconds = clips.place(row, columns.audio, utterance.id, opened.folder)
+            utterance = replace(utterance, audio=audio, seconds=seconds)
+        yield utterance

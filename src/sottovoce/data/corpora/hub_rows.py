@@ -18,6 +18,7 @@ import soundfile
 
 from sottovoce.data.corpora.source import SourceRow, existing, inside, nearest
 from sottovoce.errors import UserError
+from sottovoce.storage import whole_file
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
@@ -83,9 +84,8 @@ class StoredClips:
         if self._written.setdefault(target, row.where) != row.where:
             raise row.error(f"a recording named {target.name} stands already in {self._written[target]}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(target.name + ".part")
-        temporary.write_bytes(content)
-        temporary.replace(target)
+        with whole_file(target) as temporary:
+            temporary.write_bytes(content)
         return target, round(header.frames / header.samplerate, 3)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import Clips, SourceRow, inside
-from sottovoce.types import Entity, Frame, Split
+from sottovoce.types import Entity, Frame, Split, Utterance
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -66,6 +66,32 @@ def frame_and_transcript(row: SourceRow, columns: Columns, scenario: str) -> tup
     else:
         pair = scenario_and_action(row.text(columns.intent), scenario)
     return Frame(*pair, entities), " ".join(transcript.split())
+
+
+def utterance_of(row: SourceRow, columns: Columns, scenario: str, locale: str, split: Split, name: str) -> Utterance:
+    """The utterance of a row, its recording left out.
+
+    Args:
+        row: the row.
+        columns: the names of its columns.
+        scenario: as in :func:`frame_and_transcript`.
+        locale: of a row without one.
+        split: the split it belongs to.
+        name: the id of a row without one.
+
+    Raises:
+        UserError: as :func:`frame_and_transcript`, or another column is not text.
+    """
+    frame, transcript = frame_and_transcript(row, columns, scenario)
+    return Utterance(
+        text_or_none(row, columns.id) or name,
+        text_or_none(row, columns.locale) or locale,
+        transcript,
+        frame,
+        split,
+        speaker=text_or_none(row, columns.speaker),
+        where=row.where,
+    )
 
 
 def scenario_and_action(intent: str, scenario: str) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import (
     Clips,
     SourceRow,
-    decoded_lines,
     existing,
     inside,
     nearest,
@@ -20,6 +19,7 @@ from sottovoce.data.corpora.source import (
     rows_of,
     write_corpus,
 )
+from sottovoce.data.manifest import decoded_lines
 from sottovoce.errors import UserError
 from sottovoce.types import Frame, Split, Utterance
 

@@ -119,21 +119,6 @@ def rows_of(lines: Iterable[tuple[str, str]]) -> Iterator[SourceRow]:
         yield SourceRow(values, where)
 
 
-def decoded_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
-    """The lines of a stream with their ``name:line``, one in memory at a time; a byte-order mark is left out.
-
-    Raises:
-        UserError: a line is not UTF-8 text; the message names it.
-    """
-    for number, line in enumerate(lines, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            fault = f"{name}:{number}: not UTF-8 text ({error.reason})"
-            raise UserError(fault, "save the file as UTF-8") from error
-        yield f"{name}:{number}", text
-
-
 def inside(folder: Path, name: str, where: str, allow_outside: bool = False) -> Path:
     """The path of a file that a row names relative to a folder.
 

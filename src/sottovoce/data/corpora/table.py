@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sottovoce.data.corpora.csv_rows import read_csv
-from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, frame_and_transcript, placed, text_or_none
+from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, placed, text_or_none, utterance_of
 from sottovoce.data.corpora.source import Clips, SourceRow, as_switch, existing, nearest, write_corpus
 from sottovoce.errors import UserError
 from sottovoce.types import Split, Utterance
@@ -108,21 +108,12 @@ def _utterances(file: Path, given: _Given, delimiter: str | None, clips: Clips) 
 
 def _utterance(row: SourceRow, given: _Given, clips: Clips, file: Path, number: int) -> Utterance:
     columns = given.columns
-    frame, transcript = frame_and_transcript(row, columns, given.scenario)
-    audio, seconds = None, None
+    split = SPLIT_NAMES.get(file.stem, given.split)
+    utterance = utterance_of(row, columns, given.scenario, given.locale, split, f"{file.stem}-{number}")
     if (name := text_or_none(row, columns.audio)) is not None:
         audio, seconds = placed(file.parent, name, row.where, clips, given.allow_outside)
-    split = SPLIT_NAMES.get(file.stem, given.split)
+        utterance = replace(utterance, audio=audio, seconds=seconds)
     if (named := text_or_none(row, columns.split)) is not None:
         split = SourceRow({columns.split: named.lower()}, row.where).split(columns.split, SPLIT_NAMES)
-    return Utterance(
-        text_or_none(row, columns.id) or f"{file.stem}-{number}",
-        text_or_none(row, columns.locale) or given.locale,
-        transcript,
-        frame,
-        split,
-        audio=audio,
-        speaker=text_or_none(row, columns.speaker),
-        seconds=seconds,
-        where=row.where,
-    )
+        utterance = replace(utterance, split=split)
+    return utterance
