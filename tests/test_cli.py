@@ -14,8 +14,8 @@ from sottovoce.data.corpora import registry
 from sottovoce.errors import UserError
 
 VERBS = (
-    "prepare", "check", "train", "decode", "score", "study", "report", "predict", "embedded", "embedded path",
-    "embedded speak-home", "embedded speak", "embedded align", "embedded wer",
+    "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "gap",
+    "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded align", "embedded wer",
 )  # fmt: skip
 FIGURES = {
     "scenario_accuracy", "action_accuracy", "intent_accuracy", "entity_f1", "slu_precision", "slu_recall", "slu_f1",

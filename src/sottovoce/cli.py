@@ -11,6 +11,8 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.console import Console
 
+from sottovoce.cli_embedded import embedded
+from sottovoce.console import AllowOutside, say
 from sottovoce.errors import UserError
 
 app = typer.Typer(
@@ -20,9 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-embedded = typer.Typer(
-    help="The embedded model: where it is, how it was aligned, how well it hears.", no_args_is_help=True
-)
 app.add_typer(embedded, name="embedded")
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
@@ -30,14 +29,7 @@ INTERRUPTED = 130  # the exit status after Ctrl-C
 
 RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
-AllowOutside = Annotated[bool, typer.Option(help="permit recordings outside the manifest's folder")]
 Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
-
-
-def say(line: str) -> None:
-    """One line for the user, on standard error, so that standard output stays machine-readable."""
-    # emoji=False: rich would turn the ":100:" of "manifest.jsonl:100: ..." into a picture.
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False, emoji=False)
 
 
 @app.command()
@@ -172,75 +164,25 @@ def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")])
     print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
 
 
-@embedded.command("path")
-def embedded_path() -> None:
-    """Assemble the embedded model if needed, and print its folder."""
-    from sottovoce.models.embedded import embedded_model_dir
-
-    print(embedded_model_dir(say))
-
-
-@embedded.command("speak-home")
-def embedded_speak_home(
-    out: Annotated[Path, typer.Argument(help="the folder for LOCALE.jsonl and audio/LOCALE")],
-    locale: Annotated[str, typer.Argument(help="en-US or fr-FR")],
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
+@app.command()
+def gap(
+    run: Run,
+    asr: Annotated[Optional[str], typer.Option(help="recogniser, else the run's model")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
-    """Make the built-in corpus: its sentences, and their speech (extra `speech`, espeak-ng)."""
-    from sottovoce.speech.home_speech import speak_home
+    """Say what of a run's errors is heard wrong and what understood wrong, by way of a recogniser's transcripts."""
+    from sottovoce.evaluate.gap import gap_tables
+    from sottovoce.study.gap import measure_gap
 
-    _count(speak_home(out, locale, workers), "spoken")
-
-
-@embedded.command("speak")
-def embedded_speak(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests whose training transcripts are spoken")],
-    out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
-    exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
-    num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
-    clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
-    seed: int = 0,
-) -> None:
-    """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
-    from sottovoce.speech.align_text import align_text, take_clips
-    from sottovoce.speech.synthesis import speak_manifest
-
-    rows = take_clips(align_text(manifests, exclude or [], num_phrases, seed), clips or [])
-    _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
-
-
-@embedded.command("align")
-def embedded_align(
-    speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
-    out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
-    start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
-    num_train_epochs: int = 4,
-    learning_rate: float = 6e-4,
-    per_device_train_batch_size: int = 16,
-    seed: int = 0,
-) -> None:
-    """Train projector and LoRA on transcription. Stopped and started again it goes on from its last checkpoint."""
-    from sottovoce.train.align import Alignment, align
-
-    settings = Alignment(
-        speech, out, num_train_epochs, learning_rate, per_device_train_batch_size, start=start, seed=seed
-    )
-    print(align(settings, say))
-
-
-@embedded.command("wer")
-def embedded_wer(
-    manifest: Annotated[Path, typer.Argument(help="a manifest with recordings")],
-    split: Annotated[str, typer.Option(help="which split to transcribe")] = "test",
-    out: Annotated[Optional[Path], typer.Option(help="write the transcripts there (JSONL)")] = None,  # noqa: UP045
-    allow_outside: AllowOutside = False,
-) -> None:
-    """Word error rate of the embedded model's transcripts."""
-    from sottovoce.evaluate.transcribe import transcribe_manifest
-
-    rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
-    print(json.dumps(rates, ensure_ascii=False))
+    measured = measure_gap(run, asr, say)
+    if as_json:
+        print(json.dumps(measured))
+        return
+    for table in gap_tables(measured):
+        Console().print(table)
+    rate = f"Word error rate of {measured['asr']}: {measured['word_error_rate']:.1%}."
+    for sentence in (rate, *measured["sentences"]):
+        Console(highlight=False, soft_wrap=True).print(sentence, markup=False, emoji=False)
 
 
 def main() -> None:
@@ -280,15 +222,6 @@ def _disk_is_full(error: Exception) -> bool:
         return True
     # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
     return any(sign in str(error) for sign in ("No space left on device", "Disk quota exceeded", "] . unexpected pos "))
-
-
-def _count(numbers, what: str) -> None:  # type: ignore[no-untyped-def]
-    from sottovoce.progress import progress_bar
-
-    with progress_bar() as progress:
-        task = progress.add_task(what, total=None)
-        for number in numbers:
-            progress.update(task, completed=number)
 
 
 def _key_value(option: str) -> tuple[str, str]:

@@ -71,7 +71,7 @@ def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_token
 
 
 def _last_position(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    # Qwen2-Audio's forward computes logits for the whole prompt, of which generation reads the last ones only. Of a view
+    # Qwen2-Audio's forward computes logits for the whole prompt, of which generation reads the last ones only. A view
     # with gaps torch would multiply row by row, with a copy of the vocabulary's weights for each.
     return (inputs[0][:, -1:].contiguous(),)
 

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.data.manifest import read_manifest
-from sottovoce.data.prompts import transcription_example
 from sottovoce.errors import UserError
-from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.asr import transcribe
 from sottovoce.evaluate.words import holds_words, word_error_rate
-from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.embedded import EMBEDDED
-from sottovoce.models.load import load_model
-from sottovoce.progress import progress_bar
-from sottovoce.recipe import Decode
 from sottovoce.storage import json_lines
 from sottovoce.types import Utterance
 
@@ -39,14 +34,8 @@ def transcribe_manifest(
     utterances = [u for u in read_manifest(manifest, allow_outside) if u.split == split and u.audio is not None]
     if not utterances:
         raise UserError(f"{manifest}: no utterance of split {split} has a recording", "name another split")
-    loaded = load_model(model, say=say)
-    store = AudioStore(loaded)
-    with progress_bar() as progress, tempfile.TemporaryDirectory() as folder:
-        store.encode(utterances, progress)
-        examples = [transcription_example(utterance) for utterance in utterances]
-        partial = Path(folder) / "transcripts"
-        settings = Decode(max_new_tokens=48)
-        heard = decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
+    with tempfile.TemporaryDirectory() as folder:
+        heard = transcribe(utterances, model, Path(folder) / "transcripts", say)
     if out:
         lines = (
             {"id": u.id, "speaker": u.speaker, "transcript": u.transcript, "heard": heard[u.id]} for u in utterances

@@ -35,18 +35,23 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
     Raises:
         UserError: the folder is no run, or its training is not finished.
     """
+    recipe = recipe_of_run(run)
+    study_folder, scheme = run.resolve().parent.parent, run.resolve().name.split("-")[0]
+    if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
+        raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
+    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    return loaded, tuned(loaded, recipe, run), recipe
+
+
+def recipe_of_run(run: Path) -> Recipe:
+    """The recipe that a run folder was trained by. Raises UserError if the folder is no run."""
     study_folder = run.resolve().parent.parent
     known = run.resolve().parent.name == "cells" and run.resolve().name.split("-")[0] in SCHEMES
     if not (study_folder / "recipe.yaml").exists() or not run.is_dir() or not known:
         cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
-    recipe = recipe_of(study_folder)
-    scheme = run.resolve().name.split("-")[0]
-    if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
-        raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
-    loaded = load_model(recipe.model, recipe.train.bf16, say)
-    return loaded, tuned(loaded, recipe, run), recipe
+    return recipe_of(study_folder)
 
 
 def recipe_of(study_folder: Path) -> Recipe:

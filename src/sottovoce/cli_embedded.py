@@ -1,0 +1,95 @@
+"""The verbs `sottovoce embedded ...`; imports stand inside, so that --help is fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from sottovoce.console import AllowOutside, say
+
+embedded = typer.Typer(
+    help="The embedded model: where it is, how it was aligned, how well it hears.", no_args_is_help=True
+)
+
+
+@embedded.command("path")
+def embedded_path() -> None:
+    """Assemble the embedded model if needed, and print its folder."""
+    from sottovoce.models.embedded import embedded_model_dir
+
+    print(embedded_model_dir(say))
+
+
+@embedded.command("speak-home")
+def embedded_speak_home(
+    out: Annotated[Path, typer.Argument(help="the folder for LOCALE.jsonl and audio/LOCALE")],
+    locale: Annotated[str, typer.Argument(help="en-US or fr-FR")],
+    workers: Annotated[int, typer.Option(help="processes")] = 2,
+) -> None:
+    """Make the built-in corpus: its sentences, and their speech (extra `speech`, espeak-ng)."""
+    from sottovoce.speech.home_speech import speak_home
+
+    _count(speak_home(out, locale, workers), "spoken")
+
+
+@embedded.command("speak")
+def embedded_speak(
+    manifests: Annotated[list[Path], typer.Argument(help="manifests whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
+    exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
+    num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
+    clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    seed: int = 0,
+) -> None:
+    """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
+    from sottovoce.speech.align_text import align_text, take_clips
+    from sottovoce.speech.synthesis import speak_manifest
+
+    rows = take_clips(align_text(manifests, exclude or [], num_phrases, seed), clips or [])
+    _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
+
+
+@embedded.command("align")
+def embedded_align(
+    speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
+    out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
+    start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
+    num_train_epochs: int = 4,
+    learning_rate: float = 6e-4,
+    per_device_train_batch_size: int = 16,
+    seed: int = 0,
+) -> None:
+    """Train projector and LoRA on transcription. Stopped and started again it goes on from its last checkpoint."""
+    from sottovoce.train.align import Alignment, align
+
+    settings = Alignment(
+        speech, out, num_train_epochs, learning_rate, per_device_train_batch_size, start=start, seed=seed
+    )
+    print(align(settings, say))
+
+
+@embedded.command("wer")
+def embedded_wer(
+    manifest: Annotated[Path, typer.Argument(help="a manifest with recordings")],
+    split: Annotated[str, typer.Option(help="which split to transcribe")] = "test",
+    out: Annotated[Optional[Path], typer.Option(help="write the transcripts there (JSONL)")] = None,  # noqa: UP045
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Word error rate of the embedded model's transcripts."""
+    from sottovoce.evaluate.transcribe import transcribe_manifest
+
+    rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
+    print(json.dumps(rates, ensure_ascii=False))
+
+
+def _count(numbers, what: str) -> None:  # type: ignore[no-untyped-def]
+    from sottovoce.progress import progress_bar
+
+    with progress_bar() as progress:
+        task = progress.add_task(what, total=None)
+        for number in numbers:
+            progress.update(task, completed=number)

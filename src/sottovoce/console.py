@@ -1,0 +1,16 @@
+"""What the verbs share: a line for the user, and options that several of them have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+AllowOutside = Annotated[bool, typer.Option(help="permit recordings outside the manifest's folder")]
+
+
+def say(line: str) -> None:
+    """One line for the user, on standard error, so that standard output stays machine-readable."""
+    # emoji=False: rich would turn the ":100:" of "manifest.jsonl:100: ..." into a picture.
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False, emoji=False)

@@ -1,0 +1,104 @@
+"""Transcripts of recordings, by a supported audio language model or by any speech recognition model of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sottovoce.data.audio import SAMPLING_RATE, load_audio
+from sottovoce.data.prompts import transcription_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.decode import decode
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.embedded import EMBEDDED
+from sottovoce.models.families import FAMILIES
+from sottovoce.models.load import load_model
+from sottovoce.progress import progress_bar
+from sottovoce.recipe import Decode
+from sottovoce.storage import json_lines, whole_rows
+from sottovoce.types import Utterance
+
+MAX_NEW_TOKENS = 48
+BATCH_CLIPS = 16
+CHUNK_SECONDS = 30.0
+
+
+def transcribe(
+    utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]
+) -> dict[str, str]:
+    """What a model writes down of each utterance's recording, by utterance id.
+
+    Args:
+        utterances: all with a recording.
+        model: ``embedded``, or a hub id or folder: an audio language model of a supported family is asked to
+            transcribe, any other is loaded as a transformers pipeline for automatic speech recognition.
+        partial: JSONL file of the transcripts so far; read first, appended to batch by batch.
+        say: where it is told what is being set up.
+
+    Raises:
+        UserError: the model cannot be loaded, or a recording is missing or unreadable.
+    """
+    if model == EMBEDDED or _model_type(model) in FAMILIES:
+        return _asked(utterances, model, partial, say)
+    return _recognised(utterances, model, partial)
+
+
+def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:
+    loaded = load_model(model, say=say)
+    store = AudioStore(loaded)
+    examples = [transcription_example(utterance) for utterance in utterances]
+    with progress_bar() as progress:
+        store.encode(utterances, progress)
+        settings = Decode(max_new_tokens=MAX_NEW_TOKENS)
+        return decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
+
+
+def _recognised(utterances: Sequence[Utterance], model: str, partial: Path) -> dict[str, str]:
+    recogniser = _pipeline(model)
+    heard = {str(row["id"]): str(row["text"]) for row in whole_rows(partial)}
+    todo = [utterance for utterance in utterances if utterance.id not in heard]
+    with progress_bar() as progress, partial.open("a", encoding="utf-8") as stream:
+        task = progress.add_task("transcribing", total=len(utterances), completed=len(heard))
+        for start in range(0, len(todo), BATCH_CLIPS):
+            part = todo[start : start + BATCH_CLIPS]
+            clips = [load_audio(u.audio or Path(), u.where) for u in part]
+            texts = recogniser([{"raw": clip, "sampling_rate": SAMPLING_RATE} for clip in clips])
+            rows = [{"id": u.id, "text": text["text"].strip()} for u, text in zip(part, texts, strict=True)]
+            stream.write(json_lines(rows))
+            stream.flush()
+            heard |= {row["id"]: row["text"] for row in rows}
+            progress.advance(task, len(part))
+    return heard
+
+
+def _model_type(model: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(model, trust_remote_code=False).model_type)
+    except (OSError, ValueError) as error:
+        raise _unloadable(model, error) from error
+
+
+def _pipeline(model: str) -> Any:
+    from transformers import pipeline
+
+    try:
+        return pipeline(
+            "automatic-speech-recognition",
+            model=model,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+            chunk_length_s=CHUNK_SECONDS,
+        )
+    except (OSError, ValueError) as error:
+        raise _unloadable(model, error) from error
+
+
+def _unloadable(model: str, error: Exception) -> UserError:
+    advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
+    return UserError(f"cannot load {model!r} for speech recognition: {str(error).splitlines()[0]}", advice)

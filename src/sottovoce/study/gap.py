@@ -1,0 +1,82 @@
+"""The text-speech gap of a run: transcribes its test recordings, answers from the transcripts, and compares."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.asr import transcribe
+from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.files import read_gold, write_predictions
+from sottovoce.evaluate.gap import Input, gap_report
+from sottovoce.evaluate.parse import parse_answer
+from sottovoce.evaluate.scoring import read_answers
+from sottovoce.evaluate.words import word_error_rate
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.load import model_identity
+from sottovoce.progress import progress_bar
+from sottovoce.storage import json_lines, whole_rows, write_whole
+from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of_run
+from sottovoce.types import Utterance
+
+
+def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
+    """What :func:`sottovoce.evaluate.gap.gap_report` returns, with the recogniser and its word error rate.
+
+    The transcripts are kept in the study's folder, where its other runs find them, the answers from them in the run's.
+
+    Args:
+        run: a decoded run, STUDY/cells/CELL.
+        asr: the recogniser, see :func:`sottovoce.evaluate.asr.transcribe`; None is the run's model before fine-tuning.
+
+    Raises:
+        UserError: no such run, it is not decoded yet, or the recogniser cannot be loaded.
+    """
+    name = asr or recipe_of_run(run).model
+    folder, study_folder = run.resolve(), run.resolve().parent.parent
+    files: dict[Input, Path] = {
+        "text": folder / "predictions-text.jsonl",
+        "speech": folder / "predictions-speech.jsonl",
+    }
+    if not all(path.exists() for path in files.values()):
+        raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
+    gold = study_folder / "gold.jsonl"
+    utterances = read_manifest(gold, allow_outside=True)
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", model_identity(name, say)).strip("-")
+    heard = _transcripts(utterances, name, study_folder / f"transcripts-{slug}.jsonl", say)
+    files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
+    _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
+    items = read_gold(gold)
+    report = gap_report({source: read_answers(path, items, say) for source, path in files.items()})
+    rate = word_error_rate([u.transcript for u in utterances], [heard[u.id] for u in utterances])
+    return {"run": str(run), "asr": name, "word_error_rate": rate, **report}
+
+
+def _transcripts(utterances: list[Utterance], asr: str, target: Path, say: Say) -> dict[str, str]:
+    if target.exists():
+        return {str(row["id"]): str(row["text"]) for row in whole_rows(target)}
+    partial = target.with_suffix(".partial")
+    heard = transcribe(utterances, asr, partial, say)
+    write_whole(target, json_lines({"id": u.id, "text": heard[u.id]} for u in utterances))
+    partial.unlink()
+    return heard
+
+
+def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> None:
+    if target.exists():
+        return
+    loaded, model, recipe = load_run(run, say)
+    examples = [slu_example(utterance, "text") for utterance in utterances]
+    partial = target.with_suffix(".partial")
+    with progress_bar() as progress:
+        answers = decode(
+            loaded, model, examples, AudioStore(loaded), recipe.decode, partial, progress, "answering from transcripts"
+        )
+    rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id])) for utterance in utterances]
+    write_predictions(rows, target)
+    partial.unlink()
