@@ -51,6 +51,7 @@ class StageSettings(_Closed):
     learning_rate: float = Field(5e-6, gt=0)
     warmup_ratio: Share = 0.04
     speech_repeats: int = Field(1, ge=1, description="how often each clip of the speech budget occurs in one epoch")
+    perturb_repeats: bool = Field(False, description="from the second on at another tempo, level, with silence, noise")
 
 
 class Train(_Closed):

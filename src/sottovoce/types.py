@@ -54,12 +54,16 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the model is shown: an utterance's transcript or its recording in the same prompt, and the answer."""
+    """What the model is shown: an utterance's transcript or its recording in the same prompt, and the answer.
+
+    ``copy`` 0 is the recording as it is, each other number a perturbed copy of it.
+    """
 
     utterance: Utterance
     modality: Modality
     instruction: str
     answer: str
+    copy: int = 0
 
 
 @dataclass(frozen=True, slots=True)

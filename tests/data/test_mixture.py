@@ -38,3 +38,10 @@ def test_each_part_draws_on_its_own_corpus_and_budget() -> None:
     )
     found = [(e.modality, e.utterance.id) for e in examples_of(mixture, CORPORA, BUDGET)]
     assert found == [("text", u.id) for u in OTHER] + [("speech", "o1")] + [("text", f"m{n}") for n in (2, 5, 7)]
+
+
+def test_the_repeats_of_a_recording_are_copies_of_their_own_if_asked_for() -> None:
+    mixture = (Part("text", of="budget"), Part("speech", of="budget", repeats=3, perturbed=True))
+    found = [(e.modality, e.utterance.id, e.copy) for e in examples_of(mixture, CORPORA, {"main": ("m2", "m5")})]
+    copies = [("speech", identity, copy) for copy in range(3) for identity in ("m2", "m5")]
+    assert found == [("text", "m2", 0), ("text", "m5", 0), *copies]

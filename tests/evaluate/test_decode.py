@@ -47,7 +47,7 @@ def examples(tiny_corpus: Path) -> list[Example]:
 def decoded(loaded: LoadedModel, examples: list[Example], partial: Path, settings: Decode = SETTINGS) -> dict[str, str]:
     store = AudioStore(loaded)
     with Progress(disable=True) as progress:
-        store.encode([e.utterance for e in examples if e.modality == "speech"], progress)
+        store.encode([(e.utterance, 0) for e in examples if e.modality == "speech"], progress)
         return decode(loaded, loaded.model, examples, store, settings, partial, progress, "decoding")
 
 

@@ -5,6 +5,7 @@ import pytest
 from sottovoce.data.mixture import Mixture, Part
 from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.schemes import SCHEMES, uses_speech
+from sottovoce.train.stage import plan_stages
 
 TEXT: Mixture = (Part("text", of="all"),)
 TEXT_AND_SPEECH: Mixture = (Part("text", of="all"), Part("speech", of="budget"))
@@ -47,4 +48,17 @@ def test_speech_repeats_are_of_the_stage_that_hears_speech() -> None:
     train = Train(stage=StageSettings(speech_repeats=2), last_stage=StageSettings(speech_repeats=5))
     assert SCHEMES["direct_mixing"](train)[0].mixture[1].repeats == 2
     assert SCHEMES["curriculum"](train)[1].mixture[1].repeats == 5
+    assert SCHEMES["curriculum"](train)[1].mixture[1].perturbed is False
     assert {part.repeats for scheme in PAPER for stage in SCHEMES[scheme](train) for part in stage.mixture[:1]} == {1}
+
+
+def test_perturbed_repeats_do_not_change_what_hears_no_speech() -> None:
+    plain, perturbed = (
+        Train(stage=StageSettings(speech_repeats=2, perturb_repeats=perturb)) for perturb in (False, True)
+    )
+    stages = {scheme: [SCHEMES[scheme](train) for train in (plain, perturbed)] for scheme in PAPER}
+    assert stages["direct_mixing"][1][0].mixture[1].perturbed
+    keys = {s: [plan_stages(part, [["k"]] * len(part), "root") for part in both] for s, both in stages.items()}
+    names = {scheme: [[plan.key for plan in plans] for plans in both] for scheme, both in keys.items()}
+    assert names["text_only"][0] == names["text_only"][1]
+    assert names["direct_mixing"][0] != names["direct_mixing"][1]

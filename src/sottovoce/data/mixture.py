@@ -6,7 +6,7 @@ It is a deterministic map from positions to examples; nothing is drawn at run ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sottovoce.data.prompts import slu_example
@@ -21,12 +21,14 @@ class Part:
         modality: ``text`` shows the transcript in place of the audio, ``speech`` the recording.
         of: ``all`` training utterances, or only those of the speech ``budget``.
         repeats: how often each of them occurs in one epoch.
+        perturbed: whether each repeat of a recording after the first is a perturbed copy of its own.
         corpus: which corpus of the recipe the utterances come from.
     """
 
     modality: Modality
     of: Literal["all", "budget"]
     repeats: int = 1
+    perturbed: bool = False
     corpus: str = "main"
 
 
@@ -48,5 +50,7 @@ def examples_of(
         if part.of == "budget":
             kept = set(budget_ids.get(part.corpus, ()))
             utterances = [utterance for utterance in utterances if utterance.id in kept]
-        examples += [slu_example(utterance, part.modality) for utterance in utterances] * part.repeats
+        once = [slu_example(utterance, part.modality) for utterance in utterances]
+        for number in range(part.repeats):
+            examples += [replace(example, copy=number) for example in once] if part.perturbed else once
     return examples

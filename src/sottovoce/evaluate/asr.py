@@ -51,7 +51,7 @@ def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Call
     store = AudioStore(loaded)
     examples = [transcription_example(utterance) for utterance in utterances]
     with progress_bar() as progress:
-        store.encode(utterances, progress)
+        store.encode([(utterance, 0) for utterance in utterances], progress)
         settings = Decode(max_new_tokens=MAX_NEW_TOKENS)
         return decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
 

@@ -30,7 +30,7 @@ def decode(
         partial: JSONL file of the answers so far; read first, appended to batch by batch.
     """
     answers = {str(row["id"]): str(row["text"]) for row in whole_rows(partial)}
-    rows = {e.utterance.id: tokenize(e, loaded.processor, _states(e, store)) for e in examples}
+    rows = {e.utterance.id: tokenize(e, loaded.processor, store.states_of(e)) for e in examples}
     by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
     task = progress.add_task(title, total=len(examples))
     with partial.open("a", encoding="utf-8") as stream:
@@ -74,7 +74,3 @@ def _last_position(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor
     # Qwen2-Audio's forward computes logits for the whole prompt, of which generation reads the last ones only. A view
     # with gaps torch would multiply row by row, with a copy of the vocabulary's weights for each.
     return (inputs[0][:, -1:].contiguous(),)
-
-
-def _states(example: Example, store: AudioStore) -> torch.Tensor | None:
-    return store.states(example.utterance) if example.modality == "speech" else None

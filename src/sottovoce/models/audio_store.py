@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from rich.progress import Progress
 
-from sottovoce.data.audio import load_audio
+from sottovoce.data.audio import Samples, load_audio
+from sottovoce.data.perturb import perturb
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel
-from sottovoce.types import Utterance
+from sottovoce.types import Example, Utterance
 
 BATCH_CLIPS = 16
+
+
+Clip = tuple[Utterance, int]
+"""A recording and which copy of it: 0 as it is, each other number perturbed in its own way."""
 
 
 class AudioStore:
@@ -21,28 +27,36 @@ class AudioStore:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._states: dict[Path, torch.Tensor] = {}
+        self._states: dict[tuple[Path | None, int], torch.Tensor] = {}
 
-    def states(self, utterance: Utterance) -> torch.Tensor:
-        """The states of an encoded recording, (num_audio_tokens, d_model). KeyError if it was not encoded."""
-        assert utterance.audio is not None
-        return self._states[utterance.audio]
+    def states_of(self, example: Example) -> torch.Tensor | None:
+        """The states of an example's encoded recording, (num_audio_tokens, d_model); None if the example is text.
 
-    def encode(self, utterances: Iterable[Utterance], progress: Progress) -> None:
+        Raises:
+            KeyError: it was not encoded.
+        """
+        return self._states[example.utterance.audio, example.copy] if example.modality == "speech" else None
+
+    def encode(self, clips: Iterable[Clip], progress: Progress) -> None:
         """Encodes the recordings that are not encoded yet.
 
         Raises:
             UserError: a recording is missing or unreadable; the message names the manifest's file:line.
         """
-        todo = list({u.audio: u for u in utterances if u.audio is not None and u.audio not in self._states}.values())
+        new = {(u.audio, copy): u for u, copy in clips if u.audio is not None and (u.audio, copy) not in self._states}
+        todo = list(new.items())
         if not todo:
             return
         task = progress.add_task(f"hearing {len(todo)} recordings", total=len(todo))
         for start in range(0, len(todo), BATCH_CLIPS):
-            part: Sequence[Utterance] = todo[start : start + BATCH_CLIPS]
-            clips = [load_audio(u.audio, u.where) for u in part if u.audio is not None]
-            encoded = encode_clips(self._loaded.model, self._loaded.processor, clips, BATCH_CLIPS)
-            for utterance, states in zip(part, encoded, strict=True):
-                assert utterance.audio is not None
-                self._states[utterance.audio] = states
+            part = todo[start : start + BATCH_CLIPS]
+            samples = [_heard(utterance, copy) for (_, copy), utterance in part]
+            encoded = encode_clips(self._loaded.model, self._loaded.processor, samples, BATCH_CLIPS)
+            for (key, _), states in zip(part, encoded, strict=True):
+                self._states[key] = states
             progress.advance(task, len(part))
+
+
+def _heard(utterance: Utterance, copy: int) -> Samples:
+    samples = load_audio(utterance.audio or Path(), utterance.where)
+    return perturb(samples, random.Random(f"{utterance.id}/{copy}")) if copy else samples

@@ -130,12 +130,11 @@ def _budget(size: Size, data: Data, seed: int) -> tuple[str, Budget]:
 
 
 def example_key(example: Example) -> str:
-    """What identifies an example's content: modality, prompt and answer, and for speech the recording's bytes."""
+    """What identifies an example's content: modality, prompt and answer, for speech the recording's bytes and copy."""
     utterance = example.utterance
     heard = utterance.transcript if example.modality == "text" else recording_sha256(utterance)
-    return hashlib.sha256(
-        json.dumps([example.modality, heard, example.instruction, example.answer]).encode()
-    ).hexdigest()
+    content = json.dumps([example.modality, heard, example.instruction, example.answer, example.copy])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def recording_sha256(utterance: Utterance) -> str:

@@ -27,8 +27,9 @@ def predict_clip(run: Path, clip: Path, say: Callable[[str], None]) -> dict[str,
     utterance = Utterance("clip", "", "", Frame("", ""), "test", audio=clip)
     store = AudioStore(loaded)
     with Progress(disable=True) as progress:
-        store.encode([utterance], progress)
-    row = tokenize(slu_example(utterance, "speech"), loaded.processor, store.states(utterance))
+        store.encode([(utterance, 0)], progress)
+    example = slu_example(utterance, "speech")
+    row = tokenize(example, loaded.processor, store.states_of(example))
     answer = parse_answer("clip", generate(loaded, model, [row], recipe.decode.max_new_tokens)[0])
     frame = answer.frame or Frame("", "")
     entities = [{"type": entity.type, "filler": entity.filler} for entity in frame.entities]

@@ -103,12 +103,10 @@ def _run(study: Study, plan: StagePlan, examples: list[Example]) -> Path:
 
 def rows_of(loaded: LoadedModel, examples: list[Example], store: AudioStore) -> list[Row]:
     """Tokenised examples; recordings that were not heard yet are heard first."""
-    spoken = [example.utterance for example in examples if example.modality == "speech"]
+    spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
     with progress_bar() as progress:
         store.encode(spoken, progress)
-    return [
-        tokenize(e, loaded.processor, store.states(e.utterance) if e.modality == "speech" else None) for e in examples
-    ]
+    return [tokenize(example, loaded.processor, store.states_of(example)) for example in examples]
 
 
 def decode_cell(study: Study, name: str) -> None:
@@ -117,7 +115,7 @@ def decode_cell(study: Study, name: str) -> None:
     loaded = study.load()
     model = tuned(loaded, study.recipe, folder)
     with progress_bar() as progress:
-        study.store.encode(study.data.test, progress)
+        study.store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
             target = folder / f"predictions-{modality}.jsonl"
             if target.exists():

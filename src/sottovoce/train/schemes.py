@@ -31,7 +31,8 @@ def _text() -> Mixture:
 
 
 def _text_and_speech(settings: StageSettings) -> Mixture:
-    return (Part("text", of="all"), Part("speech", of="budget", repeats=settings.speech_repeats))
+    speech = Part("speech", of="budget", repeats=settings.speech_repeats, perturbed=settings.perturb_repeats)
+    return (Part("text", of="all"), speech)
 
 
 def zero_shot(train: Train) -> list[Stage]:

@@ -36,6 +36,7 @@ from sottovoce.train.trainer import (
 )
 
 WEIGHTS, DONE = "weights", "done.json"
+IN_MIXTURE = {"speech_repeats", "perturb_repeats"}  # settings that show in a stage's mixture, if they matter to it
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def plan_stages(stages: Sequence[Stage], example_keys: Sequence[Sequence[str]], 
     for stage, keys in zip(stages, example_keys, strict=True):
         parent = plans[-1].key if plans else ""
         seen = [asdict(part) for part in stage.mixture]
-        content = json.dumps([root, parent, seen, stage.settings.model_dump(), list(keys)], sort_keys=True)
+        settings = stage.settings.model_dump(exclude=IN_MIXTURE)
+        content = json.dumps([root, parent, seen, settings, list(keys)], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         plans.append(StagePlan(stage, tuple(keys), parent, f"{stage.name}-{digest}"))
     return plans
