@@ -6,6 +6,7 @@ Keys: ``id``, ``locale``, ``transcript``, ``audio`` (path relative to the manife
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -112,6 +113,20 @@ def decoded_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, str]
             fault = f"{name}:{number}: not UTF-8 text ({error.reason})"
             raise UserError(fault, "save the file as UTF-8") from error
         yield f"{name}:{number}", text
+
+
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """The JSON object that a line holds. Raises UserError, which starts with ``where``, if it holds none."""
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        fault = f"{where}: not JSON ({error.msg} at column {error.colno})"
+        raise UserError(fault, "give one JSON object a line") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, or brackets nested too deep
+        raise UserError(f"{where}: not JSON that can be read", "give one JSON object a line") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: not a JSON object", "give one JSON object a line")
+    return values
 
 
 def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utterance:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sottovoce.data.manifest import numbered_lines
+from sottovoce.data.manifest import json_object, numbered_lines
 from sottovoce.errors import UserError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -31,7 +30,7 @@ def json_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
     empty = True
     for where, line in numbered_lines(path):
         empty = False
-        yield where, _object(line.strip(), where)
+        yield where, json_object(line, where)
     if empty:
         raise UserError(f"{path}: the {what} is empty", "add at least one row")
 
@@ -49,13 +48,3 @@ def validated(model: type[_Model], row: dict[str, Any], where: str) -> _Model:
         key = ".".join(str(part) for part in first["loc"])
         fault = f"the key {key!r} is missing" if first["type"] == "missing" else f"{key}: {first['msg']}"
         raise UserError(f"{where}: {fault}", "correct that row") from error
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error})", "put one JSON object on each line") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: not a JSON object", "put one JSON object on each line")
-    return row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sottovoce.data.manifest import numbered_lines, write_manifest
+from sottovoce.data.manifest import json_object, numbered_lines, write_manifest
 from sottovoce.errors import UserError
 from sottovoce.types import Split, Utterance
 
@@ -107,16 +106,7 @@ def read_rows(path: Path) -> Iterator[SourceRow]:
 def rows_of(lines: Iterable[tuple[str, str]]) -> Iterator[SourceRow]:
     """The rows of lines that come with their ``file:line``. Raises UserError: a line that is not a JSON object."""
     for where, line in lines:
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            fault = f"{where}: not JSON ({error.msg} at column {error.colno})"
-            raise UserError(fault, "give one JSON object a line") from error
-        except (ValueError, RecursionError) as error:  # a number of too many digits, or brackets nested too deep
-            raise UserError(f"{where}: not JSON that can be read", "give one JSON object a line") from error
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: not a JSON object", "give one JSON object a line")
-        yield SourceRow(values, where)
+        yield SourceRow(json_object(line, where), where)
 
 
 def inside(folder: Path, name: str, where: str, allow_outside: bool = False) -> Path:
