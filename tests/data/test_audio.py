@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.data.audio import SAMPLING_RATE, audio_header, load_audio, seconds_of
+from sottovoce.data.audio import SAMPLING_RATE, audio_header, audio_level, load_audio, seconds_of
 from sottovoce.errors import UserError
 
 
@@ -111,3 +111,37 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) ->
     samples = np.array([0.0, value, 0.0] * 1000)
     with pytest.raises(UserError, match=r"m\.jsonl:1: .* not finite"):
         load_audio(written(tmp_path / "a.wav", samples, subtype="FLOAT"), "m.jsonl:1")
+
+
+@pytest.mark.parametrize("sampling_rate", [8_000, 16_000, 44_100])
+def test_the_level_is_that_of_the_loudest_part(tmp_path: Path, sampling_rate: int) -> None:
+    time = np.arange(sampling_rate * 12) / sampling_rate  # longer than what is read at once
+    tone = np.where(time > 11.5, 0.1, 0.001) * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "clip.wav", tone, sampling_rate, subtype="FLOAT")
+    level = audio_level(tmp_path / "clip.wav")
+    assert level.loudest_db == pytest.approx(20 * np.log10(0.1 / np.sqrt(2)), abs=0.2)
+    assert level.share_at_full_scale == 0
+
+
+def test_clipped_samples_are_counted_in_any_channel(tmp_path: Path) -> None:
+    loud = np.clip(2 * np.sin(np.linspace(0, 300, 16_000)), -1, 1)
+    both = np.stack([np.zeros_like(loud), loud], axis=1)
+    soundfile.write(tmp_path / "clip.flac", both, 16_000)
+    expected = float((np.abs(loud) >= 1).mean())
+    assert audio_level(tmp_path / "clip.flac").share_at_full_scale == pytest.approx(expected, abs=0.02)
+    assert expected > 0.5
+
+
+def test_digital_silence_and_a_clip_shorter_than_a_frame_have_levels(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "still.wav", np.zeros(4_000), 16_000)
+    soundfile.write(tmp_path / "short.wav", np.full(80, 0.5), 16_000)
+    assert audio_level(tmp_path / "still.wav").loudest_db == -np.inf
+    assert audio_level(tmp_path / "short.wav").loudest_db == pytest.approx(-6.02, abs=0.01)
+
+
+def test_a_recording_without_a_level_is_one_clear_error(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.wav", np.full(4_000, np.nan), 16_000, subtype="FLOAT")
+    (tmp_path / "words.wav").write_text("words")
+    for name, fault in (("clip", "not finite"), ("words", "cannot read"), ("gone", "no such recording")):
+        with pytest.raises(UserError, match=rf"m:3: .*{fault}"):
+            audio_level(tmp_path / f"{name}.wav", "m:3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from sottovoce.errors import UserError
 
 SAMPLING_RATE = 16_000
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
+FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
+_FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
 Samples = npt.NDArray[np.float32]
 
 
@@ -23,6 +26,18 @@ class AudioHeader:
 
     seconds: float
     sampling_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLevel:
+    """How loud a recording is.
+
+    ``loudest_db`` is the RMS level of its loudest 50 ms in decibels, 0 at full scale, minus infinity for digital
+    silence; ``share_at_full_scale`` (0..1) the share of its samples that are at full scale, as clipping leaves them.
+    """
+
+    loudest_db: float
+    share_at_full_scale: float
 
 
 def load_audio(path: Path, where: str = "") -> Samples:
@@ -71,6 +86,35 @@ def audio_header(path: Path, where: str = "") -> AudioHeader:
     if not header.seconds:
         raise _silent(path, where)
     return header
+
+
+def audio_level(path: Path, where: str = "") -> AudioLevel:
+    """Reads a whole recording, piece by piece, and measures its level.
+
+    Raises:
+        UserError: as `load_audio`, or the recording ends before its header says.
+    """
+    _refuse_absent(path, where)
+    loudest, num_full, num_read = 0.0, 0, 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
+            for block in file.blocks(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True):
+                if not np.isfinite(block).all():
+                    raise UserError(f"{_prefix(where)}{path} holds values that are not finite", "export it again")
+                num_read += len(block)
+                num_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
+                mono = block.mean(axis=1)
+                frames = mono[: len(mono) // frame * frame].reshape(-1, frame) if len(mono) >= frame else mono[None]
+                loudest = max(loudest, float(np.sqrt(np.square(frames).mean(axis=1)).max()))
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        raise _unreadable(path, where, error) from error
+    if not num_read:
+        raise _silent(path, where)
+    if num_read < num_stated:
+        fault = f"{_prefix(where)}{path} ends after {num_read} of {num_stated} samples"
+        raise UserError(fault, "fetch or export it again")
+    return AudioLevel(20 * math.log10(loudest) if loudest else -math.inf, num_full / num_read)
 
 
 def seconds_of(path: Path) -> float:
