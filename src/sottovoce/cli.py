@@ -53,17 +53,20 @@ def check(
     manifest: Annotated[Path, typer.Argument(help="a manifest (JSONL)")],
     window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 8.0,
     allow_outside: AllowOutside = False,
+    html: Annotated[Optional[Path], typer.Option(help="write the whole outcome there, as a page")] = None,  # noqa: UP045
 ) -> None:
     """Check a manifest; exit status 2 says that it is not fit to train."""
     from sottovoce.data.check import check_manifest
     from sottovoce.evaluate.table import table_of
 
     report = check_manifest(manifest, window_seconds=window_seconds, allow_outside=allow_outside)
-    for rows in (report.table_rows(), report.coverage_rows()):
-        Console().print(table_of(rows))
-    for kind, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
-        for line in lines:
-            say(f"{kind}: {line}")
+    Console().print(table_of(report.table_rows()), table_of(report.coverage_rows()))
+    for line in report.lines():
+        say(line)
+    if html is not None:
+        from sottovoce.study.check_page import write_check_page
+
+        say(f"page: {write_check_page(report, manifest, html)}")
     if not report.fit_to_train:
         raise UserError(f"{manifest} is not fit to train", "mend the faults above")
 
@@ -105,8 +108,7 @@ def score(
     if as_json:
         print(json.dumps(report))
     else:
-        for table in report_tables(report):
-            Console().print(table)
+        Console().print(*report_tables(report))
 
 
 @app.command()
@@ -127,8 +129,7 @@ def compare(
     if as_json:
         print(json.dumps(comparison))
     else:
-        for table in comparison_tables(comparison):
-            Console().print(table)
+        Console().print(*comparison_tables(comparison))
         for sentence in comparison["sentences"]:
             Console(highlight=False, soft_wrap=True).print(printable(sentence), emoji=False)
 

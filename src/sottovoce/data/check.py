@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sottovoce.data.audio import MIN_SECONDS, SAMPLING_RATE, audio_header
 from sottovoce.data.budget import choose_speech
+from sottovoce.data.distributions import Distributions, distributions
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.types import SPLITS, Split, Utterance
@@ -47,17 +48,36 @@ class CheckReport:
     """The outcome of a check; every fault, warning and note is one line, with file:line where it has one place.
 
     Faults stand in the way of training; warnings should be looked at; notes say what will be done about the data.
+    ``faults_by_kind`` and ``warnings_by_kind`` hold all of them, and only the kinds that occur. ``window_seconds`` is
+    the longest clip that the model hears whole.
     """
 
     splits: tuple[SplitSummary, ...]
     coverage: tuple[Coverage, ...]
-    faults: list[str]
-    warnings: list[str]
+    faults_by_kind: Mapping[str, Sequence[str]]
+    warnings_by_kind: Mapping[str, Sequence[str]]
     notes: list[str]
+    distributions: Distributions
+    window_seconds: float
 
     @property
     def fit_to_train(self) -> bool:
-        return not self.faults
+        return not self.faults_by_kind
+
+    @property
+    def faults(self) -> list[str]:
+        """The faults for a terminal: at most 20 of a kind, then how many more."""
+        return _listed(self.faults_by_kind)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings for a terminal, as the faults."""
+        return _listed(self.warnings_by_kind)
+
+    def lines(self) -> Iterator[str]:
+        """Notes, warnings and faults for a terminal, each with that word in front."""
+        for word, lines in (("note", self.notes), ("warning", self.warnings), ("fault", self.faults)):
+            yield from (f"{word}: {line}" for line in lines)
 
     def table_rows(self) -> list[tuple[str, ...]]:
         """The splits as a table, its header first."""
@@ -91,33 +111,35 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
     Raises:
         UserError: the manifest cannot be read, or a row is not valid (`read_manifest`).
     """
-    utterances, audio_faults, audio_warnings, notes = _listen(read_manifest(path, allow_outside), window_seconds)
+    utterances, audio_faults, audio_warnings, rates = _listen(read_manifest(path, allow_outside), window_seconds)
     by_split = {split: [utterance for utterance in utterances if utterance.split == split] for split in SPLITS}
     train = by_split["train"]
     empty = [f"{path}: the split {split} is empty" for split in ("train", "test") if not by_split[split]]
     labels = list(_strange_labels(by_split)) if train else []
-    intents = [line for fault, line in labels if fault]
-    slots = [line for fault, line in labels if not fault]
     speechless = [f"{path}: no train utterance has speech"] if train and not any(u.audio for u in train) else []
+    faults = {"splits": empty, "recordings": audio_faults, "intents": [line for fault, line in labels if fault]}
+    warnings = {
+        "speech": speechless,
+        "slot types": [line for fault, line in labels if not fault],
+        "transcripts": list(_repeated(by_split)),
+        **audio_warnings,
+        "fillers": list(_strange_fillers(utterances)),
+    }
     return CheckReport(
         splits=tuple(_summary(split, by_split[split]) for split in SPLITS),
         coverage=tuple(_coverage(train, seed)),
-        faults=[*empty, *_listed(audio_faults, "recordings"), *_listed(intents, "intents")],
-        warnings=[
-            *speechless,
-            *_listed(slots, "slot types"),
-            *_listed(list(_repeated(by_split)), "transcripts"),
-            *(line for kind, lines in audio_warnings.items() for line in _listed(lines, kind)),
-            *_listed(list(_strange_fillers(utterances)), "fillers"),
-        ],
-        notes=[*notes, *_shared_speakers(by_split)],
+        faults_by_kind={kind: lines for kind, lines in faults.items() if lines},
+        warnings_by_kind={kind: lines for kind, lines in warnings.items() if lines},
+        notes=[*_other_rates(rates), *_shared_speakers(by_split)],
+        distributions=distributions(utterances, rates),
+        window_seconds=window_seconds,
     )
 
 
 def _listen(
     utterances: Sequence[Utterance], window_seconds: float
-) -> tuple[list[Utterance], list[str], dict[str, list[str]], list[str]]:
-    """The utterances with their measured seconds (those that cannot be read without audio), faults, warnings, notes."""
+) -> tuple[list[Utterance], list[str], dict[str, list[str]], Counter[int]]:
+    """The utterances with their measured seconds (those that cannot be read without audio), faults, warnings, rates."""
     heard: list[Utterance] = []
     faults: list[str] = []
     long: list[str] = []
@@ -143,12 +165,13 @@ def _listen(
             short.append(f"{where}: {header.seconds:.3f} s, shorter than {MIN_SECONDS:g} s; silence is added")
         if stated is not None and abs(stated - header.seconds) > _SECONDS_TOLERANCE:
             differing.append(f"{where}: {header.seconds:.2f} s long, but the manifest says {stated:.2f} s")
-    notes = [
-        f"{count} recordings have {rate} Hz; they are converted to {SAMPLING_RATE} Hz"
-        for rate, count in sorted(rates.items())
-        if rate != SAMPLING_RATE
-    ]
-    return heard, faults, {"long clips": long, "short clips": short, "lengths that differ": differing}, notes
+    return heard, faults, {"long clips": long, "short clips": short, "lengths that differ": differing}, rates
+
+
+def _other_rates(rates: Mapping[int, int]) -> Iterator[str]:
+    for rate, count in sorted(rates.items()):
+        if rate != SAMPLING_RATE:
+            yield f"{count} recordings have {rate} Hz; they are converted to {SAMPLING_RATE} Hz"
 
 
 def _summary(split: Split, utterances: Sequence[Utterance]) -> SplitSummary:
@@ -224,7 +247,10 @@ def _shared_speakers(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
         yield f"{len(shared)} speakers are in both train and test, {shared[0]!r} for one"
 
 
-def _listed(lines: Sequence[str], what: str) -> list[str]:
-    """At most so many lines, then how many more there are."""
-    more = len(lines) - MAX_LISTED
-    return [*lines[:MAX_LISTED], *([f"... and {more} more {what}"] if more > 0 else [])]
+def _listed(by_kind: Mapping[str, Sequence[str]]) -> list[str]:
+    """At most so many lines of each kind, then how many more there are."""
+    listed = list[str]()
+    for kind, lines in by_kind.items():
+        more = len(lines) - MAX_LISTED
+        listed += [*lines[:MAX_LISTED], *([f"... and {more} more {kind}"] if more > 0 else [])]
+    return listed

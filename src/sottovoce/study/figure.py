@@ -6,30 +6,21 @@ into the band is the share of the gap that its speech closes.
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from sottovoce.study.page import BAND, INK, SPEECH, svg_of, without_prolog
 from sottovoce.study.results import CellResult, Metric, StudyResults, standard_error
 from sottovoce.study.table import UNFINISHED, clips, label, percent, speech_used
 
-# Okabe and Ito's blue and orange: apart for colour-blind readers, and each dark and light enough for both backgrounds.
-SPEECH = "#2f86c6"
-BAND = "#e69f00"
-# A colour no chart uses: the SVG turns it into currentColor, the PNG's ink.
-INK = "#1d2329"
-
 _PANELS: tuple[tuple[Metric, str], ...] = (("intent_accuracy", "Intent accuracy, %"), ("slu_f1", "SLU-F1, %"))
-_FONTS = "ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 # A standalone SVG has no page to inherit its ink from.
 _STYLE = (
     "<style>.sottovoce-figure{color:#1d2329}"
@@ -54,21 +45,10 @@ def figure_svg(results: StudyResults, *, narrow: bool = False, inline: bool = Fa
         narrow: the two panels below each other, for a phone.
         inline: for use inside an HTML page: no XML prolog, and no style of its own.
     """
-    settings = {"svg.fonttype": "none", "svg.hashsalt": f"sottovoce{narrow}"}
-    with rc_context(settings):
-        figure = _figure(results, narrow)
-        FigureCanvasSVG(figure)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
-    svg = svg.replace(INK, "currentColor").replace("xlink:href", "href").replace("'DejaVu Sans'", _FONTS)
     alt = "Dot plot of intent accuracy and SLU-F1 by scheme, on speech and on gold text"
-    svg = svg.replace("<svg ", f'<svg class="sottovoce-figure" role="img" aria-label="{alt}" ', 1)
-    svg = re.sub(r' xmlns:xlink="[^"]*"', "", svg).replace(">*{stroke", ">.sottovoce-figure *{stroke")
+    svg = svg_of(_figure(results, narrow), alt, salt=f"sottovoce{narrow}")
     if inline:
-        svg = svg[svg.index("<svg ") :]
-        return re.sub(r' xmlns="[^"]*"', "", svg)
+        return without_prolog(svg)
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + _STYLE, svg, count=1)
 
 

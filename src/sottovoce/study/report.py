@@ -11,11 +11,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import soundfile
 from markupsafe import Markup
 
 from sottovoce.study.figure import figure_png, figure_svg, figure_title
+from sottovoce.study.page import page_environment
 from sottovoce.study.results import (
     INPUTS,
     CellResult,
@@ -90,13 +90,7 @@ def write_report(folder: Path) -> Path:
 
 def report_html(results: StudyResults) -> str:
     """The report page; everything that comes from the study's files is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sottovoce.study"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {"percent": percent, "duration": duration}
     context: dict[str, Any] = {
         "results": results,
