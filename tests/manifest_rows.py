@@ -1,4 +1,4 @@
-"""Rows of a small manifest, with silence for speech."""
+"""Rows of a small manifest, with a tone for speech."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def spoken(
     folder: Path, number: int, split: str = "train", seconds: float = 1.0, rate: int = 16_000, **changes: Any
 ) -> Any:
     name = f"{split}{number}.wav"
-    soundfile.write(folder / name, np.zeros(round(seconds * rate)), rate)
+    soundfile.write(folder / name, 0.1 * np.sin(np.arange(round(seconds * rate)) / 8), rate)
     return row(number, split, audio=name, speaker=f"{split}-s{number % 2}", **changes)
 
 

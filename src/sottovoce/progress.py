@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def progress_bar() -> Progress:
-    """A progress bar; where standard error is no terminal it prints its last state only."""
+def progress_bar(disable: bool = False) -> Progress:
+    """A progress bar; where standard error is no terminal it prints its last state only, if disabled nothing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -16,4 +16,5 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=disable,
     )

@@ -151,3 +151,19 @@ def test_the_budgets_that_recordings_allow_are_covered(tmp_path: Path) -> None:
 def test_a_row_that_is_not_valid_is_refused_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"manifest\.jsonl:6: id 'train0' stands already"):
         check(tmp_path, *sound(tmp_path), row(0))
+
+
+def test_silent_and_clipped_recordings_are_warned_of(tmp_path: Path) -> None:
+    time = np.arange(16_000) / 16_000
+    loud = np.clip(3 * np.sin(2 * np.pi * 200 * time), -1, 1)
+    for name, samples in (("still", 1e-4 * np.sin(300 * time)), ("loud", loud), ("soft", 0.01 * loud)):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+    clipped = float((np.abs(loud) >= 1).mean())
+    odd = [row(20 + place, audio=f"{name}.wav") for place, name in enumerate(("still", "loud", "soft"))]
+    report = check(tmp_path, *sound(tmp_path), *odd)
+    manifest = tmp_path / "manifest.jsonl"
+    assert report.warnings_by_kind == {
+        "silent clips": [f"{manifest}:6: silent: its loudest part is at -83 dB"],
+        "clipped clips": [f"{manifest}:7: clipped: {clipped:.1%} of its samples are at full scale"],
+    }
+    assert report.fit_to_train

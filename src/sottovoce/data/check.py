@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.data.audio import MIN_SECONDS, SAMPLING_RATE, audio_header
+from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.data.budget import choose_speech
 from sottovoce.data.distributions import Distributions, distributions
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
+from sottovoce.data.recordings import listen
 from sottovoce.types import SPLITS, Split, Utterance
 
 BUDGET_PERCENTS = (1, 2, 5, 10, 20, 50, 100)
 MAX_LISTED = 20
-_SECONDS_TOLERANCE = 0.1  # a manifest's seconds may be rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class CheckReport:
 
 
 def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool = False, seed: int = 0) -> CheckReport:
-    """Checks a manifest and the headers of its recordings (the recordings are not decoded as a whole).
+    """Checks a manifest and listens to all of its recordings, with a progress bar.
 
     Args:
         path: the manifest.
@@ -111,18 +110,19 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
     Raises:
         UserError: the manifest cannot be read, or a row is not valid (`read_manifest`).
     """
-    utterances, audio_faults, audio_warnings, rates = _listen(read_manifest(path, allow_outside), window_seconds)
+    heard = listen(read_manifest(path, allow_outside), window_seconds)
+    utterances = heard.utterances
     by_split = {split: [utterance for utterance in utterances if utterance.split == split] for split in SPLITS}
     train = by_split["train"]
     empty = [f"{path}: the split {split} is empty" for split in ("train", "test") if not by_split[split]]
     labels = list(_strange_labels(by_split)) if train else []
     speechless = [f"{path}: no train utterance has speech"] if train and not any(u.audio for u in train) else []
-    faults = {"splits": empty, "recordings": audio_faults, "intents": [line for fault, line in labels if fault]}
+    faults = {"splits": empty, "recordings": heard.faults, "intents": [line for fault, line in labels if fault]}
     warnings = {
         "speech": speechless,
         "slot types": [line for fault, line in labels if not fault],
         "transcripts": list(_repeated(by_split)),
-        **audio_warnings,
+        **heard.warnings,
         "fillers": list(_strange_fillers(utterances)),
     }
     return CheckReport(
@@ -130,42 +130,10 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
         coverage=tuple(_coverage(train, seed)),
         faults_by_kind={kind: lines for kind, lines in faults.items() if lines},
         warnings_by_kind={kind: lines for kind, lines in warnings.items() if lines},
-        notes=[*_other_rates(rates), *_shared_speakers(by_split)],
-        distributions=distributions(utterances, rates),
+        notes=[*_other_rates(heard.rates), *_shared_speakers(by_split)],
+        distributions=distributions(utterances, heard.rates),
         window_seconds=window_seconds,
     )
-
-
-def _listen(
-    utterances: Sequence[Utterance], window_seconds: float
-) -> tuple[list[Utterance], list[str], dict[str, list[str]], Counter[int]]:
-    """The utterances with their measured seconds (those that cannot be read without audio), faults, warnings, rates."""
-    heard: list[Utterance] = []
-    faults: list[str] = []
-    long: list[str] = []
-    short: list[str] = []
-    differing: list[str] = []
-    rates = Counter[int]()
-    for utterance in utterances:
-        if utterance.audio is None:
-            heard.append(utterance)
-            continue
-        where, stated = utterance.where, utterance.seconds
-        try:
-            header = audio_header(utterance.audio, where)
-        except UserError as error:
-            faults.append(error.what)
-            heard.append(replace(utterance, audio=None, seconds=None))
-            continue
-        heard.append(replace(utterance, seconds=header.seconds))
-        rates[header.sampling_rate] += 1
-        if header.seconds > window_seconds:
-            long.append(f"{where}: {header.seconds:.2f} s, longer than the window of {window_seconds:g} s")
-        if header.seconds < MIN_SECONDS:
-            short.append(f"{where}: {header.seconds:.3f} s, shorter than {MIN_SECONDS:g} s; silence is added")
-        if stated is not None and abs(stated - header.seconds) > _SECONDS_TOLERANCE:
-            differing.append(f"{where}: {header.seconds:.2f} s long, but the manifest says {stated:.2f} s")
-    return heard, faults, {"long clips": long, "short clips": short, "lengths that differ": differing}, rates
 
 
 def _other_rates(rates: Mapping[int, int]) -> Iterator[str]:

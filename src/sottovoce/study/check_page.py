@@ -24,6 +24,8 @@ _MEANING = {
     "transcripts": "Sentences that an earlier split holds too: a model may have learned them by heart.",
     "long clips": "The model does not hear the end of these recordings.",
     "short clips": "Hardly anything can be said in so short a time.",
+    "silent clips": "Nothing is to be heard in these recordings.",
+    "clipped clips": "Recorded too loudly, so that the peaks are cut off.",
     "lengths that differ": "The manifest says another length than the recording has; the recording’s own is counted.",
     "fillers": "Slot values that are not words of their transcript, so that nobody can hear them.",
 }
