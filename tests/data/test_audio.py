@@ -145,3 +145,11 @@ def test_a_recording_without_a_level_is_one_clear_error(tmp_path: Path) -> None:
     for name, fault in (("clip", "not finite"), ("words", "cannot read"), ("gone", "no such recording")):
         with pytest.raises(UserError, match=rf"m:3: .*{fault}"):
             audio_level(tmp_path / f"{name}.wav", "m:3")
+
+
+def test_a_recording_that_ends_before_its_header_says_has_no_level(tmp_path: Path) -> None:
+    clip = written(tmp_path / "clip.mp3", np.random.default_rng(0).uniform(-0.5, 0.5, 160_000))
+    clip.write_bytes(clip.read_bytes()[:19_000])
+    assert audio_header(clip).seconds == 10
+    with pytest.raises(UserError, match=r"m:3: .*clip\.mp3 ends after 7\d{4} of 160000 samples"):
+        audio_level(clip, "m:3")

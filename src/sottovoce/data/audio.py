@@ -99,7 +99,8 @@ def audio_level(path: Path, where: str = "") -> AudioLevel:
     try:
         with soundfile.SoundFile(path) as file:
             num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
-            for block in file.blocks(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True):
+            # Not file.blocks: where a file ends early it goes on, with what it read before.
+            while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
                 if not np.isfinite(block).all():
                     raise UserError(f"{_prefix(where)}{path} holds values that are not finite", "export it again")
                 num_read += len(block)
