@@ -166,6 +166,18 @@ def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")])
 
 
 @app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Argument(help="a folder that does not exist yet")],
+    verify: Annotated[bool, typer.Option(help="load it in a fresh process and compare its answers")] = False,
+) -> None:
+    """Write a run as a folder that transformers loads by itself: merged weights, processor, model card."""
+    from sottovoce.study.export import export_run
+
+    print(export_run(run, out, verify, say))
+
+
+@app.command()
 def gap(
     run: Run,
     asr: Annotated[Optional[str], typer.Option(help="recogniser, else the run's model")] = None,  # noqa: UP045

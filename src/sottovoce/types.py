@@ -8,6 +8,7 @@ from typing import Literal
 
 Split = Literal["train", "dev", "test"]
 Modality = Literal["text", "speech"]
+MODALITIES: tuple[Modality, ...] = ("speech", "text")
 ParseStatus = Literal["ok", "unreadable"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -17,7 +17,6 @@ from markupsafe import Markup
 from sottovoce.study.figure import figure_png, figure_svg, figure_title
 from sottovoce.study.page import page_environment
 from sottovoce.study.results import (
-    INPUTS,
     CellResult,
     StudyResults,
     gap_closed,
@@ -37,7 +36,7 @@ from sottovoce.study.table import (
     signed_points,
     table_rows,
 )
-from sottovoce.types import Entity, Frame, Prediction, Utterance
+from sottovoce.types import MODALITIES, Entity, Frame, Prediction, Utterance
 
 MAX_EXAMPLES = 8
 MAX_AUDIO_CHARACTERS = 1_000_000
@@ -247,7 +246,7 @@ def _two_scorers(results: StudyResults) -> list[dict[str, Any]]:
     """The cells and inputs on which the official scorer and the strict one do not agree."""
     lines = []
     for cell in results.finished:
-        for modality in INPUTS:
+        for modality in MODALITIES:
             scores = cell.speech if modality == "speech" else cell.text
             if scores is not None and scores.official != scores.strict:
                 lines.append({"cell": cell, "input": modality, "official": scores.official, "strict": scores.strict})

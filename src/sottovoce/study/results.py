@@ -20,12 +20,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate import files
-from sottovoce.types import Modality, Prediction, Utterance
+from sottovoce.types import MODALITIES, Modality, Prediction, Utterance
 
 Scheme = Literal["zero_shot", "text_only", "direct_mixing", "curriculum"]
 Metric = Literal["intent_accuracy", "slu_f1"]
 SCHEMES: tuple[Scheme, ...] = ("zero_shot", "text_only", "direct_mixing", "curriculum")
-INPUTS: tuple[Modality, ...] = ("speech", "text")
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
@@ -159,7 +158,7 @@ def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
     """
-    floor, ceiling = (float(getattr(text_only.strict(modality), metric)) for modality in INPUTS)
+    floor, ceiling = (float(getattr(text_only.strict(modality), metric)) for modality in MODALITIES)
     reached = float(getattr(cell.strict("speech"), metric))
     return (reached - floor) / (ceiling - floor) if ceiling > floor else None
 
@@ -225,7 +224,7 @@ def _read_cell(folder: Path) -> CellResult:
     cell = {**_object(card), "name": folder.name}
     if scores.is_file():
         both = _object(scores)
-        for modality in INPUTS:
+        for modality in MODALITIES:
             if modality in both:
                 cell[modality] = _checked(InputScores, both[modality], f"{scores}: {modality}")
     return _checked(CellResult, cell, str(card))

@@ -26,9 +26,7 @@ from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.opening import Study, note_seconds, open_study, summary_of
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
 from sottovoce.train.stage import StagePlan, plan_stages, run_stage
-from sottovoce.types import Example, Modality
-
-MODALITIES: tuple[Modality, ...] = ("speech", "text")
+from sottovoce.types import MODALITIES, Example
 
 
 def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:

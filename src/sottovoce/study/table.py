@@ -11,7 +11,6 @@ from rich import box
 from rich.table import Table
 
 from sottovoce.study.results import (
-    INPUTS,
     CellResult,
     Difference,
     Scheme,
@@ -21,6 +20,7 @@ from sottovoce.study.results import (
     share_unreadable,
     standard_error,
 )
+from sottovoce.types import MODALITIES
 
 SCHEME_LABELS: dict[Scheme, str] = {
     "zero_shot": "Zero-shot",
@@ -125,7 +125,7 @@ def csv_table(results: StudyResults) -> str:
     writer.writeheader()
     for cell in results.cells:
         facts = {**asdict(cell), "cell": cell.name, "finished": str(cell.finished).lower()}
-        for modality in INPUTS:
+        for modality in MODALITIES:
             row: dict[str, object] = {key: facts[key] for key in (*plain, "finished")} | {"input": modality}
             scores = cell.speech if modality == "speech" else cell.text
             if scores is not None:
@@ -187,7 +187,7 @@ def _row(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
     if not cell.finished:
         return (*start, UNFINISHED, *[NONE] * (len(_HEADERS) - 3))
     figures: list[str] = []
-    for modality in INPUTS:
+    for modality in MODALITIES:
         scores = cell.strict(modality)
         error = standard_error(scores.intent_accuracy, scores.num_scored)
         figures += [f"{percent(scores.intent_accuracy)} ± {percent(error)}", percent(scores.slu_f1)]

@@ -1,0 +1,78 @@
+"""A run as a folder that transformers loads by itself: merged weights, processor, generation settings, model card."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sottovoce.data.collate import end_of_turn_id
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import messages_of, slu_example
+from sottovoce.errors import UserError
+from sottovoce.models.load import LoadedModel, attention
+from sottovoce.storage import written_whole
+from sottovoce.study.model_card import model_card
+from sottovoce.study.plain import plain_answers
+from sottovoce.study.trained import Say, load_run
+from sottovoce.types import MODALITIES
+
+NUM_VERIFIED = 4
+
+
+def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
+    """Writes the folder, whole or not at all.
+
+    Args:
+        run: a decoded run, STUDY/cells/CELL.
+        out: a folder that does not exist yet.
+        verify: load it in a fresh process, without anything of this project's training or decoding, and compare its
+            answers to test utterances, spoken and written, with those of the run.
+        say: where it is told what was verified.
+
+    Raises:
+        UserError: no such run, or not decoded; ``out`` exists; the fresh process fails or answers otherwise.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
+    loaded, model, recipe = load_run(run, say)
+    folder = run.resolve()
+    for modality in MODALITIES:
+        if not (folder / f"predictions-{modality}.jsonl").exists():
+            raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
+    settings = model.generation_config
+    settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
+    settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens
+    settings.temperature = settings.top_p = settings.top_k = None  # of sampling, which there is none
+    with written_whole(out) as temporary:
+        model.save_pretrained(temporary)
+        loaded.processor.save_pretrained(temporary)
+        (temporary / "README.md").write_text(model_card(folder, recipe, say), encoding="utf-8")
+        if verify:
+            say(_verified(loaded, model, folder.parent.parent / "gold.jsonl", temporary))
+    return out
+
+
+def _verified(loaded: LoadedModel, model: Any, gold: Path, exported: Path) -> str:
+    requests = [
+        {
+            "prompt": loaded.processor.apply_chat_template(
+                messages_of(slu_example(utterance, modality)), add_generation_prompt=True, tokenize=False
+            ),
+            "audio": str(utterance.audio) if modality == "speech" else None,
+        }
+        for utterance in read_manifest(gold, allow_outside=True)[:NUM_VERIFIED]
+        for modality in MODALITIES
+    ]
+    command = [sys.executable, "-m", "sottovoce.study.plain", str(exported), attention()]
+    fresh = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
+    if fresh.returncode:
+        last = (fresh.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"the exported model cannot be loaded again: {last}", "nothing was exported; report this")
+    expected, found = plain_answers(model, loaded.processor, requests), json.loads(fresh.stdout)
+    if differing := sum(left != right for left, right in zip(expected, found, strict=True)):
+        fault = f"{differing} of {len(requests)} answers of the exported model differ from the run's"
+        raise UserError(fault, "nothing was exported; report this")
+    return f"verified: a fresh process gives the run's answers to {len(requests)} requests"

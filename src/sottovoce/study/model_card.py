@@ -1,0 +1,126 @@
+"""The README.md of an exported model: what it was trained on, by which scheme, how well it does, how to ask it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import SLU_INSTRUCTION
+from sottovoce.evaluate.files import read_gold
+from sottovoce.evaluate.scoring import read_answers, score_report
+from sottovoce.models.embedded import EMBEDDED, HUB_AUDIO, HUB_LANGUAGE
+from sottovoce.recipe import Recipe
+from sottovoce.study.results import CellResult, StudyResults, read_study
+from sottovoce.study.table import label, speech_used
+from sottovoce.study.trained import Say
+from sottovoce.types import MODALITIES
+
+SHOWN = {"intent_accuracy": "intent accuracy", "frame_accuracy": "frame accuracy", "slu_f1": "SLU-F1"}
+
+
+def model_card(run: Path, recipe: Recipe, say: Say) -> str:
+    """The card of a decoded run, in Markdown with the hub's YAML header.
+
+    Raises:
+        UserError: a file of the study is damaged.
+    """
+    study = run.parent.parent
+    results = read_study(study)
+    cell = next(cell for cell in results.cells if cell.name == run.name)
+    locales = sorted({u.locale for u in read_manifest(study / "gold.jsonl", allow_outside=True)})
+    embedded = recipe.model == EMBEDDED
+    header = {
+        "library_name": "transformers",
+        "license": "apache-2.0" if embedded else "other",
+        "base_model": [HUB_AUDIO, HUB_LANGUAGE] if embedded else [Path(recipe.model).name or recipe.model],
+        "language": sorted({locale.split("-")[0] for locale in locales}),
+        "tags": ["spoken-language-understanding", "intent-classification", "slot-filling", "sottovoce"],
+    }
+    licence = (
+        "Whisper base is MIT, SmolLM2-135M-Instruct and the alignment are Apache-2.0."
+        if embedded
+        else f"The licence is that of {recipe.model}; the training data may limit it further."
+    )
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(header, sort_keys=False).rstrip(),
+            "---",
+            f"# {results.title}: {label(results, cell).lower()}",
+            "",
+            f"An audio language model that answers a command with its intent and slots as JSON. It is {recipe.model}, "
+            f"fine-tuned by the scheme {cell.scheme}.",
+            "",
+            *_training(results, cell, recipe, locales),
+            "",
+            *_scores(run, results, say),
+            "",
+            *_use(),
+            "",
+            f"Licence: {licence}",
+            "",
+        ]
+    )
+
+
+def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: list[str]) -> list[str]:
+    stages = json.loads((results.folder / "cells" / cell.name / "cell.json").read_text(encoding="utf-8"))["stages"]
+    versions = ", ".join(f"{name} {version}" for name, version in cell.versions.items())
+    return [
+        "## Training",
+        "",
+        f"- Data: {results.corpus} ({', '.join(locales)}), {results.num_train} utterances; "
+        f"manifest sha256 `{cell.data.get('sha256', '')}`",
+        f"- Speech: {speech_used(cell)}",
+        f"- Stages: {', '.join(stages) or 'none'}; language model: {recipe.train.language_model}; "
+        "audio tower and projector frozen",
+        f"- Seed {cell.seed}; {versions}",
+    ]
+
+
+def _scores(run: Path, results: StudyResults, say: Say) -> list[str]:
+    gold = read_gold(results.folder / "gold.jsonl")
+    lines = [
+        "## Scores",
+        "",
+        f"{results.num_test} test utterances, strict (a missing or unreadable answer is wrong), in % with 95 % "
+        "intervals over utterances.",
+        "",
+        "| answered from | " + " | ".join(SHOWN.values()) + " |",
+        "| --- |" + " ---: |" * len(SHOWN),
+    ]
+    for source in MODALITIES:
+        report = score_report(read_answers(run / f"predictions-{source}.jsonl", gold, say), (), with_intervals=True)
+        strict, bounds = report["strict"], report["intervals"]["strict"]
+        cells = [f"{100 * strict[n]:.1f} [{100 * bounds[n][0]:.1f}, {100 * bounds[n][1]:.1f}]" for n in SHOWN]
+        lines.append(f"| {'gold text' if source == 'text' else source} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _use() -> list[str]:
+    example: dict[str, Any] = {
+        "role": "user",
+        "content": [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": SLU_INSTRUCTION}],
+    }
+    return [
+        "## Use",
+        "",
+        "```python",
+        "import soundfile",
+        "from transformers import AutoModelForMultimodalLM, AutoProcessor",
+        "",
+        'model = AutoModelForMultimodalLM.from_pretrained(FOLDER, dtype="auto")',
+        "processor = AutoProcessor.from_pretrained(FOLDER)",
+        f"chat = [{example!r}]",
+        "prompt = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)",
+        'samples, rate = soundfile.read("clip.wav", dtype="float32")  # mono, 16 kHz',
+        'inputs = processor(text=prompt, audio=[samples], audio_kwargs={"sampling_rate": rate}, return_tensors="pt")',
+        'inputs["input_features"] = inputs["input_features"].to(model.dtype)',
+        "answer = model.generate(**inputs)[0, inputs.input_ids.shape[1]:]",
+        "print(processor.tokenizer.decode(answer, skip_special_tokens=True))",
+        "```",
+    ]

@@ -1,0 +1,63 @@
+"""Answers of a model by transformers' own path: its processor, its forward with audio features, its generate.
+
+Nothing of this project's training or decoding stands in between, so that what a user of the exported folder will see is
+what is looked at. Run as a program it reads requests from standard input, for a process that has nothing in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sottovoce.data.audio import SAMPLING_RATE, load_audio
+
+
+def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Greedy answers, one request at a time.
+
+    Args:
+        model: in evaluation mode.
+        processor: its processor.
+        requests: ``prompt``, with one audio token if there is ``audio``, the path of a recording, and not None.
+
+    Returns:
+        For each ``text``, and ``logit``, the largest at the answer's first position.
+    """
+    answers = []
+    for request in requests:
+        audio = {} if request["audio"] is None else {"audio": [load_audio(Path(request["audio"]))]}
+        rate = {"audio_kwargs": {"sampling_rate": SAMPLING_RATE}} if audio else {}
+        inputs = processor(text=[request["prompt"]], return_tensors="pt", **audio, **rate).to(model.device)
+        if "input_features" in inputs:
+            inputs["input_features"] = inputs["input_features"].to(model.dtype)
+        with torch.inference_mode():
+            out = model.generate(**inputs, return_dict_in_generate=True, output_logits=True)
+        ids = out.sequences[0, inputs["input_ids"].shape[1] :]
+        text = processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        answers.append({"text": text, "logit": float(out.logits[0].max())})
+    return answers
+
+
+def main() -> None:
+    """Loads a folder with an attention implementation (the command line names both: another one rounds otherwise),
+    answers the JSON list on standard input, prints a JSON list."""
+    from transformers import AutoModelForMultimodalLM, AutoProcessor
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    (folder, attention), requests = sys.argv[1:], json.load(sys.stdin)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForMultimodalLM.from_pretrained(
+        folder, dtype="auto", attn_implementation=attention, trust_remote_code=False
+    )
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    print(json.dumps(plain_answers(model.to(device).eval(), processor, requests)))
+
+
+if __name__ == "__main__":
+    main()
