@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sottovoce.errors import UserError
+from sottovoce.models.family import Family
+from sottovoce.models.qwen2_audio import Qwen2Audio
 
-
-@dataclass(frozen=True)
-class Family:
-    """Where a family keeps its parts.
-
-    Args:
-        language_model: regular expression of the language model's linear layers, the targets of LoRA; bare names
-            would also hit the audio tower.
-        tokens_per_second: audio tokens that a second of speech costs.
-    """
-
-    model_type: str
-    language_model: str
-    tokens_per_second: float
-
-
-FAMILIES = {
-    "qwen2_audio": Family(
+_REGISTERED: tuple[Family, ...] = (
+    Qwen2Audio(
         "qwen2_audio",
-        r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)",
+        "Qwen2AudioForConditionalGeneration",
         tokens_per_second=25.0,
+        mask_name="feature_attention_mask",
+        released=("Qwen/Qwen2-Audio-7B-Instruct",),
     ),
+)
+
+FAMILIES: dict[str, Family] = {
+    model_type: family for family in _REGISTERED for model_type in (family.model_type, *family.aliases)
 }
 
 
 def family_of(model_type: str) -> Family:
     """Looks a family up. Raises UserError with the known ones."""
     if model_type not in FAMILIES:
-        raise UserError(f"models of type {model_type!r} are not supported", f"supported: {', '.join(FAMILIES)}")
+        known = ", ".join(family.model_type for family in _REGISTERED)
+        raise UserError(f"models of type {model_type!r} are not supported", f"supported: {known}")
     return FAMILIES[model_type]
