@@ -14,6 +14,14 @@ _REGISTERED: tuple[Family, ...] = (
         mask_name="feature_attention_mask",
         released=("Qwen/Qwen2-Audio-7B-Instruct",),
     ),
+    Family(
+        "audioflamingo3",
+        "AudioFlamingo3ForConditionalGeneration",
+        tokens_per_second=25.0,
+        audio_token="<sound>",
+        max_windows=20,
+        released=("nvidia/audio-flamingo-3-hf",),
+    ),
 )
 
 FAMILIES: dict[str, Family] = {
