@@ -12,6 +12,7 @@ import torch
 from spoken_rows import speech_row, text_row, tone, utterance
 from tiny_audio_flamingo import AUDIO_FLAMINGO
 from tiny_parts import Tiny
+from tiny_voxtral import VOXTRAL
 
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
@@ -23,7 +24,7 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
 from sottovoce.train.stage import save_weights, with_weights
 
-TINY = [AUDIO_FLAMINGO]
+TINY = [VOXTRAL, AUDIO_FLAMINGO]
 SECONDS = (0.5, 1.3)
 CLOSE = {"rtol": 2e-4, "atol": 2e-4}
 

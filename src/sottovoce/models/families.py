@@ -5,6 +5,8 @@ from __future__ import annotations
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
 from sottovoce.models.qwen2_audio import Qwen2Audio
+from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
+from sottovoce.models.voxtral import Voxtral
 
 _REGISTERED: tuple[Family, ...] = (
     Qwen2Audio(
@@ -13,6 +15,16 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=25.0,
         mask_name="feature_attention_mask",
         released=("Qwen/Qwen2-Audio-7B-Instruct",),
+    ),
+    Voxtral(
+        "voxtral",
+        "VoxtralForConditionalGeneration",
+        tokens_per_second=12.5,
+        audio_token="[AUDIO]",
+        chat_template=VOXTRAL_TEMPLATE,
+        mask_name=None,
+        max_windows=60,
+        released=("mistralai/Voxtral-Mini-3B-2507", "mistralai/Voxtral-Small-24B-2507"),
     ),
     Family(
         "audioflamingo3",
