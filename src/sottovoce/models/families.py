@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
+from sottovoce.models.omni import Thinker
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
 from sottovoce.models.voxtral import Voxtral
@@ -25,6 +26,16 @@ _REGISTERED: tuple[Family, ...] = (
         mask_name=None,
         max_windows=60,
         released=("mistralai/Voxtral-Mini-3B-2507", "mistralai/Voxtral-Small-24B-2507"),
+    ),
+    Thinker(
+        "qwen2_5_omni",
+        "Qwen2_5OmniThinkerForConditionalGeneration",
+        aliases=("qwen2_5_omni_thinker",),
+        tokens_per_second=25.0,
+        projector="model.audio_tower.proj",
+        mask_name="feature_attention_mask",
+        window_seconds=300.0,
+        released=("Qwen/Qwen2.5-Omni-3B", "Qwen/Qwen2.5-Omni-7B"),
     ),
     Family(
         "audioflamingo3",
