@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
+from sottovoce.models.granite_speech import GraniteSpeech
 from sottovoce.models.omni import Thinker
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
@@ -44,6 +45,16 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<sound>",
         max_windows=20,
         released=("nvidia/audio-flamingo-3-hf",),
+    ),
+    GraniteSpeech(
+        "granite_speech",
+        "GraniteSpeechForConditionalGeneration",
+        tokens_per_second=10.0,
+        audio_tower="model.encoder",
+        projector="model.projector",
+        audio_token="<|audio|>",
+        window_seconds=None,
+        released=("ibm-granite/granite-speech-3.3-2b", "ibm-granite/granite-speech-3.3-8b"),
     ),
 )
 
