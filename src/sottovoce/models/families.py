@@ -56,6 +56,14 @@ _REGISTERED: tuple[Family, ...] = (
         window_seconds=None,
         released=("ibm-granite/granite-speech-3.3-2b", "ibm-granite/granite-speech-3.3-8b"),
     ),
+    Family(
+        "glmasr",
+        "GlmAsrForConditionalGeneration",
+        tokens_per_second=12.5,
+        audio_token="<|pad|>",
+        max_windows=21,
+        released=("zai-org/GLM-ASR-Nano-2512",),
+    ),
 )
 
 FAMILIES: dict[str, Family] = {
