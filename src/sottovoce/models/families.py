@@ -5,7 +5,7 @@ from __future__ import annotations
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
 from sottovoce.models.granite_speech import GraniteSpeech
-from sottovoce.models.omni import Thinker
+from sottovoce.models.omni import ExpertThinker, Thinker
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
 from sottovoce.models.voxtral import Voxtral
@@ -63,6 +63,18 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<|pad|>",
         max_windows=21,
         released=("zai-org/GLM-ASR-Nano-2512",),
+    ),
+    ExpertThinker(
+        "qwen3_omni_moe",
+        "Qwen3OmniMoeThinkerForConditionalGeneration",
+        aliases=("qwen3_omni_moe_thinker",),
+        tokens_per_second=13.0,
+        language_model=r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj",
+        projector="model.audio_tower.proj2",
+        audio_token="<|audio_pad|>",
+        mask_name="feature_attention_mask",
+        window_seconds=300.0,
+        released=("Qwen/Qwen3-Omni-30B-A3B-Instruct",),
     ),
 )
 
