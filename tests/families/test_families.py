@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from spoken_rows import speech_row, text_row, tone, utterance
-from tiny_audio_flamingo import AUDIO_FLAMINGO
+from tiny_audio_flamingo import AUDIO_FLAMINGO, MUSIC_FLAMINGO
 from tiny_glm_asr import GLM_ASR
 from tiny_granite_speech import GRANITE_SPEECH
 from tiny_omni import QWEN2_5_OMNI, QWEN3_OMNI
@@ -27,7 +27,7 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
 from sottovoce.train.stage import save_weights, with_weights
 
-TINY = [VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI]
+TINY = [VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO]
 SECONDS = (0.5, 1.3)
 CLOSE = {"rtol": 2e-4, "atol": 2e-4}
 

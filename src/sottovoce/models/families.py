@@ -5,6 +5,7 @@ from __future__ import annotations
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
 from sottovoce.models.granite_speech import GraniteSpeech
+from sottovoce.models.music_flamingo import MusicFlamingo
 from sottovoce.models.omni import ExpertThinker, Thinker
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
@@ -75,6 +76,15 @@ _REGISTERED: tuple[Family, ...] = (
         mask_name="feature_attention_mask",
         window_seconds=300.0,
         released=("Qwen/Qwen3-Omni-30B-A3B-Instruct",),
+    ),
+    MusicFlamingo(
+        "musicflamingo",
+        "MusicFlamingoForConditionalGeneration",
+        tokens_per_second=25.0,
+        audio_token="<sound>",
+        wrap=("<|sound_bos|>", "<|sound_eos|>"),
+        max_windows=40,
+        released=("nvidia/music-flamingo-2601-hf",),
     ),
 )
 
