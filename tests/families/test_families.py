@@ -15,6 +15,7 @@ from tiny_glm_asr import GLM_ASR
 from tiny_granite_speech import GRANITE_SPEECH
 from tiny_omni import QWEN2_5_OMNI, QWEN3_OMNI
 from tiny_parts import Tiny
+from tiny_phi4_multimodal import PHI4_MULTIMODAL
 from tiny_voxtral import VOXTRAL
 
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
@@ -27,7 +28,9 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
 from sottovoce.train.stage import save_weights, with_weights
 
-TINY = [VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO]
+TINY = [
+    VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
+]  # fmt: skip
 SECONDS = (0.5, 1.3)
 CLOSE = {"rtol": 2e-4, "atol": 2e-4}
 

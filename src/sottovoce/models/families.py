@@ -7,6 +7,7 @@ from sottovoce.models.family import Family
 from sottovoce.models.granite_speech import GraniteSpeech
 from sottovoce.models.music_flamingo import MusicFlamingo
 from sottovoce.models.omni import ExpertThinker, Thinker
+from sottovoce.models.phi4_multimodal import Phi4Multimodal
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
 from sottovoce.models.voxtral import Voxtral
@@ -85,6 +86,18 @@ _REGISTERED: tuple[Family, ...] = (
         wrap=("<|sound_bos|>", "<|sound_eos|>"),
         max_windows=40,
         released=("nvidia/music-flamingo-2601-hf",),
+    ),
+    Phi4Multimodal(
+        "phi4_multimodal",
+        "Phi4MultimodalForCausalLM",
+        tokens_per_second=12.5,
+        language_model=r"model\.layers\.\d+\.(self_attn\.(qkv|o)_proj|mlp\.(gate_up|down)_proj)",
+        audio_tower="model.embed_tokens_extend.audio_embed.encoder",
+        projector="model.embed_tokens_extend.audio_embed",
+        text_model="model",
+        audio_token="<|audio|>",
+        window_seconds=None,
+        released=("microsoft/Phi-4-multimodal-instruct",),
     ),
 )
 
