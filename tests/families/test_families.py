@@ -16,6 +16,7 @@ from tiny_granite_speech import GRANITE_SPEECH
 from tiny_omni import QWEN2_5_OMNI, QWEN3_OMNI
 from tiny_parts import Tiny
 from tiny_phi4_multimodal import PHI4_MULTIMODAL
+from tiny_qwen3_asr import QWEN3_ASR
 from tiny_voxtral import VOXTRAL
 
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
@@ -31,6 +32,7 @@ from sottovoce.train.stage import save_weights, with_weights
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
 ]  # fmt: skip
+GENERIC = [QWEN3_ASR]
 SECONDS = (0.5, 1.3)
 CLOSE = {"rtol": 2e-4, "atol": 2e-4}
 
@@ -43,7 +45,7 @@ class Case:
     rows: list[Row]
 
 
-@pytest.fixture(scope="module", params=TINY, ids=lambda tiny: tiny.model_type)
+@pytest.fixture(scope="module", params=TINY + GENERIC, ids=lambda tiny: tiny.model_type)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A tiny model with a row of text, two of speech and one more of text; tests leave it as it is."""
     folder = tmp_path_factory.mktemp(request.param.model_type)

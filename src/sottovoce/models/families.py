@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from sottovoce.errors import UserError
+from functools import cache
+
 from sottovoce.models.family import Family
+from sottovoce.models.generic import Generic
 from sottovoce.models.granite_speech import GraniteSpeech
 from sottovoce.models.music_flamingo import MusicFlamingo
 from sottovoce.models.omni import ExpertThinker, Thinker
@@ -106,9 +108,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+@cache
 def family_of(model_type: str) -> Family:
-    """Looks a family up. Raises UserError with the known ones."""
-    if model_type not in FAMILIES:
-        known = ", ".join(family.model_type for family in _REGISTERED)
-        raise UserError(f"models of type {model_type!r} are not supported", f"supported: {known}")
-    return FAMILIES[model_type]
+    """The family of that type; of any other, one that finds out on loading whether it can be trained."""
+    return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0)
