@@ -13,6 +13,7 @@ from sottovoce.errors import UserError
 from sottovoce.types import Example
 
 IGNORED = -100  # the label of positions that are not scored
+TURN_ENDS = ("<|im_end|>", "<end_of_turn>", "<|end|>")  # of ChatML, Gemma, Phi
 # On a CPU torch compiles its matrix products anew for every shape that it has not met lately, which takes longer than
 # a step: a few lengths, met again and again, cost far less than the padding that they need.
 LENGTH_STEP = 16
@@ -22,8 +23,8 @@ LENGTH_STEP = 16
 class Row:
     """One tokenised example.
 
-    ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` are the audio tower's
-    states of its clip, (num_audio_tokens, d_model), None for text; ``answer_ids`` ends with the end-of-turn token.
+    ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` is what was kept of its clip,
+    (num_audio_tokens, width), None for text; ``answer_ids`` ends with the end-of-turn token.
     """
 
     prompt_ids: list[int]
@@ -42,15 +43,14 @@ def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None
         processor: the model's processor, whose chat template writes the prompt.
 
     Raises:
-        UserError: the placeholders do not equal the audio features.
+        UserError: the placeholders do not equal the audio features, or the template does not write one for a clip.
     """
     tokenizer = processor.tokenizer
     if (example.modality == "speech") != (audio_states is not None):
         raise ValueError(f"{example.utterance.id}: {example.modality} example with audio_states={audio_states}")
     prompt = processor.apply_chat_template(messages_of(example), add_generation_prompt=True, tokenize=False)
     if audio_states is not None:
-        before, after = prompt.split(processor.audio_token)
-        prompt = before + processor.audio_token * len(audio_states) + after
+        prompt = _expanded(prompt, processor.audio_token, len(audio_states), example)
     prompt_ids = tokenizer(prompt, add_special_tokens=False).input_ids
     answer_ids = tokenizer(example.answer, add_special_tokens=False).input_ids
     placeholders = (prompt_ids + answer_ids).count(processor.audio_token_id)
@@ -63,10 +63,23 @@ def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None
     return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states)
 
 
+def _expanded(prompt: str, audio_token: str, num_tokens: int, example: Example) -> str:
+    parts = prompt.split(audio_token)
+    if len(parts) != 2:
+        raise UserError(
+            f"{example.utterance.where}: the prompt has {len(parts) - 1} audio placeholders for one recording",
+            f"use a chat template that writes {audio_token} once, and an instruction without it",
+        )
+    return parts[0] + audio_token * num_tokens + parts[1]
+
+
 def end_of_turn_id(tokenizer: Any) -> int:
-    """The token that closes the assistant's turn (``<|im_end|>`` where there is one, else the end of sequence)."""
-    turn_end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    return int(turn_end if turn_end is not None and turn_end != tokenizer.unk_token_id else tokenizer.eos_token_id)
+    """The token that closes the assistant's turn (one of ``TURN_ENDS`` if it knows one, else the end of sequence)."""
+    for token in TURN_ENDS:
+        turn_end = tokenizer.convert_tokens_to_ids(token)
+        if turn_end is not None and turn_end != tokenizer.unk_token_id:
+            return int(turn_end)
+    return int(tokenizer.eos_token_id)
 
 
 def collate_training(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
@@ -74,7 +87,7 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor
 
     Returns:
         input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers; audio_states,
-        (all audio tokens of the batch in order, d_model), only if the batch has speech.
+        (all audio tokens of the batch in order, width), only if the batch has speech.
     """
     length = _padded(max(len(row) for row in rows))
     ids, mask, labels = [], [], []

@@ -60,6 +60,7 @@ def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_token
         ids = model.generate(
             inputs_embeds=embeddings.to(bare(model).dtype),
             attention_mask=batch["attention_mask"],
+            **loaded.family.generation_inputs(bare(model), batch["input_ids"]),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             eos_token_id=end_of_turn_id(tokenizer),
@@ -71,6 +72,6 @@ def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_token
 
 
 def _last_position(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    # Qwen2-Audio's forward computes logits for the whole prompt, of which generation reads the last ones only. A view
+    # Some forwards compute logits for the whole prompt, of which generation reads the last ones only. A view
     # with gaps torch would multiply row by row, with a copy of the vocabulary's weights for each.
     return (inputs[0][:, -1:].contiguous(),)

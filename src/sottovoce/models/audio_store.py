@@ -23,14 +23,14 @@ Clip = tuple[Utterance, int]
 
 
 class AudioStore:
-    """Keeps the states of recordings in memory, in the model's dtype; the tower must stay frozen meanwhile."""
+    """Keeps the states of recordings in memory, in the model's dtype; what computes them must stay frozen."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._states: dict[tuple[Path | None, int], torch.Tensor] = {}
 
     def states_of(self, example: Example) -> torch.Tensor | None:
-        """The states of an example's encoded recording, (num_audio_tokens, d_model); None if the example is text.
+        """The states of an example's encoded recording, (num_audio_tokens, width); None if the example is text.
 
         Raises:
             KeyError: it was not encoded.

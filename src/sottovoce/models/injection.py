@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from sottovoce.models.families import family_of
+
 
 def bare(model: Any) -> Any:
     """The transformers model inside a PEFT wrapper, or the model itself."""
@@ -18,17 +20,19 @@ def input_embeddings(model: Any, input_ids: torch.Tensor, audio_states: torch.Te
 
     Args:
         input_ids: (batch, length).
-        audio_states: (num_placeholders, d_model) in the order of the placeholders, or None.
+        audio_states: (num_placeholders, width) in the order of the placeholders, or None; the width is that of what
+            ``features.encode_clips`` returns.
 
     Returns:
-        (batch, length, hidden_size); equal to what Qwen2-Audio's own forward builds.
+        (batch, length, hidden_size); equal to what the family's own forward builds.
     """
     base = bare(model)
-    embeddings: torch.Tensor = base.get_input_embeddings()(input_ids)
+    family = family_of(base.config.model_type)
+    embeddings = family.token_embeddings(base, input_ids)
     if audio_states is None:
         return embeddings
-    placeholder = (input_ids == base.config.audio_token_id).unsqueeze(-1)
-    projected = base.model.multi_modal_projector(audio_states.to(embeddings.device))
+    placeholder = (input_ids == family.audio_token_id(base.config)).unsqueeze(-1)
+    projected = family.projected(base, audio_states.to(embeddings.device))
     return embeddings.masked_scatter(placeholder, projected.to(embeddings.dtype))
 
 
@@ -39,11 +43,10 @@ def answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     padding. ``batch`` is what :func:`sottovoce.data.collate.collate_training` returns.
     """
     base = bare(model)
+    family = family_of(base.config.model_type)
     embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
-    # Padding is on the right, where causal attention never looks from a labelled position: no mask is needed, and
-    # attention without one is several times faster on CPU.
-    hidden = base.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+    hidden = family.hidden_states(base, batch["input_ids"], embeddings)
     targets = batch["labels"][:, 1:]
     scored = targets != -100
-    logits = base.lm_head(hidden[:, :-1][scored])
+    logits = family.logits(base, hidden[:, :-1][scored])
     return cross_entropy(logits.float(), targets[scored], reduction="sum"), int(scored.sum())

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from sottovoce.errors import UserError
 from sottovoce.models.embedded import EMBEDDED, embedded_model_dir
-from sottovoce.models.families import Family, family_of
+from sottovoce.models.families import family_of
+from sottovoce.models.family import Family
 from sottovoce.registry_files import sha256_of
 
 
@@ -26,8 +28,8 @@ class LoadedModel:
 
     @property
     def window_seconds(self) -> float:
-        """The longest clip that the audio tower hears; what is beyond is cut."""
-        return float(self.processor.feature_extractor.chunk_length)
+        """The longest clip that is heard whole; what is beyond is cut."""
+        return self.family.heard_seconds(self.processor)
 
     @property
     def pad_id(self) -> int:
@@ -39,30 +41,43 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
     """Loads in bfloat16 (or float32) on the GPU if there is one.
 
     Raises:
-        UserError: the model cannot be found, or its family is not supported.
+        UserError: the model cannot be found, its family is not supported (by this transformers release), or its parts
+            do not fit together.
     """
-    from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+    from transformers import PreTrainedConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # loading weights takes a second; its bar would only clutter ours
     source = str(embedded_model_dir(say)) if name == EMBEDDED else name
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        family = family_of(config.model_type)
-        model = AutoModelForMultimodalLM.from_pretrained(
+        family = family_of(str(PreTrainedConfig.get_config_dict(source)[0].get("model_type")))
+        refuse_old_transformers(family)
+        model = family.load_model(
             source,
             dtype=torch.bfloat16 if bf16 else torch.float32,
             attn_implementation=attention(),
             use_safetensors=True,
             trust_remote_code=False,  # without this word transformers would ask
         )
-        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+        processor = family.load_processor(source, model.config)
+    except (OSError, ValueError, ImportError) as error:
         advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
         raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}", advice) from error
     model.requires_grad_(False)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return LoadedModel(model.eval(), processor, family)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    family.check(model, processor)
+    return LoadedModel(model, processor, family)
+
+
+def refuse_old_transformers(family: Family) -> None:
+    """Raises UserError if the installed transformers is older than the family needs."""
+    import transformers
+
+    if Version(transformers.__version__) < Version(family.minimum_transformers):
+        raise UserError(
+            f"{family.model_type} needs transformers {family.minimum_transformers}, {transformers.__version__} is here",
+            f"pip install 'transformers>={family.minimum_transformers}'",
+        )
 
 
 def attention() -> str:

@@ -78,7 +78,7 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
     """
     model = loaded.model
     if train.language_model == "full":
-        for part in (model.model.language_model, model.lm_head):
+        for part in loaded.family.trained_parts(model):
             # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
             part.float().requires_grad_(True)
         if weights:
@@ -86,7 +86,8 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
         return model
     if weights:
         return PeftModel.from_pretrained(model, weights, is_trainable=True)
-    config = LoraConfig(target_modules=loaded.family.language_model, task_type="CAUSAL_LM", **train.lora.model_dump())
+    targets = loaded.family.lora_targets(model)
+    config = LoraConfig(target_modules=targets, task_type="CAUSAL_LM", **train.lora.model_dump())
     try:
         return get_peft_model(model, config)
     except ValueError as error:

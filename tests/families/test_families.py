@@ -1,0 +1,204 @@
+"""Every family that can be trained, on a tiny random model of its real class: the same checks for each."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from spoken_rows import speech_row, text_row, tone, utterance
+from tiny_audio_flamingo import AUDIO_FLAMINGO, MUSIC_FLAMINGO
+from tiny_glm_asr import GLM_ASR
+from tiny_granite_speech import GRANITE_SPEECH
+from tiny_omni import QWEN2_5_OMNI, QWEN3_OMNI
+from tiny_parts import Tiny
+from tiny_phi4_multimodal import PHI4_MULTIMODAL
+from tiny_qwen3_asr import QWEN3_ASR
+from tiny_voxtral import VOXTRAL
+
+from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
+from sottovoce.data.prompts import messages_of, slu_example
+from sottovoce.evaluate.decode import generate
+from sottovoce.models.families import FAMILIES
+from sottovoce.models.features import encode_clips
+from sottovoce.models.injection import answer_loss, bare, input_embeddings
+from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.recipe import Train
+from sottovoce.train.stage import save_weights, with_weights
+
+TINY = [
+    VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
+]  # fmt: skip
+GENERIC = [QWEN3_ASR]
+SECONDS = (0.5, 1.3)
+CLOSE = {"rtol": 2e-4, "atol": 2e-4}
+
+
+@dataclass(frozen=True)
+class Case:
+    tiny: Tiny
+    folder: Path
+    loaded: LoadedModel
+    rows: list[Row]
+
+
+@pytest.fixture(scope="module", params=TINY + GENERIC, ids=lambda tiny: tiny.model_type)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A tiny model with a row of text, two of speech and one more of text; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp(request.param.model_type)
+    request.param.build(folder)
+    loaded = load_model(str(folder), bf16=False)
+    rows = [
+        text_row(loaded, "light on"),
+        speech_row(loaded, SECONDS[0]),
+        text_row(loaded, "please put the light on in the hall"),
+        speech_row(loaded, SECONDS[1], 700.0),
+    ]
+    return Case(request.param, folder, loaded, rows)
+
+
+def loss_of(model: Any, rows: list[Row], pad_id: int) -> float:
+    with torch.inference_mode():
+        return float(answer_loss(model, collate_training(rows, pad_id))[0])
+
+
+def logits_of(loaded: LoadedModel, ids: torch.Tensor, states: torch.Tensor | None) -> torch.Tensor:
+    """What training sees of a row, (length, vocabulary)."""
+    embeddings = input_embeddings(loaded.model, ids, states)
+    return loaded.family.logits(loaded.model, loaded.family.hidden_states(loaded.model, ids, embeddings))[0]
+
+
+def test_every_registered_family_is_here() -> None:
+    here = {FAMILIES[tiny.model_type].model_type for tiny in TINY}
+    assert here == {family.model_type for family in FAMILIES.values()} - {"qwen2_audio"}
+
+
+@torch.inference_mode()
+def test_injected_features_give_the_logits_of_the_familys_own_forward(case: Case) -> None:
+    loaded, example = case.loaded, slu_example(utterance("not shown"), "speech")
+    prompt = loaded.processor.apply_chat_template(messages_of(example), add_generation_prompt=True, tokenize=False)
+    heard = []
+    for seconds in (*SECONDS, 2.6):  # the last is longer than a window of two seconds
+        row, clip = speech_row(loaded, seconds, 300.0), tone(seconds, 300.0)
+        ids = torch.tensor([row.prompt_ids])
+        own = case.tiny.own_inputs(loaded, prompt, clip)
+        if "input_ids" in own:
+            assert own["input_ids"].tolist() == [row.prompt_ids]
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)} | own
+        heard.append(logits_of(loaded, ids, row.audio_states))
+        torch.testing.assert_close(heard[-1], loaded.model(**inputs).logits[0], **CLOSE)
+    other = next(iter(encode_clips(loaded.model, loaded.processor, [tone(SECONDS[0], 1500.0)])))
+    first = torch.tensor([speech_row(loaded, SECONDS[0], 300.0).prompt_ids])
+    assert (logits_of(loaded, first, other)[-1] - heard[0][-1]).abs().max() > 10 * CLOSE["atol"]  # it listens
+
+
+def test_audio_tokens_a_second(case: Case) -> None:
+    found = [len(row.audio_states) for row in case.rows if row.audio_states is not None]
+    assert found == list(case.tiny.tokens)
+
+
+def test_text_and_speech_prompts_differ_in_the_audio_only(case: Case) -> None:
+    processor = case.loaded.processor
+    written, spoken = (
+        processor.apply_chat_template(
+            messages_of(slu_example(utterance("HEARD"), modality)), add_generation_prompt=True
+        )
+        for modality in ("text", "speech")
+    )
+    before, after = written.split("HEARD")
+    assert spoken.startswith(before) and spoken.endswith(after)
+    audio = spoken[len(before) : len(spoken) - len(after)]
+    ids = processor.tokenizer(audio, add_special_tokens=False).input_ids
+    assert processor.audio_token_id in ids and len(ids) <= 3  # at most a begin and an end around it
+
+
+def test_labels_decode_to_the_answer(case: Case) -> None:
+    tokenizer, example = case.loaded.processor.tokenizer, slu_example(utterance("light on"), "text")
+    end = tokenizer.convert_ids_to_tokens(end_of_turn_id(tokenizer))
+    for labels in collate_training(case.rows, case.loaded.pad_id)["labels"]:
+        assert tokenizer.decode(labels[labels != IGNORED]) == example.answer + end
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_training_reaches_the_language_model_alone(case: Case, kind: str, tmp_path: Path) -> None:
+    family, rows, pad_id = case.loaded.family, case.rows, case.loaded.pad_id
+    loaded = replace(case.loaded, model=copy.deepcopy(case.loaded.model))
+    train = Train(language_model=kind, bf16=False)
+    model = with_weights(loaded, train, None)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    batches = [[rows[0], rows[2]], [rows[1], rows[3]], rows] if kind == "lora" else [rows]
+    for batch in batches:
+        model.zero_grad()
+        total, _ = answer_loss(model, collate_training(batch, pad_id))
+        assert torch.isfinite(total)
+        total.backward()  # type: ignore[no-untyped-call]
+        reached = {name for name, p in trained.items() if p.grad is not None and p.grad.abs().max() > 0}
+        assert reached and all(p.grad is None for p in model.parameters() if not p.requires_grad)
+        if kind == "lora":
+            assert {name.split(".")[-4] for name in reached} == set(case.tiny.only_lora)
+    for part in (family.audio_tower, family.projector):
+        assert not any(p.requires_grad for p in bare(model).get_submodule(part).parameters())
+    if kind == "lora":
+        assert all("lora_" in name and f".{family.text_model}.layers." in name for name in trained)
+    with torch.no_grad():
+        for parameter in trained.values():
+            parameter -= 0.02 * parameter.grad if parameter.grad is not None else 0.0
+    save_weights(model, train, tmp_path)
+    again = with_weights(load_model(str(case.folder), bf16=False), train, tmp_path)
+    after = loss_of(model.eval(), rows, pad_id)
+    assert loss_of(again.eval(), rows, pad_id) == after != loss_of(case.loaded.model, rows, pad_id)
+
+
+def test_a_rows_loss_depends_neither_on_padding_nor_on_neighbours(case: Case) -> None:
+    pad_id = case.loaded.pad_id
+    alone = [loss_of(case.loaded.model, [row], pad_id) for row in case.rows]
+    assert loss_of(case.loaded.model, case.rows, pad_id) == pytest.approx(sum(alone), rel=1e-5)
+    pair = loss_of(case.loaded.model, [case.rows[3], case.rows[0]], pad_id)
+    assert pair == pytest.approx(alone[3] + alone[0], rel=1e-5)
+    assert max(map(len, case.rows)) - min(map(len, case.rows)) >= 16  # else there would be no padding
+
+
+def test_a_batch_is_answered_as_its_rows_one_by_one(case: Case) -> None:
+    loaded, rows = case.loaded, case.rows
+    together = generate(loaded, loaded.model, rows, 4)
+    assert together == [generate(loaded, loaded.model, [row], 4)[0] for row in rows]
+    assert len(set(together)) > 1
+
+
+@torch.inference_mode()
+def test_decoding_sees_the_logits_that_training_sees(case: Case) -> None:
+    """Prompts padded on the left through ``generate``, against rows padded on the right through the training path."""
+    loaded, rows = case.loaded, case.rows
+    batch = collate_prompts(rows, loaded.pad_id)
+    embeddings = input_embeddings(loaded.model, batch["input_ids"], batch["audio_states"])
+    out = loaded.model.generate(
+        inputs_embeds=embeddings, attention_mask=batch["attention_mask"], max_new_tokens=1, do_sample=False,
+        output_logits=True, return_dict_in_generate=True, pad_token_id=loaded.pad_id,
+        **loaded.family.generation_inputs(loaded.model, batch["input_ids"]),
+    )  # fmt: skip
+    for row, found in zip(rows, out.logits[0], strict=True):
+        seen = logits_of(loaded, torch.tensor([row.prompt_ids]), row.audio_states)[-1]
+        torch.testing.assert_close(found, seen, **CLOSE)
+
+
+def test_a_saved_model_gives_the_same_loss(case: Case, tmp_path: Path) -> None:
+    for path in case.folder.iterdir():
+        if path.suffix != ".safetensors" and path.name != "config.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    case.loaded.model.save_pretrained(tmp_path)
+    again = load_model(str(tmp_path), bf16=False)
+    rows = [text_row(again, "light on"), speech_row(again, SECONDS[0])]
+    assert loss_of(again.model, rows, again.pad_id) == loss_of(case.loaded.model, case.rows[:2], case.loaded.pad_id)
+
+
+def test_in_bfloat16_speech_is_heard_and_answered(case: Case) -> None:
+    loaded = load_model(str(case.folder))
+    rows = [text_row(loaded, "light on"), speech_row(loaded, SECONDS[0])]
+    assert rows[1].audio_states is not None and rows[1].audio_states.dtype == torch.bfloat16
+    assert loss_of(loaded.model, rows, loaded.pad_id) == pytest.approx(
+        loss_of(case.loaded.model, case.rows[:2], case.loaded.pad_id), rel=0.1
+    )
+    assert len(generate(loaded, loaded.model, rows, 2)) == 2
