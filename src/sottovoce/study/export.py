@@ -16,7 +16,7 @@ from sottovoce.models.load import LoadedModel, attention
 from sottovoce.storage import written_whole
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import Say, load_run
+from sottovoce.study.trained import Say, decoded_files, load_run, recipe_of_run
 from sottovoce.types import MODALITIES
 
 NUM_VERIFIED = 4
@@ -37,11 +37,10 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     """
     if out.exists():
         raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
+    recipe_of_run(run)  # refuses what is no run
+    decoded_files(run)
     loaded, model, recipe = load_run(run, say)
     folder = run.resolve()
-    for modality in MODALITIES:
-        if not (folder / f"predictions-{modality}.jsonl").exists():
-            raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
     settings = model.generation_config
     settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
     settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens

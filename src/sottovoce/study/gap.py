@@ -9,7 +9,6 @@ from typing import Any
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
 from sottovoce.evaluate.asr import transcribe
 from sottovoce.evaluate.decode import decode
 from sottovoce.evaluate.files import read_gold, write_predictions
@@ -21,7 +20,7 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.storage import json_lines, whole_rows, write_whole
-from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of_run
+from sottovoce.study.trained import Say, decoded_files, load_run, prediction_row, recipe_of_run
 from sottovoce.types import Utterance
 
 
@@ -38,13 +37,9 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
         UserError: no such run, it is not decoded yet, or the recogniser cannot be loaded.
     """
     name = asr or recipe_of_run(run).model
+    decoded = decoded_files(run)
+    files: dict[Input, Path] = {"text": decoded["text"], "speech": decoded["speech"]}
     folder, study_folder = run.resolve(), run.resolve().parent.parent
-    files: dict[Input, Path] = {
-        "text": folder / "predictions-text.jsonl",
-        "speech": folder / "predictions-speech.jsonl",
-    }
-    if not all(path.exists() for path in files.values()):
-        raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
     gold = study_folder / "gold.jsonl"
     utterances = read_manifest(gold, allow_outside=True)
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", model_identity(name, say)).strip("-")

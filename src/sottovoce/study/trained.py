@@ -12,7 +12,7 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Recipe, load_recipe
 from sottovoce.train.schemes import SCHEMES
 from sottovoce.train.stage import with_weights
-from sottovoce.types import Frame, Prediction
+from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 
 Say = Callable[[str], None]
 
@@ -52,6 +52,14 @@ def recipe_of_run(run: Path) -> Recipe:
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
     return recipe_of(study_folder)
+
+
+def decoded_files(run: Path) -> dict[Modality, Path]:
+    """A run's prediction files by what they answer. Raises UserError if it is not decoded."""
+    files = {modality: run.resolve() / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    if not all(path.exists() for path in files.values()):
+        raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
+    return files
 
 
 def recipe_of(study_folder: Path) -> Recipe:
