@@ -26,7 +26,10 @@ def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
     model = with_weights(loaded, recipe.train, weights)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    return model.to(dtype).requires_grad_(False).eval()
+    for parameter in model.parameters():
+        # Not model.to: that would round the frequencies of the rotary positions too, which training has in float32.
+        parameter.data = parameter.data.to(dtype)
+    return model.requires_grad_(False).eval()
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
