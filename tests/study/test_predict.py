@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from sottovoce.errors import UserError
+from sottovoce.models.load import load_model
 from sottovoce.study.predict import predict_clip
 from sottovoce.study.trained import load_run
 
@@ -74,3 +76,11 @@ def test_a_run_that_is_not_trained_is_refused_with_what_to_do(tiny_study: Path, 
 def test_a_run_is_found_from_inside_its_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
     assert load_run(Path(), silent)[2].name == "tiny"
+
+
+def test_a_trained_run_is_decoded_with_the_rotary_frequencies_that_it_was_trained_with(run: Path) -> None:
+    loaded, model, recipe = load_run(run, silent)
+    untouched = dict(load_model(recipe.model, recipe.train.bf16).model.named_buffers())
+    rotary = {name: buffer for name, buffer in model.named_buffers() if "inv_freq" in name}
+    assert rotary and all(torch.equal(buffer, untouched[name]) for name, buffer in rotary.items())
+    assert {parameter.dtype for parameter in model.parameters()} == {loaded.model.dtype} == {torch.bfloat16}
