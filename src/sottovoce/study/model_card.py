@@ -52,7 +52,8 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
             "---",
             f"# {results.title}: {label(results, cell).lower()}",
             "",
-            f"An audio language model that answers a command with its intent and slots as JSON. It is {recipe.model}, "
+            "An audio language model that answers a command with its intent and slots as JSON. It is "
+            f"{'the embedded model of sottovoce' if embedded else recipe.model}, "
             f"fine-tuned by the scheme {cell.scheme}.",
             "",
             *_training(results, cell, recipe, locales),
