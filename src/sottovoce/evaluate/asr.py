@@ -10,12 +10,11 @@ import torch
 
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 from sottovoce.data.prompts import transcription_example
-from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.models.families import FAMILIES
-from sottovoce.models.load import load_model
+from sottovoce.models.load import load_model, unloadable
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Decode
 from sottovoce.storage import json_lines, whole_rows
@@ -80,7 +79,7 @@ def _model_type(model: str) -> str:
     try:
         return str(AutoConfig.from_pretrained(model, trust_remote_code=False).model_type)
     except (OSError, ValueError) as error:
-        raise _unloadable(model, error) from error
+        raise unloadable(f"{model!r} for speech recognition", error) from error
 
 
 def _pipeline(model: str) -> Any:
@@ -96,9 +95,4 @@ def _pipeline(model: str) -> Any:
             chunk_length_s=CHUNK_SECONDS,
         )
     except (OSError, ValueError) as error:
-        raise _unloadable(model, error) from error
-
-
-def _unloadable(model: str, error: Exception) -> UserError:
-    advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
-    return UserError(f"cannot load {model!r} for speech recognition: {str(error).splitlines()[0]}", advice)
+        raise unloadable(f"{model!r} for speech recognition", error) from error

@@ -61,12 +61,17 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
         )
         processor = family.load_processor(source, model.config)
     except (OSError, ValueError, ImportError) as error:
-        advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
-        raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}", advice) from error
+        raise unloadable(f"the model {name!r}", error) from error
     model.requires_grad_(False)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     family.check(model, processor)
     return LoadedModel(model, processor, family)
+
+
+def unloadable(what: str, error: Exception) -> UserError:
+    """What the user is told where something cannot be loaded from the hub or a folder."""
+    advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
+    return UserError(f"cannot load {what}: {str(error).splitlines()[0]}", advice)
 
 
 def refuse_old_transformers(family: Family) -> None:

@@ -16,7 +16,7 @@ from sottovoce.models.load import LoadedModel, attention
 from sottovoce.storage import written_whole
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import Say, decoded_files, load_run, recipe_of_run
+from sottovoce.study.trained import Say, decoded_files, load_run
 from sottovoce.types import MODALITIES
 
 NUM_VERIFIED = 4
@@ -37,7 +37,6 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     """
     if out.exists():
         raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
-    recipe_of_run(run)  # refuses what is no run
     decoded_files(run)
     loaded, model, recipe = load_run(run, say)
     folder = run.resolve()

@@ -58,7 +58,8 @@ def recipe_of_run(run: Path) -> Recipe:
 
 
 def decoded_files(run: Path) -> dict[Modality, Path]:
-    """A run's prediction files by what they answer. Raises UserError if it is not decoded."""
+    """A run's prediction files by what they answer. Raises UserError if the folder is no run, or it is not decoded."""
+    recipe_of_run(run)
     files = {modality: run.resolve() / f"predictions-{modality}.jsonl" for modality in MODALITIES}
     if not all(path.exists() for path in files.values()):
         raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
