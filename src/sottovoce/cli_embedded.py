@@ -58,16 +58,25 @@ def embedded_align(
     speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
     out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
     start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
-    num_train_epochs: int = 4,
+    hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 8,
+    num_train_epochs: Annotated[int, typer.Option(help="of projector and language model")] = 2,
     learning_rate: float = 6e-4,
     per_device_train_batch_size: int = 16,
     seed: int = 0,
 ) -> None:
-    """Train projector and LoRA on transcription. Stopped and started again it goes on from its last checkpoint."""
+    """Train the ears, then transcription. Stopped and started again it goes on from its last checkpoint."""
     from sottovoce.train.align import Alignment, align
+    from sottovoce.train.hearing import Hearing
 
     settings = Alignment(
-        speech, out, num_train_epochs, learning_rate, per_device_train_batch_size, start=start, seed=seed
+        speech,
+        out,
+        num_train_epochs,
+        learning_rate,
+        per_device_train_batch_size,
+        hearing=Hearing(num_train_epochs=hearing_epochs, seed=seed),
+        start=start,
+        seed=seed,
     )
     print(align(settings, say))
 

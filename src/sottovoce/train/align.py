@@ -1,11 +1,11 @@
-"""Makes the embedded model a LALM: warm-started projector, then transcription of synthetic speech with text replay."""
+"""Makes the embedded model a LALM: ears that write words, then transcription of synthetic speech with text replay."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,23 @@ from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
 from sottovoce.data.prompts import transcription_example
 from sottovoce.errors import UserError
-from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, base_model_dir, merge_alignment
+from sottovoce.models.embedded import (
+    LORA_ALPHA,
+    LORA_RANK,
+    PROJECTOR,
+    TOWER,
+    alignment_tensors,
+    base_model_dir,
+    merge_alignment,
+)
 from sottovoce.models.families import family_of
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import attention
 from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
+from sottovoce.train.hearing import Hearing, hear
 from sottovoce.train.replay import replay_examples
-from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last_checkpoint
-from sottovoce.train.warm_start import fit_projector
+from sottovoce.train.trainer import AnswerTrainer, ProgressLine, Rows, batched_by_length, last_checkpoint
 from sottovoce.train.word_tasks import word_task
 from sottovoce.types import Example, Frame, Modality, Utterance
 
@@ -41,7 +49,8 @@ class Alignment:
     Args:
         speech: a folder with ``manifest.jsonl`` (id, locale, transcript, audio).
         out: checkpoints, encoded speech and the resulting ``alignment.safetensors``.
-        start: an earlier ``alignment.safetensors`` to go on from in place of the warm start.
+        hearing: how tower and projector are trained first, without the language model.
+        start: an earlier ``alignment.safetensors`` to go on from; its tower is kept as it is.
         replay_share: text replay rows as a share of the speech rows, 0..1; as many rows again repeat text, and as
             many answer questions about the words of a text.
         task_share: how many of the speech rows of an epoch ask about the words in place of their transcription, 0..1.
@@ -55,6 +64,7 @@ class Alignment:
     warmup_ratio: float = 0.03
     replay_share: float = 0.03
     task_share: float = 0.2
+    hearing: Hearing = field(default_factory=Hearing)
     start: Path | None = None
     seed: int = 0
 
@@ -71,6 +81,10 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     utterances = list(_spoken(settings.speech / "manifest.jsonl", settings.out / "used.jsonl"))
     say(f"{len(utterances)} utterances, {sum(u.seconds or 0 for u in utterances) / 3600:.1f} hours of speech")
     replay = replay_examples(model, processor, settings.out / "replay.jsonl")
+    earlier = load_file(settings.start) if settings.start else None
+    ears = earlier or hear(model, processor, utterances, settings.out / "hearing", settings.hearing, say)
+    ears = {name: tensor for name, tensor in ears.items() if name.startswith((TOWER, PROJECTOR))}
+    merge_alignment(model, ears)
     clean = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=False, say=say)
     noisy = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=True, say=say)
     spoken = _transcriptions(utterances, clean, processor) + _transcriptions(utterances, noisy, processor)
@@ -79,8 +93,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     texts += [_task(u, "text", utterances, settings.seed) for u in utterances]
     rows = spoken + [tokenize(example, processor, None) for example in [*texts, *replay]]
     resumed = last_checkpoint(settings.out)
-    if not resumed:
-        _warm_start(model, processor, utterances, clean, settings, say)
+    model.model.multi_modal_projector.float()  # PEFT does so for LoRA only; bfloat16 would round small steps away
     model = get_peft_model(
         model,
         LoraConfig(
@@ -90,12 +103,24 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
             modules_to_save=["multi_modal_projector"],
         ),
     )
-    if settings.start and not resumed:
-        _load_lora(model, load_file(settings.start))
+    if earlier and not resumed:
+        _load_lora(model, earlier)
     order = training_order_of([len(row) for row in rows], len(utterances), len(replay), settings)
-    trainer = AnswerTrainer(model, _arguments(settings), Rows(rows, order), processor.tokenizer.pad_token_id)
-    trainer.train(resume_from_checkpoint=resumed)
-    return save_alignment(model, settings.out / "alignment.safetensors")
+    trainer = AnswerTrainer(
+        model,
+        _arguments(settings),
+        Rows(rows, order),
+        processor.tokenizer.pad_token_id,
+        callbacks=[line := ProgressLine("alignment")],
+    )
+    try:
+        trainer.train(resume_from_checkpoint=resumed)
+    finally:
+        line.stop()
+    path = settings.out / "alignment.safetensors"
+    with whole_file(path) as temporary:
+        save_file(ears | alignment_tensors(model), temporary)
+    return path
 
 
 def _same_settings(settings: Alignment) -> None:
@@ -104,18 +129,6 @@ def _same_settings(settings: Alignment) -> None:
     if path.exists() and path.read_text(encoding="utf-8") != content:
         raise UserError(f"{settings.out} holds an alignment of other settings (see {path})", "choose another folder")
     write_whole(path, content)
-
-
-def save_alignment(model: Any, path: Path) -> Path:
-    """Writes projector and LoRA of a PEFT model as float16 safetensors, in the names that assembly expects."""
-    projector = bare(model).model.multi_modal_projector.modules_to_save["default"].linear
-    tensors = {f"multi_modal_projector.linear.{name}": value for name, value in projector.named_parameters()}
-    for name, module in bare(model).model.language_model.named_modules():
-        if hasattr(module, "lora_A"):
-            tensors[f"{name}.lora_A"] = module.lora_A["default"].weight
-            tensors[f"{name}.lora_B"] = module.lora_B["default"].weight
-    save_file({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}, path)
-    return path
 
 
 def encoded_speech(
@@ -191,26 +204,6 @@ def training_order_of(lengths: Sequence[int], num_utterances: int, num_replay: i
     return order
 
 
-def _warm_start(
-    model: Any, processor: Any, utterances: Sequence[Utterance], states: Sequence[torch.Tensor], settings: Alignment,
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
-    if settings.start:
-        earlier = load_file(settings.start)
-        merge_alignment(model, {k: v for k, v in earlier.items() if k.startswith("multi_modal_projector")})
-        return
-    say("fitting the projector in closed form")
-    tokenizer = processor.tokenizer
-    sample = range(min(len(utterances), 4000))
-    tokens = [torch.tensor(tokenizer(" " + utterances[i].transcript).input_ids) for i in sample]
-    letters = [torch.tensor([max(1, len(tokenizer.decode([t]).strip())) for t in ids.tolist()]) for ids in tokens]
-    embeddings = model.get_input_embeddings().weight.detach().float()
-    weight, bias = fit_projector([states[i] for i in sample], tokens, letters, embeddings)
-    projector = model.model.multi_modal_projector.linear
-    projector.weight.data.copy_(weight)
-    projector.bias.data.copy_(bias)
-
-
 def _load_lora(model: Any, alignment: dict[str, torch.Tensor]) -> None:
     for name, module in bare(model).model.language_model.named_modules():
         if hasattr(module, "lora_A"):
@@ -234,5 +227,6 @@ def _arguments(settings: Alignment) -> TrainingArguments:
         save_steps=100,
         save_total_limit=2,
         report_to="none",
+        disable_tqdm=True,
         seed=settings.seed,
     )

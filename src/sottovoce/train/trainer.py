@@ -94,36 +94,27 @@ def last_checkpoint(home: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split.
+class OrderedTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer on a data set that is in training order already, with checkpoints that hold what is trained.
 
     Raises:
         UserError: there are several processes or GPUs. The loss is taken through the bare model, which would leave
             the gradients of the processes apart.
     """
 
-    def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
+    def __init__(self, model: Any, args: TrainingArguments, train_dataset: Dataset[Any], **kwargs: Any) -> None:
         if args.world_size > 1:
             raise UserError(f"training in {args.world_size} processes is not supported yet", "start a single one")
         if args.n_gpu > 1:
             raise UserError(f"training on {args.n_gpu} GPUs is not supported yet", "set CUDA_VISIBLE_DEVICES=0")
         args.remove_unused_columns = False
         args.label_names = ["labels"]
-        super().__init__(
-            model=model, args=args, train_dataset=rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs
-        )
+        super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
-
-    def compute_loss(  # type: ignore[no-untyped-def]
-        self, model, inputs, return_outputs=False, num_items_in_batch=None
-    ) -> torch.Tensor:
-        with self.accelerator.autocast():
-            total, num_labels = answer_loss(self.accelerator.unwrap_model(model), inputs)
-        return total / (num_labels if num_items_in_batch is None else num_items_in_batch)
 
     # A checkpoint of a model without adapter holds what is trained, under the model's own names. transformers would
     # write the names of the hub's files, and on resuming find none of them in the model and go on without the weights.
@@ -140,6 +131,20 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
+
+
+class AnswerTrainer(OrderedTrainer):
+    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split."""
+
+    def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
+        super().__init__(model, args, rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs)
+
+    def compute_loss(  # type: ignore[no-untyped-def]
+        self, model, inputs, return_outputs=False, num_items_in_batch=None
+    ) -> torch.Tensor:
+        with self.accelerator.autocast():
+            total, num_labels = answer_loss(self.accelerator.unwrap_model(model), inputs)
+        return total / (num_labels if num_items_in_batch is None else num_items_in_batch)
 
 
 class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]

@@ -1,0 +1,200 @@
+"""Teaches the embedded model's ears to write: audio states become the embeddings of the words that are spoken.
+
+A LoRA on the audio tower and the projector are trained together, without the language model, by connectionist temporal
+classification (CTC; Graves et al., ICML 2006): each projected state stands for the token whose embedding is nearest,
+and a space is the blank. Speech then reaches the language model as its own tokens, a few of them between many spaces,
+which is close to the text that it is fine-tuned on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import ctc_loss
+from transformers import TrainingArguments, set_seed
+from transformers.masking_utils import create_bidirectional_mask
+
+from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, alignment_tensors
+from sottovoce.models.injection import bare
+from sottovoce.storage import whole_file
+from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
+from sottovoce.train.trainer import OrderedTrainer, ProgressLine, batched_by_length, last_checkpoint
+from sottovoce.train.warm_start import fit_projector
+from sottovoce.types import Utterance
+
+TOWER_LAYERS = r".*audio_tower\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc1|fc2)"
+NUM_FITTED = 600  # clips of the projector's closed-form start
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Settings of this training; the names are those of transformers' TrainingArguments."""
+
+    num_train_epochs: int = 8
+    learning_rate: float = 1.5e-3
+    per_device_train_batch_size: int = 32
+    warmup_ratio: float = 0.05
+    seed: int = 0
+
+
+def hear(
+    model: Any, processor: Any, utterances: Sequence[Utterance], out: Path, settings: Hearing,
+    say: Callable[[str], None],
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """Trains, from the last checkpoint if there is one, or finds what an earlier start has trained.
+
+    Args:
+        model: the base model; it is left as it was.
+        utterances: with recordings; those that are longer than the model hears are left out.
+        out: the folder for checkpoints and ``hearing.safetensors``.
+
+    Returns:
+        the tower's LoRA and the projector, in the names of an alignment file.
+    """
+    result = out / "hearing.safetensors"
+    if result.exists():
+        return dict(load_file(result))
+    window = float(processor.feature_extractor.chunk_length)
+    heard = [utterance for utterance in utterances if (utterance.seconds or 0.0) < window]
+    vocabulary = vocabulary_of(heard, processor.tokenizer, model.get_input_embeddings().weight)
+    clips = SpokenClips(heard, _order(heard, settings), processor, vocabulary, settings.seed)
+    resumed = last_checkpoint(out)
+    set_seed(settings.seed)
+    if not resumed:
+        say("fitting the projector in closed form")
+        _fit_projector(model, processor, heard[:NUM_FITTED], vocabulary)
+    model.model.multi_modal_projector.float()  # PEFT does so for LoRA only; bfloat16 would round small steps away
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=TOWER_LAYERS, modules_to_save=["multi_modal_projector"]
+        ),
+    )
+    trainer = HearingTrainer(
+        adapted, _arguments(out, settings), clips, vocabulary, callbacks=[line := ProgressLine("hearing")]
+    )
+    try:
+        trainer.train(resume_from_checkpoint=resumed)
+    finally:
+        line.stop()
+    tensors = alignment_tensors(adapted)
+    adapted.unload()
+    with whole_file(result) as temporary:
+        save_file(tensors, temporary)
+    return tensors
+
+
+class HearingTrainer(OrderedTrainer):
+    """Trains tower and projector on :class:`SpokenClips`; the loss is that of CTC, a token."""
+
+    def __init__(
+        self, model: Any, args: TrainingArguments, clips: SpokenClips, vocabulary: Vocabulary, **kwargs: Any
+    ) -> None:
+        super().__init__(model, args, clips, data_collator=collate_clips, **kwargs)
+        self._vocabulary = vocabulary
+
+    def compute_loss(  # type: ignore[no-untyped-def]
+        self, model, inputs, return_outputs=False, num_items_in_batch=None
+    ) -> torch.Tensor:
+        with self.accelerator.autocast():
+            states, num_states = heard_states(model, inputs["mel"], inputs["num_frames"])
+            scores = self._vocabulary.log_probabilities(bare(model).model.multi_modal_projector(states))
+        # A clip that has fewer states than its transcript needs has an infinite loss and teaches nothing.
+        total = ctc_loss(
+            scores.transpose(0, 1), inputs["labels"], num_states, inputs["num_labels"], reduction="sum",
+            zero_infinity=True,
+        )  # fmt: skip
+        return total / (len(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch)
+
+
+def heard_states(model: Any, mel: torch.Tensor, num_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The audio tower's states of clips.
+
+    Args:
+        mel: (batch, mel_bins, frames), any even number of frames up to the tower's window.
+        num_frames: of each clip, (batch,); what is beyond is masked.
+
+    Returns:
+        (batch, frames / 4, d_model), and the number of states of each clip, (batch,).
+    """
+    tower = bare(model).model.audio_tower
+    num_positions, num_states = tower._get_feat_extract_output_lengths(num_frames)
+    length = mel.shape[-1] // 2
+    mask = create_bidirectional_mask(
+        config=tower.config,
+        inputs_embeds=mel.new_zeros(len(mel), length, 1, dtype=tower.conv1.weight.dtype),
+        attention_mask=(torch.arange(length, device=mel.device)[None, :] < num_positions[:, None]).long(),
+    )
+    with _shortened(tower, length):
+        return tower(mel, attention_mask=mask).last_hidden_state, num_states
+
+
+@contextmanager
+def _shortened(tower: Any, num_positions: int) -> Iterator[None]:
+    # Whisper's window is as long as its positions. Clips are short, and what is beyond them is masked anyway.
+    whole = tower.embed_positions
+    tower.embed_positions = nn.Embedding(
+        num_positions, whole.embedding_dim, _weight=whole.weight[:num_positions], _freeze=True
+    )
+    tower.config.max_source_positions = num_positions
+    try:
+        yield
+    finally:
+        tower.embed_positions = whole
+        tower.config.max_source_positions = len(whole.weight)
+
+
+def _order(utterances: Sequence[Utterance], settings: Hearing) -> list[tuple[int, int]]:
+    """All epochs' utterances, by index, each with the epoch's number; clips of similar length share a batch."""
+    lengths, batch_size = [round(100 * (u.seconds or 0.0)) for u in utterances], settings.per_device_train_batch_size
+    order = []
+    for epoch in range(settings.num_train_epochs):
+        order += [(index, epoch) for index in batched_by_length(lengths, batch_size, settings.seed + epoch)]
+    return order
+
+
+@torch.no_grad()
+def _fit_projector(model: Any, processor: Any, utterances: Sequence[Utterance], vocabulary: Vocabulary) -> None:
+    by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
+    clips = SpokenClips(by_length, [(index, index) for index in range(len(by_length))], processor, vocabulary, seed=0)
+    states: list[torch.Tensor] = []
+    for start in range(0, len(clips), 16):
+        batch = collate_clips([clips[place] for place in range(start, min(start + 16, len(clips)))])
+        heard, num_states = heard_states(model, batch["mel"], batch["num_frames"])
+        states += [row[:length] for row, length in zip(heard, num_states.tolist(), strict=True)]
+    tokenizer = processor.tokenizer
+    tokens = [torch.tensor(spoken_ids(utterance, tokenizer)) for utterance in by_length]
+    letters = [torch.tensor([max(1, len(tokenizer.decode([t]).strip())) for t in ids.tolist()]) for ids in tokens]
+    weight, bias = fit_projector(states, tokens, letters, model.get_input_embeddings().weight.float())
+    projector = model.model.multi_modal_projector.linear
+    projector.weight.copy_(weight)
+    projector.bias.copy_(bias)
+
+
+def _arguments(out: Path, settings: Hearing) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(out),
+        num_train_epochs=1,  # the clips are already those of all epochs
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_ratio,  # a float is a share of all steps
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=10,
+        save_steps=100,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+    )
