@@ -58,7 +58,7 @@ def embedded_align(
     speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
     out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
     start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
-    hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 8,
+    hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 6,
     num_train_epochs: Annotated[int, typer.Option(help="of projector and language model")] = 2,
     learning_rate: float = 6e-4,
     per_device_train_batch_size: int = 16,

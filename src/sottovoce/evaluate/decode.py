@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.progress import Progress
 from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, tokenize
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare, input_embeddings
-from sottovoce.models.load import LoadedModel
+from sottovoce.models.load import LoadedModel, fused_attention
 from sottovoce.recipe import Decode
 from sottovoce.storage import json_lines, whole_rows
 from sottovoce.types import Example
@@ -55,8 +56,7 @@ def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_token
     tokenizer = loaded.processor.tokenizer
     batch = {key: tensor.to(bare(model).device) for key, tensor in collate_prompts(rows, loaded.pad_id).items()}
     embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
-    hook = bare(model).lm_head.register_forward_pre_hook(_last_position)
-    try:
+    with _last_position_only(bare(model)), fused_attention(bare(model)):
         ids = model.generate(
             inputs_embeds=embeddings.to(bare(model).dtype),
             attention_mask=batch["attention_mask"],
@@ -66,12 +66,15 @@ def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_token
             eos_token_id=end_of_turn_id(tokenizer),
             pad_token_id=loaded.pad_id,
         )
-    finally:
-        hook.remove()
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def _last_position(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+@contextmanager
+def _last_position_only(model: Any) -> Iterator[None]:
     # Some forwards compute logits for the whole prompt, of which generation reads the last ones only. A view
     # with gaps torch would multiply row by row, with a copy of the vocabulary's weights for each.
-    return (inputs[0][:, -1:].contiguous(),)
+    hook = model.lm_head.register_forward_pre_hook(lambda head, inputs: (inputs[0][:, -1:].contiguous(),))
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, TrainingArguments
+from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, TrainingArguments, set_seed
 
 from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import Row, tokenize
@@ -93,6 +93,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     texts += [_task(u, "text", utterances, settings.seed) for u in utterances]
     rows = spoken + [tokenize(example, processor, None) for example in [*texts, *replay]]
     resumed = last_checkpoint(settings.out)
+    set_seed(settings.seed)  # what LoRA starts from must not depend on whether the ears were trained just now
     model.model.multi_modal_projector.float()  # PEFT does so for LoRA only; bfloat16 would round small steps away
     model = get_peft_model(
         model,

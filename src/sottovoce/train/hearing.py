@@ -38,8 +38,8 @@ NUM_FITTED = 600  # clips of the projector's closed-form start
 class Hearing:
     """Settings of this training; the names are those of transformers' TrainingArguments."""
 
-    num_train_epochs: int = 8
-    learning_rate: float = 1.5e-3
+    num_train_epochs: int = 6
+    learning_rate: float = 1e-3
     per_device_train_batch_size: int = 32
     warmup_ratio: float = 0.05
     seed: int = 0
