@@ -77,6 +77,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     model = Qwen2AudioForConditionalGeneration.from_pretrained(
         base, dtype=torch.bfloat16, attn_implementation=attention()
     )
+    model.model.multi_modal_projector.float()  # it is trained, and bfloat16 would round small steps away
     processor = Qwen2AudioProcessor.from_pretrained(base)
     utterances = list(_spoken(settings.speech / "manifest.jsonl", settings.out / "used.jsonl"))
     say(f"{len(utterances)} utterances, {sum(u.seconds or 0 for u in utterances) / 3600:.1f} hours of speech")
@@ -94,7 +95,6 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     rows = spoken + [tokenize(example, processor, None) for example in [*texts, *replay]]
     resumed = last_checkpoint(settings.out)
     set_seed(settings.seed)  # what LoRA starts from must not depend on whether the ears were trained just now
-    model.model.multi_modal_projector.float()  # PEFT does so for LoRA only; bfloat16 would round small steps away
     model = get_peft_model(
         model,
         LoraConfig(

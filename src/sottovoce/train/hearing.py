@@ -52,7 +52,7 @@ def hear(
     """Trains, from the last checkpoint if there is one, or finds what an earlier start has trained.
 
     Args:
-        model: the base model; it is left as it was.
+        model: the base model, its projector in float32; all but the projector is left as it was.
         utterances: with recordings; those that are longer than the model hears are left out.
         out: the folder for checkpoints and ``hearing.safetensors``.
 
@@ -71,7 +71,6 @@ def hear(
     if not resumed:
         say("fitting the projector in closed form")
         _fit_projector(model, processor, heard[:NUM_FITTED], vocabulary)
-    model.model.multi_modal_projector.float()  # PEFT does so for LoRA only; bfloat16 would round small steps away
     adapted = get_peft_model(
         model,
         LoraConfig(
