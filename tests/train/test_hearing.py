@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sottovoce.data.audio import load_audio
 from sottovoce.models.embedded import build, merge_alignment
 from sottovoce.models.features import encode_clips
-from sottovoce.train.hearing import Hearing, hear, heard_states
-from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
+from sottovoce.train.hearing import Hearing, hear
+from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, spoken_ids, vocabulary_of
 from sottovoce.types import Frame, Utterance
 
 WORDS = {"a": 300.0, "b": 600.0, "c": 1200.0}
@@ -74,20 +74,6 @@ def test_spaces_are_not_spoken(parts) -> None:  # type: ignore[no-untyped-def]
     _, processor = parts
     utterance = Utterance("u", "en-US", "dim it", Frame("", ""), "train")
     assert processor.tokenizer.decode(spoken_ids(utterance, processor.tokenizer)) == "dimit"
-
-
-def test_a_short_window_gives_the_states_of_the_whole_one(parts, spoken) -> None:  # type: ignore[no-untyped-def]
-    model, processor = parts
-    vocabulary = vocabulary_of(spoken, processor.tokenizer, model.get_input_embeddings().weight)
-    clips = SpokenClips(spoken, [(index, index) for index in range(0, 12, 3)], processor, vocabulary, seed=0)
-    batch = collate_clips([clips[place] for place in range(len(clips))])
-    assert batch["mel"].shape[-1] < processor.feature_extractor.nb_max_frames
-    with torch.inference_mode():
-        states, num_states = heard_states(model, batch["mel"], batch["num_frames"])
-    expected = encode_clips(model, processor, [load_audio(spoken[index].audio) for index in range(0, 12, 3)])
-    for row, length, whole in zip(states, num_states.tolist(), expected, strict=True):
-        torch.testing.assert_close(row[:length], whole, rtol=1e-4, atol=1e-4)
-    assert len(model.model.audio_tower.embed_positions.weight) == model.config.audio_config.max_source_positions == 100
 
 
 def test_every_other_time_a_clip_is_heard_perturbed_and_never_twice_alike(parts, spoken) -> None:  # type: ignore[no-untyped-def]

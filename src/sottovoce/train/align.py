@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, TrainingArguments, set_seed
 
-from sottovoce.data.audio import load_audio
+from sottovoce.data.audio import Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
 from sottovoce.data.prompts import transcription_example
@@ -29,9 +29,9 @@ from sottovoce.models.embedded import (
     merge_alignment,
 )
 from sottovoce.models.families import family_of
-from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import attention
+from sottovoce.models.qwen2_audio import short_mel, tower_states
 from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
 from sottovoce.train.hearing import Hearing, hear
 from sottovoce.train.replay import replay_examples
@@ -39,7 +39,7 @@ from sottovoce.train.trainer import AnswerTrainer, ProgressLine, Rows, batched_b
 from sottovoce.train.word_tasks import word_task
 from sottovoce.types import Example, Frame, Modality, Utterance
 
-SHARD_CLIPS = 500
+SHARD_CLIPS, BATCH_CLIPS = 500, 16
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,25 @@ def encoded_speech(
             clips = [load_audio(u.audio) for u in part if u.audio is not None]
             if noisy:
                 clips = [perturb(clip, random.Random(f"{seed}/{u.id}")) for clip, u in zip(clips, part, strict=True)]
-            encoded = {str(number): state for number, state in enumerate(encode_clips(model, processor, clips))}
+            encoded = {str(number): state for number, state in _states_of(model, processor, clips)}
             with whole_file(shard) as temporary:
                 save_file(encoded, temporary)
             say(f"encoded {start + len(part)} of {len(utterances)} clips ({kind})")
         tensors = load_file(shard)
         states += [tensors[str(number)] for number in range(len(part))]
     return states
+
+
+@torch.inference_mode()
+def _states_of(model: Any, processor: Any, clips: Sequence[Samples]) -> Iterator[tuple[int, torch.Tensor]]:
+    """The audio tower's states of clips, each with its clip's place; clips of similar length are encoded together."""
+    tower, by_length = model.model.audio_tower, sorted(range(len(clips)), key=lambda place: len(clips[place]))
+    for start in range(0, len(clips), BATCH_CLIPS):
+        places = by_length[start : start + BATCH_CLIPS]
+        mel, num_heard = short_mel(processor, [clips[place] for place in places])
+        states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
+        for place, row, length in zip(places, states, lengths.tolist(), strict=True):
+            yield place, row[:length].to("cpu", copy=True)
 
 
 def _spoken(manifest: Path, used: Path) -> Iterable[Utterance]:

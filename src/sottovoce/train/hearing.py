@@ -8,8 +8,7 @@ which is close to the text that it is fine-tuned on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn.functional import ctc_loss
 from transformers import TrainingArguments, set_seed
-from transformers.masking_utils import create_bidirectional_mask
 
 from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, alignment_tensors
 from sottovoce.models.injection import bare
+from sottovoce.models.qwen2_audio import tower_states
 from sottovoce.storage import whole_file
 from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
 from sottovoce.train.trainer import OrderedTrainer, ProgressLine, batched_by_length, last_checkpoint
@@ -104,7 +102,7 @@ class HearingTrainer(OrderedTrainer):
         self, model, inputs, return_outputs=False, num_items_in_batch=None
     ) -> torch.Tensor:
         with self.accelerator.autocast():
-            states, num_states = heard_states(model, inputs["mel"], inputs["num_frames"])
+            states, num_states = tower_states(bare(model).model.audio_tower, inputs["mel"], inputs["num_frames"])
             scores = self._vocabulary.log_probabilities(bare(model).model.multi_modal_projector(states))
         # A clip that has fewer states than its transcript needs has an infinite loss and teaches nothing.
         total = ctc_loss(
@@ -112,43 +110,6 @@ class HearingTrainer(OrderedTrainer):
             zero_infinity=True,
         )  # fmt: skip
         return total / (len(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch)
-
-
-def heard_states(model: Any, mel: torch.Tensor, num_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The audio tower's states of clips.
-
-    Args:
-        mel: (batch, mel_bins, frames), any even number of frames up to the tower's window.
-        num_frames: of each clip, (batch,); what is beyond is masked.
-
-    Returns:
-        (batch, frames / 4, d_model), and the number of states of each clip, (batch,).
-    """
-    tower = bare(model).model.audio_tower
-    num_positions, num_states = tower._get_feat_extract_output_lengths(num_frames)
-    length = mel.shape[-1] // 2
-    mask = create_bidirectional_mask(
-        config=tower.config,
-        inputs_embeds=mel.new_zeros(len(mel), length, 1, dtype=tower.conv1.weight.dtype),
-        attention_mask=(torch.arange(length, device=mel.device)[None, :] < num_positions[:, None]).long(),
-    )
-    with _shortened(tower, length):
-        return tower(mel, attention_mask=mask).last_hidden_state, num_states
-
-
-@contextmanager
-def _shortened(tower: Any, num_positions: int) -> Iterator[None]:
-    # Whisper's window is as long as its positions. Clips are short, and what is beyond them is masked anyway.
-    whole = tower.embed_positions
-    tower.embed_positions = nn.Embedding(
-        num_positions, whole.embedding_dim, _weight=whole.weight[:num_positions], _freeze=True
-    )
-    tower.config.max_source_positions = num_positions
-    try:
-        yield
-    finally:
-        tower.embed_positions = whole
-        tower.config.max_source_positions = len(whole.weight)
 
 
 def _order(utterances: Sequence[Utterance], settings: Hearing) -> list[tuple[int, int]]:
@@ -167,7 +128,7 @@ def _fit_projector(model: Any, processor: Any, utterances: Sequence[Utterance], 
     states: list[torch.Tensor] = []
     for start in range(0, len(clips), 16):
         batch = collate_clips([clips[place] for place in range(start, min(start + 16, len(clips)))])
-        heard, num_states = heard_states(model, batch["mel"], batch["num_frames"])
+        heard, num_states = tower_states(model.model.audio_tower, batch["mel"], batch["num_frames"])
         states += [row[:length] for row, length in zip(heard, num_states.tolist(), strict=True)]
     tokenizer = processor.tokenizer
     tokens = [torch.tensor(spoken_ids(utterance, tokenizer)) for utterance in by_length]

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
-from sottovoce.data.audio import SAMPLING_RATE, load_audio
+from sottovoce.data.audio import load_audio
 from sottovoce.data.perturb import perturb
+from sottovoce.models.qwen2_audio import short_mel
 from sottovoce.types import Utterance
 
 SHARPNESS = 2.0  # of the softmax over distances; two tokens lie about 3.5 apart, which is then 12 nats
-LENGTH_STEP = 50  # of windows, in positions of the tower: few shapes, which a CPU compiles anew for each
 Clip = dict[str, torch.Tensor]
 
 
@@ -88,26 +89,26 @@ class SpokenClips(Dataset[Clip]):
         clip = load_audio(utterance.audio, utterance.where)
         if (index + times) % 2:
             clip = perturb(clip, random.Random(f"{self._seed}/{times}/{utterance.id}"))
-        heard = self._processor.feature_extractor(
-            clip, sampling_rate=SAMPLING_RATE, return_attention_mask=True, padding="max_length", return_tensors="pt"
-        )
+        mel, num_heard = short_mel(self._processor, [clip])
         ids = self._vocabulary.positions(spoken_ids(utterance, self._processor.tokenizer))
         return {
-            "mel": heard["input_features"][0],
-            "num_frames": heard["attention_mask"][0].sum(),
+            "mel": mel[0],
+            "num_frames": num_heard[0],
             "labels": ids,
         }
 
 
 def collate_clips(examples: Sequence[Clip]) -> Clip:
-    """mel (batch, bins, frames), cut to what the longest clip needs; num_frames and num_labels (batch,); labels, those
-    of all clips in a row."""
-    num_frames = torch.stack([example["num_frames"] for example in examples])
-    window = examples[0]["mel"].shape[-1]
-    frames = min(window, -(-int(num_frames.max() + 4) // (2 * LENGTH_STEP)) * 2 * LENGTH_STEP)
+    """mel (batch, bins, frames), padded to the longest clip with silence; num_frames and num_labels (batch,); labels,
+    those of all clips in a row."""
+    longest = max(example["mel"].shape[-1] for example in examples)
     return {
-        "mel": torch.stack([example["mel"][:, :frames] for example in examples]),
-        "num_frames": num_frames,
+        "mel": torch.stack([_padded(example["mel"], longest) for example in examples]),
+        "num_frames": torch.stack([example["num_frames"] for example in examples]),
         "labels": torch.cat([example["labels"] for example in examples]),
         "num_labels": torch.tensor([len(example["labels"]) for example in examples]),
     }
+
+
+def _padded(mel: torch.Tensor, num_frames: int) -> torch.Tensor:
+    return pad(mel, (0, num_frames - mel.shape[-1]), value=float(mel.min()))
