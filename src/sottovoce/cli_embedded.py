@@ -69,11 +69,11 @@ def embedded_align(
     from sottovoce.train.hearing import Hearing
 
     settings = Alignment(
-        speech,
-        out,
-        num_train_epochs,
-        learning_rate,
-        per_device_train_batch_size,
+        speech=speech,
+        out=out,
+        num_train_epochs=num_train_epochs,
+        learning_rate=learning_rate,
+        per_device_train_batch_size=per_device_train_batch_size,
         hearing=Hearing(num_train_epochs=hearing_epochs, seed=seed),
         start=start,
         seed=seed,

@@ -48,7 +48,7 @@ def speech(tmp_path: Path) -> Path:
 def settings(speech: Path, out: Path, **changes: object) -> Alignment:
     hearing = Hearing(num_train_epochs=2, per_device_train_batch_size=4)
     fields = {"num_train_epochs": 1, "per_device_train_batch_size": 4, "hearing": hearing, "replay_share": 0.0}
-    return Alignment(speech, out, **fields | changes)  # type: ignore[arg-type]
+    return Alignment(speech=speech, out=out, **fields | changes)  # type: ignore[arg-type]
 
 
 def test_tower_projector_and_language_model_are_trained_and_merged(base: Path, speech: Path, tmp_path: Path) -> None:

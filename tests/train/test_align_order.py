@@ -11,7 +11,7 @@ LENGTHS = [10 + number % 40 for number in range(6 * NUM_UTTERANCES + NUM_REPLAY)
 
 def orders(**settings: object) -> list[list[int]]:
     """The order, an epoch each."""
-    alignment = Alignment(Path("speech"), Path("out"), **settings)  # type: ignore[arg-type]
+    alignment = Alignment(speech=Path("speech"), out=Path("out"), **settings)  # type: ignore[arg-type]
     order = training_order_of(LENGTHS, NUM_UTTERANCES, NUM_REPLAY, alignment)
     size = len(order) // alignment.num_train_epochs
     return [order[start : start + size] for start in range(0, len(order), size)]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, TrainingArguments, set_seed
+from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, set_seed
 
 from sottovoce.data.audio import Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
@@ -33,17 +33,17 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import attention
 from sottovoce.models.qwen2_audio import short_mel, tower_states
 from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
-from sottovoce.train.hearing import Hearing, hear
+from sottovoce.train.hearing import Hearing, Schedule, alignment_arguments, hear
 from sottovoce.train.replay import replay_examples
-from sottovoce.train.trainer import AnswerTrainer, ProgressLine, Rows, batched_by_length, last_checkpoint
+from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last_checkpoint
 from sottovoce.train.word_tasks import word_task
 from sottovoce.types import Example, Frame, Modality, Utterance
 
 SHARD_CLIPS, BATCH_CLIPS = 500, 16
 
 
-@dataclass(frozen=True)
-class Alignment:
+@dataclass(frozen=True, kw_only=True)
+class Alignment(Schedule):
     """Settings of an alignment run.
 
     Args:
@@ -58,15 +58,13 @@ class Alignment:
 
     speech: Path
     out: Path
-    num_train_epochs: int = 4
+    num_train_epochs: int = 2
     learning_rate: float = 6e-4
     per_device_train_batch_size: int = 16
-    warmup_ratio: float = 0.03
     replay_share: float = 0.03
     task_share: float = 0.2
     hearing: Hearing = field(default_factory=Hearing)
     start: Path | None = None
-    seed: int = 0
 
 
 def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
@@ -107,17 +105,8 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     if earlier and not resumed:
         _load_lora(model, earlier)
     order = training_order_of([len(row) for row in rows], len(utterances), len(replay), settings)
-    trainer = AnswerTrainer(
-        model,
-        _arguments(settings),
-        Rows(rows, order),
-        processor.tokenizer.pad_token_id,
-        callbacks=[line := ProgressLine("alignment")],
-    )
-    try:
-        trainer.train(resume_from_checkpoint=resumed)
-    finally:
-        line.stop()
+    arguments, pad_id = alignment_arguments(settings.out, settings), processor.tokenizer.pad_token_id
+    AnswerTrainer(model, arguments, Rows(rows, order), pad_id).train_shown("alignment", resumed)
     path = settings.out / "alignment.safetensors"
     with whole_file(path) as temporary:
         save_file(ears | alignment_tensors(model), temporary)
@@ -222,24 +211,3 @@ def _load_lora(model: Any, alignment: dict[str, torch.Tensor]) -> None:
         if hasattr(module, "lora_A"):
             module.lora_A["default"].weight.data.copy_(alignment[f"{name}.lora_A"])
             module.lora_B["default"].weight.data.copy_(alignment[f"{name}.lora_B"])
-
-
-def _arguments(settings: Alignment) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(settings.out),
-        num_train_epochs=1,  # the rows are already those of all epochs
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup_ratio,  # a float is a share of all steps
-        per_device_train_batch_size=settings.per_device_train_batch_size,
-        adam_beta2=0.98,
-        max_grad_norm=1.0,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=10,
-        save_steps=100,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        seed=settings.seed,
-    )

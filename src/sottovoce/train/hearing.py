@@ -24,7 +24,7 @@ from sottovoce.models.injection import bare
 from sottovoce.models.qwen2_audio import tower_states
 from sottovoce.storage import whole_file
 from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
-from sottovoce.train.trainer import OrderedTrainer, ProgressLine, batched_by_length, last_checkpoint
+from sottovoce.train.trainer import OrderedTrainer, batched_by_length, last_checkpoint
 from sottovoce.train.warm_start import fit_projector
 from sottovoce.types import Utterance
 
@@ -32,15 +32,25 @@ TOWER_LAYERS = r".*audio_tower\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc1|fc
 NUM_FITTED = 600  # clips of the projector's closed-form start
 
 
-@dataclass(frozen=True)
-class Hearing:
-    """Settings of this training; the names are those of transformers' TrainingArguments."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a part of the alignment is trained; the names are those of transformers' TrainingArguments."""
+
+    num_train_epochs: int
+    learning_rate: float
+    per_device_train_batch_size: int
+    warmup_ratio: float = 0.03
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hearing(Schedule):
+    """Settings of this training."""
 
     num_train_epochs: int = 6
     learning_rate: float = 1e-3
     per_device_train_batch_size: int = 32
     warmup_ratio: float = 0.05
-    seed: int = 0
 
 
 def hear(
@@ -75,13 +85,8 @@ def hear(
             r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=TOWER_LAYERS, modules_to_save=["multi_modal_projector"]
         ),
     )
-    trainer = HearingTrainer(
-        adapted, _arguments(out, settings), clips, vocabulary, callbacks=[line := ProgressLine("hearing")]
-    )
-    try:
-        trainer.train(resume_from_checkpoint=resumed)
-    finally:
-        line.stop()
+    arguments = alignment_arguments(out, settings)
+    HearingTrainer(adapted, arguments, clips, vocabulary).train_shown("ears", resumed)
     tensors = alignment_tensors(adapted)
     adapted.unload()
     with whole_file(result) as temporary:
@@ -139,10 +144,11 @@ def _fit_projector(model: Any, processor: Any, utterances: Sequence[Utterance], 
     projector.bias.copy_(bias)
 
 
-def _arguments(out: Path, settings: Hearing) -> TrainingArguments:
+def alignment_arguments(out: Path, settings: Schedule) -> TrainingArguments:
+    """The Trainer's arguments for rows that are already those of all epochs, in order."""
     return TrainingArguments(
         output_dir=str(out),
-        num_train_epochs=1,  # the clips are already those of all epochs
+        num_train_epochs=1,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_ratio,  # a float is a share of all steps

@@ -26,7 +26,6 @@ from sottovoce.recipe import Train
 from sottovoce.train.schemes import Stage
 from sottovoce.train.trainer import (
     AnswerTrainer,
-    ProgressLine,
     Rows,
     StopWhenDiverged,
     last_checkpoint,
@@ -127,12 +126,9 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         training_arguments(train, plan.stage, home, seed),
         Rows(rows, order),
         loaded.pad_id,
-        callbacks=[line := ProgressLine(plan.stage.name), StopWhenDiverged()],
+        callbacks=[StopWhenDiverged()],
     )
-    try:
-        result = trainer.train(resume_from_checkpoint=last_checkpoint(home))
-    finally:
-        line.stop()
+    result = trainer.train_shown(plan.stage.name, last_checkpoint(home))
     if not (math.isfinite(result.training_loss) and _finite(model)):
         shutil.rmtree(home)  # its checkpoints are of no use
         raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")

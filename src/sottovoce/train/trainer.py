@@ -113,6 +113,15 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
 
+    def train_shown(self, name: str, resumed: str | None) -> Any:
+        """Trains with a progress line of that name, from a checkpoint if there is one; what ``train`` returns."""
+        line = ProgressLine(name)
+        self.add_callback(line)
+        try:
+            return self.train(resume_from_checkpoint=resumed)
+        finally:
+            line.stop()
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
