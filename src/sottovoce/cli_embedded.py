@@ -37,19 +37,21 @@ def embedded_speak_home(
 
 @embedded.command("speak")
 def embedded_speak(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests whose training transcripts are spoken")],
     out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
+    manifests: Annotated[Optional[list[Path]], typer.Argument(help="whose training transcripts are spoken")] = None,  # noqa: UP045
     exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
     num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
     clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
+    words: Annotated[Optional[list[str]], typer.Option(help="lists of common words besides: en-US=3000")] = None,  # noqa: UP045
     workers: Annotated[int, typer.Option(help="processes")] = 2,
     seed: int = 0,
 ) -> None:
     """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
-    from sottovoce.speech.align_text import align_text, take_clips
+    from sottovoce.speech.align_text import align_text, list_rows, take_clips
     from sottovoce.speech.synthesis import speak_manifest
 
-    rows = take_clips(align_text(manifests, exclude or [], num_phrases, seed), clips or [])
+    rows = take_clips(align_text(manifests or [], exclude or [], num_phrases, seed), clips or [])
+    rows += list_rows(words or [], seed)
     _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
 
 
@@ -59,6 +61,7 @@ def embedded_align(
     out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
     start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
     hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 6,
+    hearing_learning_rate: float = 1e-3,
     num_train_epochs: Annotated[int, typer.Option(help="of projector and language model")] = 2,
     learning_rate: float = 6e-4,
     per_device_train_batch_size: int = 16,
@@ -74,7 +77,7 @@ def embedded_align(
         num_train_epochs=num_train_epochs,
         learning_rate=learning_rate,
         per_device_train_batch_size=per_device_train_batch_size,
-        hearing=Hearing(num_train_epochs=hearing_epochs, seed=seed),
+        hearing=Hearing(num_train_epochs=hearing_epochs, learning_rate=hearing_learning_rate, seed=seed),
         start=start,
         seed=seed,
     )

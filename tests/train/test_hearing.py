@@ -92,10 +92,12 @@ def test_ears_learn_to_write_words_and_are_kept(parts, spoken, tmp_path: Path) -
     assert words_heard(model, processor, vocabulary, spoken) != wanted
     tower = weights_of(model.model.audio_tower)
     settings = Hearing(num_train_epochs=50, learning_rate=1e-2, per_device_train_batch_size=4)
-    ears = hear(model, processor, spoken, tmp_path / "ears", settings, lambda line: None)
+    ears = hear(model, processor, spoken, tmp_path / "ears", settings, None, lambda line: None)
     assert same_weights(tower, weights_of(model.model.audio_tower))
     merge_alignment(model, ears)
     assert words_heard(model, processor, vocabulary, spoken) == wanted
     assert ears.keys() == load_file(tmp_path / "ears" / "hearing.safetensors").keys()
-    again = hear(model, processor, [], tmp_path / "ears", settings, lambda line: None)  # there is nothing left to train
+    again = hear(
+        model, processor, [], tmp_path / "ears", settings, None, lambda line: None
+    )  # there is nothing left to train
     assert same_weights(ears, again)

@@ -151,14 +151,31 @@ def build(
 
 def merge_alignment(model: Qwen2AudioForConditionalGeneration, alignment: dict[str, torch.Tensor]) -> None:
     """Loads the projector and adds the LoRAs, W + (alpha / rank) B A, into the weights of tower and language model."""
-    projector = model.model.multi_modal_projector.linear
-    projector.weight.data.copy_(alignment[f"{PROJECTOR}.weight"])
-    projector.bias.data.copy_(alignment[f"{PROJECTOR}.bias"])
+    load_projector(model, alignment)
     for prefix, part in (("", model.model.language_model), (TOWER, model.model.audio_tower)):
         for name, module in part.named_modules():
             if f"{prefix}{name}.lora_A" in alignment:
                 a, b = alignment[f"{prefix}{name}.lora_A"].float(), alignment[f"{prefix}{name}.lora_B"].float()
                 module.weight.data.add_((b @ a) * (LORA_ALPHA / LORA_RANK))
+
+
+def load_projector(model: Qwen2AudioForConditionalGeneration, alignment: dict[str, torch.Tensor]) -> None:
+    """Puts an alignment's projector into the model."""
+    projector = model.model.multi_modal_projector.linear
+    projector.weight.data.copy_(alignment[f"{PROJECTOR}.weight"])
+    projector.bias.data.copy_(alignment[f"{PROJECTOR}.bias"])
+
+
+def load_lora(part: Any, alignment: dict[str, torch.Tensor], prefix: str = "") -> None:
+    """Puts an alignment's LoRA into a part of a PEFT model, to go on training it.
+
+    Args:
+        part: the language model, or the audio tower with the prefix ``TOWER``.
+    """
+    for name, module in part.named_modules():
+        if hasattr(module, "lora_A"):
+            module.lora_A["default"].weight.data.copy_(alignment[f"{prefix}{name}.lora_A"])
+            module.lora_B["default"].weight.data.copy_(alignment[f"{prefix}{name}.lora_B"])
 
 
 def alignment_tensors(model: Any) -> dict[str, torch.Tensor]:

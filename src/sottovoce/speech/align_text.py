@@ -12,6 +12,7 @@ from sottovoce.data.corpora.home_sentences import LOCALES, write_sentences
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.speech.phrases import phrases
+from sottovoce.speech.word_lists import word_lists
 
 MAX_LETTERS = 90  # longer sentences would not fit the 8 s window at a slow tempo
 
@@ -61,12 +62,7 @@ def take_clips(rows: Sequence[dict[str, Any]], clips: Sequence[str]) -> list[dic
     Raises:
         UserError: an entry that is not LOCALE=NUMBER, or a locale without rows.
     """
-    left: dict[str, int] = {}
-    for entry in clips:
-        locale, _, number = entry.partition("=")
-        if not number.isdecimal():
-            raise UserError(f"--clips {entry}: write LOCALE=NUMBER, such as en-US=4000")
-        left[locale] = int(number)
+    left = _numbers("clips", clips)
     there = {row["locale"] for row in rows}
     for locale in left:
         if locale not in there:
@@ -78,6 +74,29 @@ def take_clips(rows: Sequence[dict[str, Any]], clips: Sequence[str]) -> list[dic
             taken.append(row)
             left[row["locale"]] = wanted - 1
     return taken
+
+
+def list_rows(wanted: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Rows of word lists; ``wanted`` says how many of which locale (``en-US=3000``).
+
+    Raises:
+        UserError: an entry that is not LOCALE=NUMBER, or a locale without words.
+    """
+    rows = []
+    for locale, number in _numbers("words", wanted).items():
+        lists = word_lists(locale, number, seed)
+        rows += [{"id": f"words-{seed}-{n}", "locale": locale, "transcript": text} for n, text in enumerate(lists)]
+    return rows
+
+
+def _numbers(option: str, entries: Sequence[str]) -> dict[str, int]:
+    numbers = {}
+    for entry in entries:
+        locale, _, number = entry.partition("=")
+        if not number.isdecimal():
+            raise UserError(f"--{option} {entry}: write LOCALE=NUMBER, such as en-US=4000")
+        numbers[locale] = int(number)
+    return numbers
 
 
 def plain(text: str) -> str:

@@ -26,6 +26,7 @@ from sottovoce.models.embedded import (
     TOWER,
     alignment_tensors,
     base_model_dir,
+    load_lora,
     merge_alignment,
 )
 from sottovoce.models.families import family_of
@@ -50,7 +51,7 @@ class Alignment(Schedule):
         speech: a folder with ``manifest.jsonl`` (id, locale, transcript, audio).
         out: checkpoints, encoded speech and the resulting ``alignment.safetensors``.
         hearing: how tower and projector are trained first, without the language model.
-        start: an earlier ``alignment.safetensors`` to go on from; its tower is kept as it is.
+        start: an earlier ``alignment.safetensors`` to go on from.
         replay_share: text replay rows as a share of the speech rows, 0..1; as many rows again repeat text, and as
             many answer questions about the words of a text.
         task_share: how many of the speech rows of an epoch ask about the words in place of their transcription, 0..1.
@@ -81,7 +82,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     say(f"{len(utterances)} utterances, {sum(u.seconds or 0 for u in utterances) / 3600:.1f} hours of speech")
     replay = replay_examples(model, processor, settings.out / "replay.jsonl")
     earlier = load_file(settings.start) if settings.start else None
-    ears = earlier or hear(model, processor, utterances, settings.out / "hearing", settings.hearing, say)
+    ears = hear(model, processor, utterances, settings.out / "hearing", settings.hearing, earlier, say)
     ears = {name: tensor for name, tensor in ears.items() if name.startswith((TOWER, PROJECTOR))}
     merge_alignment(model, ears)
     clean = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=False, say=say)
@@ -103,7 +104,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
         ),
     )
     if earlier and not resumed:
-        _load_lora(model, earlier)
+        load_lora(bare(model).model.language_model, earlier)
     order = training_order_of([len(row) for row in rows], len(utterances), len(replay), settings)
     arguments, pad_id = alignment_arguments(settings.out, settings), processor.tokenizer.pad_token_id
     AnswerTrainer(model, arguments, Rows(rows, order), pad_id).train_shown("alignment", resumed)
@@ -204,10 +205,3 @@ def training_order_of(lengths: Sequence[int], num_utterances: int, num_replay: i
         )
         order += [chosen[i] for i in shuffled]
     return order
-
-
-def _load_lora(model: Any, alignment: dict[str, torch.Tensor]) -> None:
-    for name, module in bare(model).model.language_model.named_modules():
-        if hasattr(module, "lora_A"):
-            module.lora_A["default"].weight.data.copy_(alignment[f"{name}.lora_A"])
-            module.lora_B["default"].weight.data.copy_(alignment[f"{name}.lora_B"])

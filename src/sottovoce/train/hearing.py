@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import ctc_loss
 from transformers import TrainingArguments, set_seed
 
-from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, alignment_tensors
+from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, TOWER, alignment_tensors, load_lora, load_projector
 from sottovoce.models.injection import bare
 from sottovoce.models.qwen2_audio import tower_states
 from sottovoce.storage import whole_file
@@ -55,7 +55,7 @@ class Hearing(Schedule):
 
 def hear(
     model: Any, processor: Any, utterances: Sequence[Utterance], out: Path, settings: Hearing,
-    say: Callable[[str], None],
+    earlier: dict[str, torch.Tensor] | None, say: Callable[[str], None],
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """Trains, from the last checkpoint if there is one, or finds what an earlier start has trained.
 
@@ -63,6 +63,7 @@ def hear(
         model: the base model, its projector in float32; all but the projector is left as it was.
         utterances: with recordings; those that are longer than the model hears are left out.
         out: the folder for checkpoints and ``hearing.safetensors``.
+        earlier: an alignment to go on from; with no epochs it is kept as it is.
 
     Returns:
         the tower's LoRA and the projector, in the names of an alignment file.
@@ -70,13 +71,17 @@ def hear(
     result = out / "hearing.safetensors"
     if result.exists():
         return dict(load_file(result))
+    if earlier and not settings.num_train_epochs:
+        return earlier
     window = float(processor.feature_extractor.chunk_length)
     heard = [utterance for utterance in utterances if (utterance.seconds or 0.0) < window]
     vocabulary = vocabulary_of(heard, processor.tokenizer, model.get_input_embeddings().weight)
     clips = SpokenClips(heard, _order(heard, settings), processor, vocabulary, settings.seed)
     resumed = last_checkpoint(out)
     set_seed(settings.seed)
-    if not resumed:
+    if earlier and not resumed:
+        load_projector(model, earlier)
+    elif not resumed:
         say("fitting the projector in closed form")
         _fit_projector(model, processor, heard[:NUM_FITTED], vocabulary)
     adapted = get_peft_model(
@@ -85,6 +90,8 @@ def hear(
             r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=TOWER_LAYERS, modules_to_save=["multi_modal_projector"]
         ),
     )
+    if earlier and not resumed:
+        load_lora(adapted.get_base_model().model.audio_tower, earlier, TOWER)
     arguments = alignment_arguments(out, settings)
     HearingTrainer(adapted, arguments, clips, vocabulary).train_shown("ears", resumed)
     tensors = alignment_tensors(adapted)
