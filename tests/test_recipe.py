@@ -44,6 +44,7 @@ def test_a_shipped_recipe_can_be_read_and_says_what_it_costs_and_gives(path: Pat
 
 def test_recipes_are_shipped() -> None:
     assert "quickstart" in [path.stem for path in SHIPPED]
+    assert len(PAPER) == 6
 
 
 def test_the_defaults_are_the_settings_of_the_paper(tmp_path: Path) -> None:
@@ -56,6 +57,19 @@ def test_the_defaults_are_the_settings_of_the_paper(tmp_path: Path) -> None:
         for name, stage in (("only", train.stage), ("first", train.first_stage), ("last", train.last_stage))
     }
     assert stages == {"only": (3, 5e-6, 0.04), "first": (2, 5e-6, 0.04), "last": (1, 3e-6, 0.02)}
+
+
+PAPER = [path for path in SHIPPED if "_qwen2_audio_" in path.stem]
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_the_papers_recipes_have_its_batch_and_keep_its_settings(path: Path, tmp_path: Path) -> None:
+    found, default = load_recipe(path), recipe(tmp_path).train
+    assert found.train.per_device_train_batch_size * found.train.gradient_accumulation_steps == 128
+    for stage in ("stage", "first_stage", "last_stage"):
+        assert getattr(found.train, stage) == getattr(default, stage)
+    assert found.schemes == (path.stem.partition("_qwen2_audio_")[2],)
+    assert (found.train.language_model, found.model) == ("full", "Qwen/Qwen2-Audio-7B-Instruct")
 
 
 @pytest.mark.parametrize(
