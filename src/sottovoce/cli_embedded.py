@@ -43,6 +43,7 @@ def embedded_speak(
     num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
     clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
     words: Annotated[Optional[list[str]], typer.Option(help="lists of common words besides: en-US=3000")] = None,  # noqa: UP045
+    quick_voices: Annotated[bool, typer.Option(help="piper, flite and espeak-ng only: many clips a second")] = False,
     workers: Annotated[int, typer.Option(help="processes")] = 2,
     seed: int = 0,
 ) -> None:
@@ -52,7 +53,8 @@ def embedded_speak(
 
     rows = take_clips(align_text(manifests or [], exclude or [], num_phrases, seed), clips or [])
     rows += list_rows(words or [], seed)
-    _count(speak_manifest(rows, out, cast="align", seed=seed, workers=workers), f"spoken of {len(rows)}")
+    cast = "align_quick" if quick_voices else "align"
+    _count(speak_manifest(rows, out, cast=cast, seed=seed, workers=workers), f"spoken of {len(rows)}")
 
 
 @embedded.command("align")
@@ -62,6 +64,9 @@ def embedded_align(
     start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
     hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 6,
     hearing_learning_rate: float = 1e-3,
+    num_transcribed: Annotated[
+        Optional[int], typer.Option(help="clips that the language model learns to transcribe; all if not given")  # noqa: UP045
+    ] = None,
     num_train_epochs: Annotated[int, typer.Option(help="of projector and language model")] = 2,
     learning_rate: float = 6e-4,
     per_device_train_batch_size: int = 16,
@@ -74,6 +79,7 @@ def embedded_align(
     settings = Alignment(
         speech=speech,
         out=out,
+        num_transcribed=num_transcribed,
         num_train_epochs=num_train_epochs,
         learning_rate=learning_rate,
         per_device_train_batch_size=per_device_train_batch_size,

@@ -74,6 +74,11 @@ def voices(cast: str, locale: str) -> set[str]:
     }
 
 
+@pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
+def test_quick_voices_are_those_of_alignment_without_kokoro(locale: str) -> None:
+    assert voices("align_quick", locale) == {voice for voice in voices("align", locale) if "kokoro" not in voice}
+
+
 def test_every_row_gets_a_clip_and_keeps_its_keys(tmp_path: Path) -> None:
     assert speak_all(tmp_path, ROWS) == [1, 2, 3, 4, 5, 6]
     for given, row in zip(ROWS, manifest(tmp_path), strict=True):

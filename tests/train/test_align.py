@@ -100,3 +100,11 @@ def test_a_folder_with_other_settings_is_refused(base: Path, speech: Path, tmp_p
     align(settings(speech, tmp_path / "run"), lambda line: None)
     with pytest.raises(UserError, match="holds an alignment of other settings"):
         align(settings(speech, tmp_path / "run", hearing=Hearing(num_train_epochs=3)), lambda line: None)
+
+
+def test_the_language_model_transcribes_only_as_many_clips_as_asked(base: Path, speech: Path, tmp_path: Path) -> None:
+    align(settings(speech, tmp_path / "run", num_transcribed=5), lambda line: None)
+    shards = list((tmp_path / "run/states").glob("*.safetensors"))
+    assert sorted(len(load_file(shard)) for shard in shards) == [5, 5]  # clean and perturbed
+    steps = json.loads(next((tmp_path / "run").glob("checkpoint-*/trainer_state.json")).read_text())["global_step"]
+    assert steps == 2  # batches of 4

@@ -54,6 +54,20 @@ def short_mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, t
     return mel[:, :, : -(-(int(num_heard.max()) + LOOKAHEAD) // FRAME_STEP) * FRAME_STEP], num_heard
 
 
+@torch.inference_mode()
+def encode_short(model: Any, processor: Any, clips: Sequence[Samples], batch_size: int = 16) -> list[torch.Tensor]:
+    """The audio tower's states of each clip, (num_states, d_model); clips of similar length are encoded together."""
+    tower, by_length = model.model.audio_tower, sorted(range(len(clips)), key=lambda place: len(clips[place]))
+    encoded: dict[int, torch.Tensor] = {}
+    for start in range(0, len(clips), batch_size):
+        places = by_length[start : start + batch_size]
+        mel, num_heard = short_mel(processor, [clips[place] for place in places])
+        states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
+        for place, row, length in zip(places, states, lengths.tolist(), strict=True):
+            encoded[place] = row[:length].to("cpu", copy=True)
+    return [encoded[place] for place in range(len(clips))]
+
+
 def _mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, torch.Tensor]:
     inputs = processor.feature_extractor(
         list(clips), sampling_rate=SAMPLING_RATE, return_attention_mask=True, padding="max_length", return_tensors="pt"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor, set_seed
 
-from sottovoce.data.audio import Samples, load_audio
+from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
 from sottovoce.data.prompts import transcription_example
@@ -32,7 +32,7 @@ from sottovoce.models.embedded import (
 from sottovoce.models.families import family_of
 from sottovoce.models.injection import bare
 from sottovoce.models.load import attention
-from sottovoce.models.qwen2_audio import short_mel, tower_states
+from sottovoce.models.qwen2_audio import encode_short
 from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
 from sottovoce.train.hearing import Hearing, Schedule, alignment_arguments, hear
 from sottovoce.train.replay import replay_examples
@@ -40,7 +40,7 @@ from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last
 from sottovoce.train.word_tasks import word_task
 from sottovoce.types import Example, Frame, Modality, Utterance
 
-SHARD_CLIPS, BATCH_CLIPS = 500, 16
+SHARD_CLIPS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class Alignment(Schedule):
         speech: a folder with ``manifest.jsonl`` (id, locale, transcript, audio).
         out: checkpoints, encoded speech and the resulting ``alignment.safetensors``.
         hearing: how tower and projector are trained first, without the language model.
+        num_transcribed: how many of the clips the language model learns to transcribe, drawn at random; None: all.
         start: an earlier ``alignment.safetensors`` to go on from.
         replay_share: text replay rows as a share of the speech rows, 0..1; as many rows again repeat text, and as
             many answer questions about the words of a text.
@@ -65,6 +66,7 @@ class Alignment(Schedule):
     replay_share: float = 0.03
     task_share: float = 0.2
     hearing: Hearing = field(default_factory=Hearing)
+    num_transcribed: int | None = None
     start: Path | None = None
 
 
@@ -85,6 +87,8 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     ears = hear(model, processor, utterances, settings.out / "hearing", settings.hearing, earlier, say)
     ears = {name: tensor for name, tensor in ears.items() if name.startswith((TOWER, PROJECTOR))}
     merge_alignment(model, ears)
+    if settings.num_transcribed is not None and settings.num_transcribed < len(utterances):
+        utterances = random.Random(settings.seed).sample(utterances, settings.num_transcribed)
     clean = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=False, say=say)
     noisy = encoded_speech(model, processor, utterances, settings.out / "states", settings.seed, noisy=True, say=say)
     spoken = _transcriptions(utterances, clean, processor) + _transcriptions(utterances, noisy, processor)
@@ -136,25 +140,13 @@ def encoded_speech(
             clips = [load_audio(u.audio) for u in part if u.audio is not None]
             if noisy:
                 clips = [perturb(clip, random.Random(f"{seed}/{u.id}")) for clip, u in zip(clips, part, strict=True)]
-            encoded = {str(number): state for number, state in _states_of(model, processor, clips)}
+            encoded = {str(number): state for number, state in enumerate(encode_short(model, processor, clips))}
             with whole_file(shard) as temporary:
                 save_file(encoded, temporary)
             say(f"encoded {start + len(part)} of {len(utterances)} clips ({kind})")
         tensors = load_file(shard)
         states += [tensors[str(number)] for number in range(len(part))]
     return states
-
-
-@torch.inference_mode()
-def _states_of(model: Any, processor: Any, clips: Sequence[Samples]) -> Iterator[tuple[int, torch.Tensor]]:
-    """The audio tower's states of clips, each with its clip's place; clips of similar length are encoded together."""
-    tower, by_length = model.model.audio_tower, sorted(range(len(clips)), key=lambda place: len(clips[place]))
-    for start in range(0, len(clips), BATCH_CLIPS):
-        places = by_length[start : start + BATCH_CLIPS]
-        mel, num_heard = short_mel(processor, [clips[place] for place in places])
-        states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
-        for place, row, length in zip(places, states, lengths.tolist(), strict=True):
-            yield place, row[:length].to("cpu", copy=True)
 
 
 def _spoken(manifest: Path, used: Path) -> Iterable[Utterance]:

@@ -19,9 +19,18 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import ctc_loss
 from transformers import TrainingArguments, set_seed
 
-from sottovoce.models.embedded import LORA_ALPHA, LORA_RANK, TOWER, alignment_tensors, load_lora, load_projector
+from sottovoce.data.audio import load_audio
+from sottovoce.models.embedded import (
+    LORA_ALPHA,
+    LORA_RANK,
+    PROJECTOR,
+    TOWER,
+    alignment_tensors,
+    load_lora,
+    load_projector,
+)
 from sottovoce.models.injection import bare
-from sottovoce.models.qwen2_audio import tower_states
+from sottovoce.models.qwen2_audio import encode_short, tower_states
 from sottovoce.storage import whole_file
 from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
 from sottovoce.train.trainer import OrderedTrainer, batched_by_length, last_checkpoint
@@ -83,7 +92,7 @@ def hear(
         load_projector(model, earlier)
     elif not resumed:
         say("fitting the projector in closed form")
-        _fit_projector(model, processor, heard[:NUM_FITTED], vocabulary)
+        _fit_projector(model, processor, heard[:NUM_FITTED])
     adapted = get_peft_model(
         model,
         LoraConfig(
@@ -133,22 +142,14 @@ def _order(utterances: Sequence[Utterance], settings: Hearing) -> list[tuple[int
     return order
 
 
-@torch.no_grad()
-def _fit_projector(model: Any, processor: Any, utterances: Sequence[Utterance], vocabulary: Vocabulary) -> None:
-    by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
-    clips = SpokenClips(by_length, [(index, index) for index in range(len(by_length))], processor, vocabulary, seed=0)
-    states: list[torch.Tensor] = []
-    for start in range(0, len(clips), 16):
-        batch = collate_clips([clips[place] for place in range(start, min(start + 16, len(clips)))])
-        heard, num_states = tower_states(model.model.audio_tower, batch["mel"], batch["num_frames"])
-        states += [row[:length] for row, length in zip(heard, num_states.tolist(), strict=True)]
+def _fit_projector(model: Any, processor: Any, utterances: Sequence[Utterance]) -> None:
+    clips = [load_audio(utterance.audio, utterance.where) for utterance in utterances if utterance.audio is not None]
+    states = encode_short(model, processor, clips)
     tokenizer = processor.tokenizer
-    tokens = [torch.tensor(spoken_ids(utterance, tokenizer)) for utterance in by_length]
+    tokens = [torch.tensor(spoken_ids(utterance, tokenizer)) for utterance in utterances]
     letters = [torch.tensor([max(1, len(tokenizer.decode([t]).strip())) for t in ids.tolist()]) for ids in tokens]
-    weight, bias = fit_projector(states, tokens, letters, model.get_input_embeddings().weight.float())
-    projector = model.model.multi_modal_projector.linear
-    projector.weight.copy_(weight)
-    projector.bias.copy_(bias)
+    weight, bias = fit_projector(states, tokens, letters, model.get_input_embeddings().weight.detach().float())
+    load_projector(model, {f"{PROJECTOR}.weight": weight, f"{PROJECTOR}.bias": bias})
 
 
 def alignment_arguments(out: Path, settings: Schedule) -> TrainingArguments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,13 +33,18 @@ class Vocabulary:
     ids: torch.Tensor
     embeddings: torch.Tensor
 
+    @cached_property
+    def half_squares(self) -> torch.Tensor:
+        """Half of each embedding's squared length, (num_tokens,)."""
+        return self.embeddings.square().sum(-1) / 2
+
     def positions(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Where token ids stand in ``ids``."""
         return torch.searchsorted(self.ids[1:].contiguous(), torch.tensor(token_ids)) + 1
 
     def log_probabilities(self, projected: torch.Tensor) -> torch.Tensor:
         """(..., num_tokens) of projected states, (..., hidden_size): a softmax over squared distances."""
-        nearness = projected @ self.embeddings.T - self.embeddings.square().sum(-1) / 2
+        nearness = projected @ self.embeddings.T - self.half_squares
         return (SHARPNESS * nearness.float()).log_softmax(-1)
 
 
