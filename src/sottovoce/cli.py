@@ -50,12 +50,22 @@ def prepare(
 
 @app.command()
 def check(
-    manifest: Annotated[Path, typer.Argument(help="a manifest (JSONL)")],
+    manifest: Annotated[Optional[Path], typer.Argument(help="a manifest (JSONL)")] = None,  # noqa: UP045
+    model: Annotated[Optional[str], typer.Option(help="run the preflight proofs on this model")] = None,  # noqa: UP045
     window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 8.0,
     allow_outside: AllowOutside = False,
     html: Annotated[Optional[Path], typer.Option(help="write the whole outcome there, as a page")] = None,  # noqa: UP045
 ) -> None:
-    """Check a manifest; exit status 2 says that it is not fit to train."""
+    """Check a manifest, or with --model whether a model trains and decodes as it should; status 2: not fit to train."""
+    if manifest is None and model is None:
+        raise UserError("nothing to check", "name a manifest, or a model with --model")
+    if model is not None:
+        from sottovoce.study.preflight import check_model
+
+        for proof in check_model(model, manifest, allow_outside):
+            say(f"holds: {proof}")
+    if manifest is None:
+        return
     from sottovoce.data.check import check_manifest
     from sottovoce.evaluate.table import table_of
 

@@ -27,6 +27,7 @@ from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
+from sottovoce.study.preflight import PROOFS, prove
 from sottovoce.train.stage import save_weights, with_weights
 
 TINY = [
@@ -202,3 +203,16 @@ def test_in_bfloat16_speech_is_heard_and_answered(case: Case) -> None:
         loss_of(case.loaded.model, case.rows[:2], case.loaded.pad_id), rel=0.1
     )
     assert len(generate(loaded, loaded.model, rows, 2)) == 2
+
+
+# --- all at once, as before a training
+
+
+def test_the_preflight_proofs_hold(case: Case) -> None:
+    examples = [
+        slu_example(utterance("never shown"), "text" if row.audio_states is None else "speech") for row in case.rows
+    ]
+    held = list(
+        prove(load_model(str(case.folder), bf16=False), Train(language_model="lora", bf16=False), examples, case.rows)
+    )
+    assert [proof.name for proof in held] == list(PROOFS)

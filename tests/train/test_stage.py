@@ -125,6 +125,21 @@ def test_saved_weights_give_back_the_trained_model(
     assert not torch.allclose(logits, untrained, atol=1e-2)
 
 
+def test_a_frozen_weight_that_has_changed_is_found_after_training(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = AnswerTrainer.training_step
+
+    def touching(self: AnswerTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loaded.model.model.multi_modal_projector.linear.bias.data[3] += 1e-3
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(AnswerTrainer, "training_step", touching)
+    with pytest.raises(UserError, match=r"multi_modal_projector\.linear\.bias is frozen and has changed"):
+        run_stage(loaded, plan(LAST), mixed_rows(loaded), train("lora"), tmp_path, seed=0)
+    assert not list(tmp_path.glob("*/done.json"))
+
+
 def test_training_lowers_the_loss(loaded: LoadedModel, tmp_path: Path) -> None:
     rows = mixed_rows(loaded)
     batch = collate_training(rows, loaded.pad_id)

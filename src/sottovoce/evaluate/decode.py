@@ -50,23 +50,34 @@ def decode(
     return answers
 
 
-@torch.inference_mode()
 def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int) -> list[str]:
     """Greedy answers of one batch; the text ends before the end-of-turn token."""
-    tokenizer = loaded.processor.tokenizer
+    ids = _generated(loaded, model, rows, max_new_tokens)
+    return [text.strip() for text in loaded.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """What :func:`generate` chooses each answer's first token by, (batch, vocabulary)."""
+    output = _generated(loaded, model, rows, 1, output_logits=True, return_dict_in_generate=True)
+    logits: torch.Tensor = output.logits[0]
+    return logits
+
+
+@torch.inference_mode()
+def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, **options: Any) -> Any:
     batch = {key: tensor.to(bare(model).device) for key, tensor in collate_prompts(rows, loaded.pad_id).items()}
     embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
     with _last_position_only(bare(model)), fused_attention(bare(model)):
-        ids = model.generate(
+        return model.generate(
             inputs_embeds=embeddings.to(bare(model).dtype),
             attention_mask=batch["attention_mask"],
             **loaded.family.generation_inputs(bare(model), batch["input_ids"]),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=end_of_turn_id(tokenizer),
+            eos_token_id=end_of_turn_id(loaded.processor.tokenizer),
             pad_token_id=loaded.pad_id,
+            **options,
         )
-    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 @contextmanager

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from rich.progress import Progress
 
 from sottovoce.data.audio import Samples, load_audio
+from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel
+from sottovoce.progress import progress_bar
 from sottovoce.types import Example, Utterance
 
 BATCH_CLIPS = 16
@@ -36,6 +38,13 @@ class AudioStore:
             KeyError: it was not encoded.
         """
         return self._states[example.utterance.audio, example.copy] if example.modality == "speech" else None
+
+    def rows_of(self, examples: Sequence[Example]) -> list[Row]:
+        """Tokenised examples; recordings that were not heard yet are heard first, with a progress bar."""
+        spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
+        with progress_bar() as progress:
+            self.encode(spoken, progress)
+        return [tokenize(example, self._loaded.processor, self.states_of(example)) for example in examples]
 
     def encode(self, clips: Iterable[Clip], progress: Progress) -> None:
         """Encodes the recordings that are not encoded yet.

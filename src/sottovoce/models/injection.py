@@ -37,7 +37,13 @@ def input_embeddings(model: Any, input_ids: torch.Tensor, audio_states: torch.Te
 
 
 def answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
-    """Summed cross-entropy of the labelled tokens, and their number.
+    """Summed cross-entropy of the labelled tokens, and their number; see :func:`token_losses`."""
+    losses, _ = token_losses(model, batch)
+    return losses.sum(), len(losses)
+
+
+def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of each labelled token, (num_labelled,), and the row that it stands in, (num_labelled,).
 
     Only hidden states that predict a labelled token reach the language model's head: no logits for prompts, audio or
     padding. ``batch`` is what :func:`sottovoce.data.collate.collate_training` returns.
@@ -49,4 +55,4 @@ def answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     targets = batch["labels"][:, 1:]
     scored = targets != -100
     logits = family.logits(base, hidden[:, :-1][scored])
-    return cross_entropy(logits.float(), targets[scored], reduction="sum"), int(scored.sum())
+    return cross_entropy(logits.float(), targets[scored], reduction="none"), scored.nonzero()[:, 0]

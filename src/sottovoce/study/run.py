@@ -9,23 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
 from sottovoce.evaluate.files import read_gold, read_predictions, write_predictions
 from sottovoce.evaluate.metrics.slurp import score
 from sottovoce.evaluate.parse import parse_answer
-from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.load import LoadedModel, model_identity
+from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
 from sottovoce.storage import write_whole, written_whole
 from sottovoce.study.cells import Cell, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.opening import Study, note_seconds, open_study, summary_of
+from sottovoce.study.preflight import prove, telling_examples
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
-from sottovoce.train.stage import StagePlan, plan_stages, run_stage
+from sottovoce.train.stage import DONE, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
 
 
@@ -35,10 +34,8 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     study = open_study(recipe, recipe_path, data, cells, say)
-    work = []
-    for cell in cells:
-        examples = cell.examples(data)
-        work += list(zip(cell_stage_plans(recipe, cell, examples), examples, strict=True))
+    work = _work(study, cells)
+    _prove_ready(study, work)
     for line in forecast_lines(study.load(), work, cells, data, recipe, study.folder):
         say(line)
     earlier = float(summary_of(study.folder)["seconds"])
@@ -46,6 +43,25 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
         run_cell(study, cell)
         note_seconds(study.folder, earlier + time.monotonic() - started)
     return study.folder
+
+
+def _work(study: Study, cells: list[Cell]) -> list[tuple[StagePlan, list[Example]]]:
+    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each."""
+    work = []
+    for cell in cells:
+        examples = cell.examples(study.data)
+        work += list(zip(cell_stage_plans(study.recipe, cell, examples), examples, strict=True))
+    return work
+
+
+def _prove_ready(study: Study, work: list[tuple[StagePlan, list[Example]]]) -> None:
+    """Runs the preflight proofs if anything is still to be trained."""
+    if all((study.folder / "stages" / plan.key / DONE).exists() for plan, _ in work):
+        return
+    loaded = study.load()
+    examples = telling_examples(study.data.test)
+    proofs = list(prove(loaded, study.recipe.train, examples, study.store.rows_of(examples)))
+    study.say(f"{len(proofs)} preflight proofs hold: {'; '.join(str(proof) for proof in proofs)}")
 
 
 def run_cell(study: Study, cell: Cell) -> None:
@@ -95,16 +111,8 @@ def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) 
 
 def _run(study: Study, plan: StagePlan, examples: list[Example]) -> Path:
     loaded = study.load()
-    rows = rows_of(loaded, examples, study.store)
+    rows = study.store.rows_of(examples)
     return run_stage(loaded, plan, rows, study.recipe.train, study.folder / "stages", study.recipe.seed)
-
-
-def rows_of(loaded: LoadedModel, examples: list[Example], store: AudioStore) -> list[Row]:
-    """Tokenised examples; recordings that were not heard yet are heard first."""
-    spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
-    with progress_bar() as progress:
-        store.encode(spoken, progress)
-    return [tokenize(example, loaded.processor, store.states_of(example)) for example in examples]
 
 
 def decode_cell(study: Study, name: str) -> None:
@@ -132,6 +140,7 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     study = open_study(recipe, recipe_path, data, cells, say)
+    _prove_ready(study, _work(study, cells))
     for cell in cells:
         train_cell(study, cell)
     return [study.folder / "cells" / cell.name for cell in cells]

@@ -128,7 +128,11 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         loaded.pad_id,
         callbacks=[StopWhenDiverged()],
     )
+    frozen = _frozen_sums(model)
     result = trainer.train_shown(plan.stage.name, last_checkpoint(home))
+    if moved := [name for name, total in _frozen_sums(model).items() if total != frozen[name]]:
+        shutil.rmtree(home)
+        raise UserError(f"stage {plan.stage.name}: {moved[0]} is frozen and has changed", "report this")
     if not (math.isfinite(result.training_loss) and _finite(model)):
         shutil.rmtree(home)  # its checkpoints are of no use
         raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")
@@ -138,6 +142,12 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     for checkpoint in home.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return home / WEIGHTS
+
+
+def _frozen_sums(model: Any) -> dict[str, int]:
+    """The sum of each frozen tensor's bytes: another one, and it has changed."""
+    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad} | dict(model.named_buffers())
+    return {name: int(t.detach().reshape(-1).view(torch.uint8).sum(dtype=torch.int64)) for name, t in frozen.items()}
 
 
 def _finite(model: Any) -> bool:

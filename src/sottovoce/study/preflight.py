@@ -1,0 +1,254 @@
+"""Proofs before the first step: what goes wrong in silence when audio language models are fine-tuned is shown not to.
+
+Each proof looks at a few utterances, spoken and written, through the very code that trains and decodes. It returns what
+it saw, or raises UserError with what to do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sottovoce.data.collate import IGNORED, Row, collate_training, end_of_turn_id
+from sottovoce.data.corpora.home import home_manifest
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.decode import next_token_logits
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.injection import answer_loss, bare, token_losses
+from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.recipe import Train
+from sottovoce.train.stage import save_weights, with_weights
+from sottovoce.types import MODALITIES, Example, Utterance
+
+LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
+REPORT = "nothing was trained; report this with the model's name"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Something that was shown to hold, and what was seen."""
+
+    name: str
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.seen})"
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What the proofs look at. ``model`` is ``loaded.model`` with what is trained attached, in evaluation mode."""
+
+    loaded: LoadedModel
+    train: Train
+    model: Any
+    examples: Sequence[Example]
+    rows: Sequence[Row]
+
+    @property
+    def text(self) -> list[Row]:
+        return [row for row in self.rows if row.audio_states is None]
+
+    @property
+    def speech(self) -> list[Row]:
+        return [row for row in self.rows if row.audio_states is not None]
+
+    @property
+    def tolerance(self) -> float:
+        """Nats a token that rounding may make, and no mistake should: bfloat16 keeps 8 bits."""
+        return 0.05 if self.loaded.model.dtype == torch.bfloat16 else 1e-3
+
+    def losses(self, rows: Sequence[Row]) -> list[float]:
+        """Each row's loss a token, with all rows in one batch."""
+        with torch.no_grad(), self.autocast():
+            losses, places = token_losses(self.model, self.batch(rows))
+        return [float(losses[places == number].mean()) for number in range(len(rows))]
+
+    def batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        device = self.loaded.model.device
+        return {key: tensor.to(device) for key, tensor in collate_training(rows, self.loaded.pad_id).items()}
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.train.bf16)
+
+
+def telling_examples(utterances: Sequence[Utterance]) -> list[Example]:
+    """The shortest and the longest of utterances with recordings, each spoken and written."""
+    by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
+    return [slu_example(utterance, modality) for utterance in (by_length[0], by_length[-1]) for modality in MODALITIES]
+
+
+def check_model(name: str, manifest: Path | None, allow_outside: bool) -> Iterator[Proof]:
+    """Runs the proofs on a model with LoRA, on utterances of a manifest, or else of the built-in corpus.
+
+    Raises:
+        UserError: the model or the manifest cannot be read, no utterance has a recording, or a proof fails.
+    """
+    path = manifest or home_manifest("en-US")
+    spoken = [utterance for utterance in read_manifest(path, allow_outside) if utterance.audio is not None]
+    if len(spoken) < 2:
+        raise UserError(f"{path}: fewer than two utterances have a recording", "the proofs compare two; record some")
+    loaded, examples = load_model(name), telling_examples(spoken)
+    yield from prove(loaded, Train(language_model="lora"), examples, AudioStore(loaded).rows_of(examples))
+
+
+def prove(loaded: LoadedModel, train: Train, examples: Sequence[Example], rows: Sequence[Row]) -> Iterator[Proof]:
+    """Runs the proofs, one after the other.
+
+    Args:
+        loaded: a model of its own; the proofs attach an adapter to it and change its weights.
+        examples: utterances of different length, at least two of them spoken and two written.
+        rows: the examples, tokenised.
+
+    Raises:
+        UserError: the first proof that fails.
+    """
+    subject = _Subject(loaded, train, with_weights(loaded, train, None).eval(), examples, rows)
+    for name, proof in PROOFS.items():
+        yield Proof(name, proof(subject))
+
+
+def _labels_are_the_answer(subject: _Subject) -> str:
+    tokenizer = subject.loaded.processor.tokenizer
+    labels = collate_training(subject.rows, subject.loaded.pad_id)["labels"]
+    for example, row in zip(subject.examples, labels, strict=True):
+        scored = row[row != IGNORED].tolist()
+        text = tokenizer.decode(scored[:-1])
+        if text.strip() != example.answer.strip() or scored[-1] != end_of_turn_id(tokenizer):
+            fault = f"the labels of {example.utterance.where} decode to {text!r}, the answer is {example.answer!r}"
+            raise UserError(fault, REPORT)
+    return f"{len(labels)} rows decode to their answers and nothing else"
+
+
+def _text_carries_no_audio(subject: _Subject) -> str:
+    batch = subject.batch(subject.text)
+    placeholder = subject.loaded.processor.audio_token_id
+    if "audio_states" in batch or bool((batch["input_ids"] == placeholder).any()):
+        raise UserError("a written utterance carries audio", REPORT)
+    return f"{len(subject.text)} written rows: no placeholder, no audio input"
+
+
+def _placeholders_equal_features(subject: _Subject) -> str:
+    batch = subject.batch(subject.rows)
+    placeholders = int((batch["input_ids"] == subject.loaded.processor.audio_token_id).sum())
+    if placeholders != len(batch["audio_states"]):
+        raise UserError(f"{placeholders} audio placeholders for {len(batch['audio_states'])} audio features", REPORT)
+    return f"{placeholders} of each in {len(subject.speech)} recordings"
+
+
+def _audio_matters(subject: _Subject) -> str:
+    first, *others = subject.speech
+    heard, other = _states(first), _states(max(others, key=len))
+    swapped = other.repeat(-(-len(heard) // len(other)), 1)[: len(heard)]
+    before, after = subject.losses([first]) + subject.losses([replace(first, audio_states=swapped)])
+    if after == before:  # where audio is ignored nothing at all changes
+        raise UserError(
+            f"another recording in its place leaves the loss at {before:.3f}: the model does not hear",
+            "check that tower and projector hold trained weights, or take another model",
+        )
+    return f"another recording in its place: loss {before:.4f} -> {after:.4f}"
+
+
+def _rows_are_independent(subject: _Subject) -> str:
+    together = subject.losses(subject.rows)
+    alone = [loss for row in subject.rows for loss in subject.losses([row])]
+    return _same(subject, together, alone, "neighbours and padding change a row's loss")
+
+
+def _padding_side_does_not_matter(subject: _Subject) -> str:
+    """Padded on the left, as for decoding, a prompt is continued as it is in training, padded on the right."""
+    firsts = [replace(row, answer_ids=row.answer_ids[:1]) for row in subject.rows]
+    scores = next_token_logits(subject.loaded, subject.model, subject.rows).float().log_softmax(-1)
+    decoding = [-float(line[row.answer_ids[0]]) for line, row in zip(scores, firsts, strict=True)]
+    return _same(subject, subject.losses(firsts), decoding, "decoding sees another prompt than training")
+
+
+def _same(subject: _Subject, some: Sequence[float], others: Sequence[float], fault: str) -> str:
+    worst = max(abs(left - right) for left, right in zip(some, others, strict=True))
+    # A token that is all but excluded has a long logarithm, which rounding moves in proportion.
+    if any(abs(a - b) > subject.tolerance * max(1.0, abs(b)) for a, b in zip(some, others, strict=True)):
+        raise UserError(f"{fault}: by {worst:.4f} nats a token", REPORT)
+    return f"at most {worst:.4f} nats a token apart"
+
+
+def _adapter_sits_where_asked(subject: _Subject) -> str:
+    family, model = subject.loaded.family, bare(subject.model)
+    trained = sum(p.numel() for p in subject.model.parameters() if p.requires_grad)
+    everything = sum(p.numel() for p in subject.model.parameters())
+    counts = f"{trained / 1e6:.2f} M of {everything / 1e6:.2f} M parameters are trained"
+    if subject.train.language_model == "full":
+        return f"none was asked for; {counts}"
+    adapted = [name for name, module in model.named_modules() if hasattr(module, "lora_A")]
+    audio = (family.audio_tower, family.projector)
+    astray = [name for name in adapted if name.startswith(audio) or not name.startswith(family.text_model)]
+    if astray:
+        raise UserError(f"LoRA sits on {astray[0]}, outside of the language model", REPORT)
+    return f"on {len(adapted)} layers of the language model; {counts}"
+
+
+def _audio_part_has_no_gradient(subject: _Subject) -> str:
+    family, model = subject.loaded.family, bare(subject.model)
+    with subject.autocast():
+        total, count = answer_loss(subject.model, subject.batch(subject.rows))
+    (total / count).backward()  # type: ignore[no-untyped-call]
+    parts = (model.get_submodule(family.audio_tower), model.get_submodule(family.projector))
+    audio = {id(parameter) for part in parts for parameter in part.parameters()}
+    moving = {name: id(p) for name, p in subject.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    asked = sum(p.requires_grad for p in subject.model.parameters())
+    subject.model.zero_grad(set_to_none=True)
+    if astray := [name for name, identity in moving.items() if identity in audio]:
+        raise UserError(f"{astray[0]} is frozen and has a gradient", REPORT)
+    if not moving:
+        raise UserError("no gradient reaches what is to be trained", REPORT)
+    return f"{len(audio)} tensors of tower and projector have none, {len(moving)} of {asked} trained ones have one"
+
+
+def _saved_weights_reload_equal(subject: _Subject) -> str:
+    trained = [p for p in subject.model.parameters() if p.requires_grad]
+    size = sum(p.numel() * p.element_size() for p in trained)
+    if size > LARGEST_SAVED:
+        return f"not tried: {size / 2**30:.0f} GiB"
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in trained:  # an adapter starts as no change at all, and would be equal to one that was lost
+            p.add_(0.01 * torch.randn(p.shape, generator=generator).to(p))
+    before = subject.losses(subject.rows)
+    with tempfile.TemporaryDirectory() as folder:
+        save_weights(subject.model, subject.train, Path(folder))
+        if subject.train.language_model == "lora":
+            subject.model.unload()
+        else:
+            with torch.no_grad():
+                for p in trained:
+                    p.zero_()
+        again = with_weights(subject.loaded, subject.train, Path(folder)).eval()
+    after = replace(subject, model=again).losses(subject.rows)
+    if before != after:
+        raise UserError("saved and loaded again the weights give another loss", REPORT)
+    return f"{size / 2**20:.1f} MiB saved and loaded: equal losses"
+
+
+def _states(row: Row) -> torch.Tensor:
+    assert row.audio_states is not None
+    return row.audio_states
+
+
+# The last one leaves other weights behind.
+PROOFS: dict[str, Callable[[_Subject], str]] = {
+    "labels are the answer": _labels_are_the_answer,
+    "text carries no audio": _text_carries_no_audio,
+    "placeholders equal features": _placeholders_equal_features,
+    "audio matters": _audio_matters,
+    "rows are independent": _rows_are_independent,
+    "padding side does not matter": _padding_side_does_not_matter,
+    "adapter sits where asked": _adapter_sits_where_asked,
+    "audio part has no gradient": _audio_part_has_no_gradient,
+    "saved weights reload equal": _saved_weights_reload_equal,
+}
