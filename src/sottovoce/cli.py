@@ -154,6 +154,27 @@ def study(recipe: RecipePath, overrides: Overrides = None) -> None:
     report(folder)
 
 
+@app.command("plan-memory")
+def plan_memory(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, if the data is not here")] = None,
+    num_answer_tokens: Annotated[int, typer.Option(min=1, help="of these, the answer's")] = 64,
+) -> None:
+    """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
+    from sottovoce.evaluate.table import table_of
+    from sottovoce.recipe import load_recipe
+    from sottovoce.study.memory import RowSize, longest_row, plan_lines
+
+    settings = load_recipe(recipe, overrides)
+    given = RowSize(num_tokens, min(num_answer_tokens, num_tokens - 1)) if num_tokens else None
+    row, num_rows = (given, None) if given else longest_row(settings)
+    table, sentences = plan_lines(settings, row, num_rows)
+    Console().print(table_of(table))
+    for sentence in sentences:
+        Console(highlight=False, soft_wrap=True).print(sentence)
+
+
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="a study's folder")]) -> None:
     """Print a study's table and write its report.html, report.csv, report.md and figure."""

@@ -21,12 +21,14 @@ from tiny_voxtral import VOXTRAL
 
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
+from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import generate
 from sottovoce.models.families import FAMILIES
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
+from sottovoce.study.memory import RowSize, forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
 from sottovoce.train.stage import save_weights, with_weights
 
@@ -216,3 +218,16 @@ def test_the_preflight_proofs_hold(case: Case) -> None:
         prove(load_model(str(case.folder), bf16=False), Train(language_model="lora", bf16=False), examples, case.rows)
     )
     assert [proof.name for proof in held] == list(PROOFS)
+
+
+def test_memory_is_forecast_from_the_configuration(case: Case) -> None:
+    settings = Train(language_model="lora", per_device_train_batch_size=2)
+    if not case.loaded.family.model_class:
+        with pytest.raises(UserError, match="have no entry"):
+            forecast_memory(str(case.folder), settings, RowSize(48, 16))
+        return
+    memory = forecast_memory(str(case.folder), settings, RowSize(48, 16))
+    model = with_weights(load_model(str(case.folder)), settings, None)
+    assert memory.weights == sum(parameter.nbytes for parameter in model.parameters())
+    assert memory.gradients == sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    assert memory.activations > 0

@@ -49,7 +49,7 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # loading weights takes a second; its bar would only clutter ours
-    source = str(embedded_model_dir(say)) if name == EMBEDDED else name
+    source = _source(name, say)
     try:
         family = family_of(str(PreTrainedConfig.get_config_dict(source)[0].get("model_type")))
         refuse_old_transformers(family)
@@ -67,6 +67,45 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     family.check(model, processor)
     return LoadedModel(model, processor, family)
+
+
+def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
+    """The model without weights, on the meta device, from its configuration alone; there is no processor.
+
+    Raises:
+        UserError: the configuration cannot be found, or the family has no entry that names its class.
+    """
+    import transformers
+
+    family = family_named(name)
+    refuse_old_transformers(family)
+    if not family.model_class:
+        raise UserError(f"{name}: models of type {family.model_type!r} have no entry", "docs/models.md says which do")
+    model_class = getattr(transformers, family.model_class)
+    try:
+        config = model_class.config_class.from_pretrained(_source(name))
+    except (OSError, ValueError) as error:
+        raise unloadable(f"the configuration of {name!r}", error) from error
+    with torch.device("meta"):
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
+    return LoadedModel(model.requires_grad_(False), None, family)
+
+
+def family_named(name: str) -> Family:
+    """The family of what a recipe calls a model. Raises UserError if its configuration cannot be found."""
+    from transformers import PreTrainedConfig
+
+    try:
+        return family_of(str(PreTrainedConfig.get_config_dict(_source(name))[0]["model_type"]))
+    except (OSError, ValueError) as error:
+        raise unloadable(f"the configuration of {name!r}", error) from error
+    except KeyError as error:
+        raise UserError(f"the configuration of {name!r} is missing or names no model_type", "name a model") from error
+
+
+def _source(name: str, say: Callable[[str], None] = lambda line: None) -> str:
+    return str(embedded_model_dir(say)) if name == EMBEDDED else name
 
 
 def unloadable(what: str, error: Exception) -> UserError:

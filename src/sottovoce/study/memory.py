@@ -1,0 +1,271 @@
+"""How much GPU memory a training step needs, from a model's configuration alone, and about how long an epoch takes.
+
+The model is built without weights and one step's forward pass is run on fake tensors, which have shapes and no
+contents; what autograd would keep of it is counted. So nothing is assumed of a family's layers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import cross_entropy
+
+from sottovoce.errors import UserError
+from sottovoce.models.family import Family
+from sottovoce.models.injection import bare
+from sottovoce.models.load import LoadedModel, family_named, load_skeleton
+from sottovoce.recipe import Recipe, Train
+from sottovoce.study.cells import load_data, plan_cells
+from sottovoce.train.stage import with_weights
+from sottovoce.types import Example
+
+GIB = 2**30
+MOMENTS = 2  # AdamW's, each as large as what it is of
+CONTEXT = 1.0 * GIB  # of CUDA and its libraries
+FRAGMENTS = 0.1  # share of the rest that the allocator loses; assumed
+UTILISATION = 0.4  # share of the peak that training reaches; assumed
+LETTERS_A_TOKEN = 3.0  # of English and of JSON, on the low side, so that rows are rather thought too long
+TEMPLATE_TOKENS = 24  # what chat templates write around a message
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU. ``gigabytes`` is its memory as it is sold; ``teraflops`` its dense bfloat16 peak, by the vendor."""
+
+    name: str
+    gigabytes: int
+    teraflops: float
+
+    @property
+    def bytes(self) -> float:
+        return self.gigabytes * 1e9
+
+
+CARDS = (
+    Card("RTX 4090", 24, 165.0), Card("L40S", 48, 362.0), Card("A100", 80, 312.0), Card("H200", 141, 989.0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RowSize:
+    """The size of a training row: all its tokens, and those of the answer, which are scored."""
+
+    num_tokens: int
+    num_answer_tokens: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a training step holds, in bytes, and what it computes, in floating-point operations."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    operations: float
+
+    @property
+    def held(self) -> float:
+        """By tensors."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    @property
+    def total(self) -> float:
+        """With what CUDA and the allocator take."""
+        return self.held * (1.0 + FRAGMENTS) + CONTEXT
+
+    def fits(self, card: Card) -> bool:
+        return self.total <= card.bytes
+
+
+def row_size(example: Example, family: Family) -> RowSize:
+    """A row's size, estimated from letters and seconds, without a tokenizer."""
+    utterance = example.utterance
+    heard = family.tokens_per_second * (utterance.seconds or 0.0)
+    shown = heard if example.modality == "speech" else len(utterance.transcript) / LETTERS_A_TOKEN
+    answer = round(len(example.answer) / LETTERS_A_TOKEN) + 1
+    prompt = round(shown + len(example.instruction) / LETTERS_A_TOKEN) + TEMPLATE_TOKENS
+    return RowSize(prompt + answer, answer)
+
+
+def longest_row(recipe: Recipe) -> tuple[RowSize, int]:
+    """The longest training row of a recipe's cells, and how many rows its largest epoch has.
+
+    Raises:
+        UserError: the model's configuration or the data cannot be read.
+    """
+    family, data = family_named(recipe.model), load_data(recipe)
+    epochs = [examples for cell in plan_cells(recipe, data) for examples in cell.examples(data)]
+    sizes = [row_size(example, family) for examples in epochs for example in examples]
+    if not sizes:
+        raise UserError(f"{recipe.name} trains nothing", "name a scheme that trains, such as text_only")
+    longest = RowSize(max(size.num_tokens for size in sizes), max(size.num_answer_tokens for size in sizes))
+    return longest, max(len(examples) for examples in epochs)
+
+
+def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
+    """The memory of a training step of ``per_device_train_batch_size`` rows that are all as long as ``row``.
+
+    Args:
+        name: as in a recipe; a folder that holds nothing but config.json will do.
+
+    Raises:
+        UserError: no such model, or a family that this cannot be told of.
+    """
+    one, two = (_step(name, train.model_copy(update={"per_device_train_batch_size": size}), row) for size in (1, 2))
+    num_more = train.per_device_train_batch_size - 1
+    return replace(
+        one,
+        # Some is kept once, such as weights cast to bfloat16; the rest is kept for each row.
+        activations=one.activations + num_more * (two.activations - one.activations),
+        operations=one.operations * train.per_device_train_batch_size,
+    )
+
+
+@cache
+def _step(name: str, train: Train, row: RowSize) -> Memory:
+    loaded = load_skeleton(name, train.bf16)
+    with torch.device("meta"):
+        model = with_weights(loaded, train, None)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    return Memory(
+        weights=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        gradients=size,
+        optimizer=MOMENTS * size,
+        activations=kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16),
+        operations=_operations(loaded, train, row),
+    )
+
+
+def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
+    # Two a weight and token forward, two for the gradient of the inputs, two for that of the weights.
+    weights = sum(p.numel() for part in loaded.family.trained_parts(loaded.model) for p in part.parameters())
+    per_weight = 6 if train.language_model == "full" else 4
+    return float(per_weight * weights * row.num_tokens * train.per_device_train_batch_size)
+
+
+def kept_activations(family: Family, model: Any, batch_size: int, row: RowSize, bf16: bool) -> float:
+    """Bytes that autograd keeps of a forward pass for the backward pass, and those of the logits' gradient.
+
+    Args:
+        model: on the meta device, whose tensors are replaced by fake ones; or a real one on the CPU, which computes.
+    """
+    fake = next(model.parameters()).is_meta
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+    with FakeTensorMode() if fake else torch.enable_grad():
+        if fake:
+            _make_fake(model)
+        weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in weights:
+                kept[storage._cdata] = (storage.nbytes(), tensor)  # held, so that no other gets its address
+            return tensor
+
+        base, ids = bare(model), torch.zeros(batch_size, row.num_tokens, dtype=torch.long)
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            hidden = family.hidden_states(base, ids, family.token_embeddings(base, ids))
+            scored = hidden[:, : row.num_answer_tokens].reshape(-1, hidden.shape[-1])
+            logits = family.logits(base, scored)
+            cross_entropy(logits.float(), torch.zeros(len(scored), dtype=torch.long), reduction="sum")
+    gradient = logits.numel() * (4 + logits.element_size())  # in float32, and cast back
+    return float(sum(size for size, _ in kept.values()) + gradient)
+
+
+def _make_fake(model: Any) -> None:
+    """Puts fake tensors on the CPU in place of a meta model's: casting to bfloat16 works as it does in training."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                if id(parameter) not in made:
+                    empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+                    made[id(parameter)] = torch.nn.Parameter(empty, requires_grad=parameter.requires_grad)
+                module._parameters[name] = made[id(parameter)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
+
+
+def check_memory(recipe: Recipe) -> str:
+    """Compares the forecast with the memory of the GPU, or of the machine if there is none; says what was found.
+
+    Raises:
+        UserError: the tensors alone do not fit.
+    """
+    if not family_named(recipe.model).model_class:
+        return "memory was not forecast for this family"
+    memory = forecast_memory(recipe.model, recipe.train, longest_row(recipe)[0])
+    here = _memory_here()
+    need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
+    if memory.held > here:
+        raise UserError(f"{need}, {have}", "`sottovoce plan-memory RECIPE` says which settings fit")
+    return f"{need}, {have}" if memory.total <= here else f"warning: {need}, {have}: it may not fit"
+
+
+def _memory_here() -> float:
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list[list[str]], list[str]]:
+    """What to show of a recipe: a table of methods and batch sizes, header first, and sentences about the recipe.
+
+    In the table "Adam" is gradients and moments, "kept" what the backward pass needs of the forward pass.
+
+    Args:
+        row: the longest training row.
+        num_rows: of the largest epoch, None if the data is not at hand.
+    """
+    table = [["trained", "batch", "weights", "Adam", "kept", "all, GiB", "fits", "1,000 rows"]]
+    own = recipe.train
+    whole = own.per_device_train_batch_size * own.gradient_accumulation_steps
+    best: dict[tuple[str, str], int] = {}
+    for method in ("lora", "full"):
+        for batch_size in _batch_sizes(whole):
+            train = own.model_copy(update={"language_model": method, "per_device_train_batch_size": batch_size})
+            memory = forecast_memory(recipe.model, train, row)
+            parts = (memory.weights, memory.gradients + memory.optimizer, memory.activations, memory.total)
+            card = next((card for card in CARDS if memory.fits(card)), None)
+            for other in CARDS:
+                if memory.fits(other):
+                    best[method, other.name] = batch_size
+            shown = f"{card.gigabytes} GB" if card else "none"
+            time = _minutes(memory, card, batch_size, 1000) if card else "–"
+            table.append([method, str(batch_size), *(f"{part / GIB:.1f}" for part in parts), shown, time])
+    memory = forecast_memory(recipe.model, own, row)
+    fitting = [card for card in CARDS if memory.fits(card)]
+    where = f"fits {', '.join(f'{card.gigabytes} GB' for card in fitting)}" if fitting else "fits no card listed"
+    sentences = [
+        f"The recipe as it is ({own.language_model}, batch {own.per_device_train_batch_size}, rows of up to "
+        f"{row.num_tokens} tokens) needs {memory.total / GIB:.1f} GiB: {where}."
+    ]
+    if num_rows and fitting:
+        time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
+        sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
+    for card in CARDS:
+        ways = [
+            f"{method} with per_device_train_batch_size={size} gradient_accumulation_steps={whole // size}"
+            for method in ("full", "lora")
+            if (size := best.get((method, card.name)))
+        ]
+        sentences.append(f"{card.gigabytes} GB: {', or '.join(ways) or 'too small for any of these'}.")
+    return table, sentences
+
+
+def _batch_sizes(whole: int) -> list[int]:
+    return [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < whole] + [whole]
+
+
+def _minutes(memory: Memory, card: Card, batch_size: int, num_rows: int) -> str:
+    seconds = memory.operations / batch_size * num_rows / (card.teraflops * 1e12 * UTILISATION)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

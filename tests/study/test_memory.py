@@ -1,0 +1,150 @@
+"""The memory forecast: what it counts is what a real forward pass keeps, to the byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_study import run_tiny_study, tiny_recipe, write_recipe
+from typer.testing import CliRunner
+
+from sottovoce.cli import app
+from sottovoce.errors import UserError
+from sottovoce.models.load import LoadedModel, load_model, load_skeleton
+from sottovoce.recipe import Recipe, Train
+from sottovoce.study import memory as module
+from sottovoce.study.memory import (
+    CARDS,
+    GIB,
+    Memory,
+    RowSize,
+    check_memory,
+    forecast_memory,
+    kept_activations,
+    longest_row,
+)
+from sottovoce.train.stage import with_weights
+
+ROW = RowSize(48, 16)
+KINDS = pytest.mark.parametrize("kind", ["lora", "full"])
+
+
+def train(kind: str, batch_size: int = 3, bf16: bool = True) -> Train:
+    return Train(language_model=kind, per_device_train_batch_size=batch_size, bf16=bf16)  # type: ignore[arg-type]
+
+
+def kept(loaded: LoadedModel, settings: Train, attention: str) -> float:
+    loaded.model.set_attn_implementation(attention)
+    device = next(loaded.model.parameters()).device
+    with device:
+        model = with_weights(loaded, settings, None)
+    batch_size = settings.per_device_train_batch_size
+    return kept_activations(loaded.family, model, batch_size, ROW, settings.bf16)
+
+
+@KINDS
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_real_forward_pass_keeps_what_was_counted(tiny_model_dir: Path, kind: str, bf16: bool) -> None:
+    source, settings = str(tiny_model_dir), train(kind, 5, bf16)
+    real = kept(load_model(source, bf16), settings, "eager")
+    assert kept(load_skeleton(source, bf16), settings, "eager") == real > 1e5
+    # With fused attention transformers makes a mask for fake tensors that real ones do without.
+    fused = kept(load_model(source, bf16), settings, "sdpa")
+    assert fused <= kept(load_skeleton(source, bf16), settings, "sdpa") <= 1.1 * fused
+
+
+@KINDS
+def test_any_batch_size_is_forecast_from_two(tiny_model_dir: Path, kind: str) -> None:
+    source, settings = str(tiny_model_dir), train(kind, 7)
+    assert forecast_memory(source, settings, ROW).activations == kept(load_skeleton(source), settings, "sdpa")
+
+
+@KINDS
+def test_weights_gradients_and_moments_are_those_of_training(tiny_model_dir: Path, kind: str) -> None:
+    forecast = forecast_memory(str(tiny_model_dir), train(kind), ROW)
+    model = with_weights(load_model(str(tiny_model_dir)), train(kind), None)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = torch.optim.AdamW(trained)
+    optimizer.step()
+    sizes = [t.nbytes for state in optimizer.state.values() for t in state.values() if t.ndim]
+    assert forecast.weights == sum(parameter.nbytes for parameter in model.parameters())
+    assert forecast.gradients == sum(parameter.nbytes for parameter in trained)
+    assert forecast.optimizer == sum(sizes)
+
+
+def test_nothing_but_the_configuration_is_needed(tiny_model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((tiny_model_dir / "config.json").read_text())
+    assert forecast_memory(str(tmp_path), train("lora"), ROW) == forecast_memory(
+        str(tiny_model_dir), train("lora"), ROW
+    )
+
+
+def test_a_missing_configuration_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing or names no model_type"):
+        forecast_memory(str(tmp_path), train("lora"), ROW)
+
+
+def test_longer_rows_and_larger_batches_need_more_and_the_full_model_needs_most(tiny_model_dir: Path) -> None:
+    def activations(kind: str, batch_size: int, row: RowSize) -> float:
+        return forecast_memory(str(tiny_model_dir), train(kind, batch_size), row).activations
+
+    assert activations("lora", 2, ROW) < activations("lora", 4, ROW) < activations("lora", 4, RowSize(96, 16))
+    full, lora = (forecast_memory(str(tiny_model_dir), train(kind), ROW) for kind in ("full", "lora"))
+    assert full.total > lora.total and full.operations > lora.operations
+
+
+def test_a_card_fits_what_is_not_more_than_it_has() -> None:
+    memory = Memory(weights=20 * GIB, gradients=0, optimizer=0, activations=0, operations=1.0)
+    assert memory.total == pytest.approx(23 * GIB)  # a tenth and one more
+    assert [memory.fits(card) for card in CARDS] == [False, True, True, True]
+
+
+# --- the recipe's rows
+
+
+def recipe(folder: Path, model: Path, corpus: Path, **changes: Any) -> Recipe:
+    return Recipe.model_validate(tiny_recipe(folder, model, corpus, **changes))
+
+
+def test_the_longest_row_is_no_shorter_than_its_tokens(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    row, num_rows = longest_row(recipe(tmp_path, tiny_model_dir, tiny_corpus))
+    assert num_rows == 18 + 5  # all as text, and the larger budget as speech
+    answers = [len(json.dumps(json.loads(line)["entities"])) for line in tiny_corpus.read_text().splitlines()]
+    assert max(answers) / 3 < row.num_answer_tokens < row.num_tokens
+
+
+def test_a_recipe_that_trains_nothing_has_no_rows(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="trains nothing"):
+        longest_row(recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["zero_shot"]))
+
+
+# --- before training, and as a verb
+
+
+def test_a_step_that_cannot_fit_is_refused_before_training(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe(tmp_path, tiny_model_dir, tiny_corpus)
+    held = forecast_memory(settings.model, settings.train, longest_row(settings)[0]).held
+    monkeypatch.setattr(module, "_memory_here", lambda: held + 1)
+    assert check_memory(settings).startswith("warning: a training step needs about 1.0 GiB")
+    monkeypatch.setattr(module, "_memory_here", lambda: held - 1)
+    with pytest.raises(UserError, match="plan-memory RECIPE"):
+        run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus)
+    assert not list(tmp_path.glob("runs/tiny/stages/*"))
+
+
+def test_the_verb_shows_methods_batches_and_cards(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus)
+    result = CliRunner().invoke(app, ["plan-memory", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "The recipe as it is (lora, batch 4, rows of up to" in result.output
+    assert "Its largest epoch, 23 rows" in result.output
+    assert "24 GB: full with per_device_train_batch_size=4 gradient_accumulation_steps=1" in result.output
+    given = CliRunner().invoke(app, ["plan-memory", str(path), "corpus.manifest=not_here.jsonl", "--num-tokens", "77"])
+    assert "rows of up to 77 tokens" in given.output and "largest epoch" not in given.output
