@@ -42,6 +42,7 @@ class Lora(_Closed):
     r: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: Share = 0.0
+    use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
 
 
 class StageSettings(_Closed):
@@ -57,7 +58,11 @@ class StageSettings(_Closed):
 class Train(_Closed):
     """Training: the defaults are the paper's settings for a 7B model; audio tower and projector stay frozen."""
 
-    language_model: Literal["full", "lora"] = "full"
+    language_model: Literal["full", "lora", "frozen"] = "full"
+    projector: Literal["full", "frozen"] = "frozen"
+    audio_tower: Literal["full", "lora", "frozen"] = Field(
+        "frozen", description="if it is trained, every recording is encoded at every step"
+    )
     lora: Lora = Lora()
     stage: StageSettings = Field(StageSettings(), description="text_only and direct_mixing: their only stage")
     first_stage: StageSettings = Field(
@@ -75,6 +80,14 @@ class Train(_Closed):
     bf16: bool = True
     save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run goes on from")
     logging_steps: int = Field(5, ge=1)
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Train:
+        if {self.language_model, self.projector, self.audio_tower} == {"frozen"}:
+            raise ValueError("language_model, projector and audio_tower are all frozen: nothing would be trained")
+        if self.language_model == "full" and self.audio_tower == "lora":
+            raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
+        return self
 
 
 class Decode(_Closed):

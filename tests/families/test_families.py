@@ -30,7 +30,7 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
 from sottovoce.study.memory import RowSize, forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.train.stage import save_weights, with_weights
+from sottovoce.train.parts import hears_anew, part_of, save_weights, with_weights
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
@@ -70,7 +70,8 @@ def loss_of(model: Any, rows: list[Row], pad_id: int) -> float:
 
 def logits_of(loaded: LoadedModel, ids: torch.Tensor, states: torch.Tensor | None) -> torch.Tensor:
     """What training sees of a row, (length, vocabulary)."""
-    embeddings = input_embeddings(loaded.model, ids, states)
+    batch = {"input_ids": ids} | ({} if states is None else {"audio_states": states})
+    embeddings = input_embeddings(loaded.model, batch)
     return loaded.family.logits(loaded.model, loaded.family.hidden_states(loaded.model, ids, embeddings))[0]
 
 
@@ -176,7 +177,7 @@ def test_decoding_sees_the_logits_that_training_sees(case: Case) -> None:
     """Prompts padded on the left through ``generate``, against rows padded on the right through the training path."""
     loaded, rows = case.loaded, case.rows
     batch = collate_prompts(rows, loaded.pad_id)
-    embeddings = input_embeddings(loaded.model, batch["input_ids"], batch["audio_states"])
+    embeddings = input_embeddings(loaded.model, batch)
     out = loaded.model.generate(
         inputs_embeds=embeddings, attention_mask=batch["attention_mask"], max_new_tokens=1, do_sample=False,
         output_logits=True, return_dict_in_generate=True, pad_token_id=loaded.pad_id,
@@ -231,3 +232,20 @@ def test_memory_is_forecast_from_the_configuration(case: Case) -> None:
     assert memory.weights == sum(parameter.nbytes for parameter in model.parameters())
     assert memory.gradients == sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     assert memory.activations > 0
+
+
+def test_audio_heard_anew_enters_as_audio_that_was_kept_and_reaches_its_part(case: Case) -> None:
+    loaded = load_model(str(case.folder), bf16=False)
+    settings = Train(language_model="frozen", projector="full", audio_tower="full", bf16=False)
+    assert hears_anew(loaded.family, settings)
+    clips = [None, tone(SECONDS[0]), None, tone(SECONDS[1], 700.0)]
+    heard = [None if clip is None else loaded.family.audio_inputs(loaded.processor, clip) for clip in clips]
+    rows = [replace(row, audio_inputs=inputs) for row, inputs in zip(case.rows, heard, strict=True)]
+    model = with_weights(loaded, settings, None)
+    loss, _ = answer_loss(model, collate_training(rows, loaded.pad_id))
+    assert float(loss.detach()) == pytest.approx(loss_of(case.loaded.model, case.rows, loaded.pad_id), rel=1e-4)
+    loss.backward()
+    moving = {
+        part_of(loaded.family, name) for name, p in model.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert "audio_tower" in moving and "language_model" not in moving

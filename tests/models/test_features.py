@@ -29,7 +29,7 @@ def processed(loaded: LoadedModel, clips: Sequence[Samples]) -> dict[str, torch.
 
 def injected(loaded: LoadedModel, clips: Sequence[Samples], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     states = torch.cat(list(encode_clips(loaded.model, loaded.processor, clips)))
-    return input_embeddings(loaded.model, inputs["input_ids"], states)
+    return input_embeddings(loaded.model, {"input_ids": inputs["input_ids"], "audio_states": states})
 
 
 @pytest.mark.parametrize("clips", BATCHES.values(), ids=BATCHES.keys())

@@ -26,7 +26,7 @@ from sottovoce.study.memory import (
     kept_activations,
     longest_row,
 )
-from sottovoce.train.stage import with_weights
+from sottovoce.train.parts import with_weights
 
 ROW = RowSize(48, 16)
 KINDS = pytest.mark.parametrize("kind", ["lora", "full"])

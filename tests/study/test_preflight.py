@@ -98,8 +98,14 @@ def lora_on_the_tower(loaded: LoadedModel, rows: list[Row], patch: pytest.Monkey
     return replace(loaded, family=replace(loaded.family, language_model=r".*layers\.\d+\.self_attn\.[qkv]_proj"))
 
 
-def projector_is_trained(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
+def all_is_trained(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
     patch.setattr(Qwen2Audio, "trained_parts", lambda self, model: [model])
+    return loaded
+
+
+def adapter_is_cut_off(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
+    sound = Qwen2Audio.logits
+    patch.setattr(Qwen2Audio, "logits", lambda self, base, states: sound(self, base, states.detach()).requires_grad_())
     return loaded
 
 
@@ -133,8 +139,9 @@ FAULTS = [
     Fault(deaf, "audio matters", "the model does not hear"),
     Fault(neighbours_leak, "rows are independent", "neighbours and padding change a row's loss"),
     Fault(decoding_reads_pads, "padding side does not matter", "decoding sees another prompt than training"),
-    Fault(lora_on_the_tower, "adapter sits where asked", "LoRA sits on model.audio_tower"),
-    Fault(projector_is_trained, "audio part has no gradient", "is frozen and has a gradient", kind="full"),
+    Fault(lora_on_the_tower, "parts are trained as asked", "audio_tower is to be frozen, and"),
+    Fault(all_is_trained, "parts are trained as asked", "projector is to be frozen, and", kind="full"),
+    Fault(adapter_is_cut_off, "what is frozen has no gradient", "language_model is to be lora, and 0 of its tensors"),
     Fault(saving_loses, "saved weights reload equal", "give another loss"),
 ]
 

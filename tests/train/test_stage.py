@@ -18,8 +18,9 @@ from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Lora, StageSettings, Train
 from sottovoce.train import stage as module
+from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import Stage
-from sottovoce.train.stage import StagePlan, plan_stages, run_stage, with_weights
+from sottovoce.train.stage import StagePlan, plan_stages, run_stage
 from sottovoce.train.trainer import AnswerTrainer
 
 SETTINGS = StageSettings(num_train_epochs=3, learning_rate=1e-2)

@@ -12,6 +12,7 @@ from sottovoce.data.prompts import messages_of
 from sottovoce.errors import UserError
 from sottovoce.types import Example
 
+Batch = dict[str, Any]  # tensors, and the mel frames of clips that are to be heard anew
 IGNORED = -100  # the label of positions that are not scored
 TURN_ENDS = ("<|im_end|>", "<end_of_turn>", "<|end|>")  # of ChatML, Gemma, Phi
 # On a CPU torch compiles its matrix products anew for every shape that it has not met lately, which takes longer than
@@ -24,23 +25,29 @@ class Row:
     """One tokenised example.
 
     ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` is what was kept of its clip,
-    (num_audio_tokens, width), None for text; ``answer_ids`` ends with the end-of-turn token.
+    (num_audio_tokens, width), None for text; ``audio_inputs`` are the clip's mel frames, only where the audio part is
+    trained and must hear it anew; ``answer_ids`` ends with the end-of-turn token.
     """
 
     prompt_ids: list[int]
     answer_ids: list[int]
     audio_states: torch.Tensor | None
+    audio_inputs: dict[str, torch.Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.answer_ids)
 
 
-def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None) -> Row:
+def tokenize(
+    example: Example, processor: Any, audio_states: torch.Tensor | None,
+    audio_inputs: dict[str, torch.Tensor] | None = None,
+) -> Row:  # fmt: skip
     """Tokenises one example for training or decoding.
 
     Args:
         example: with modality ``speech`` its clip's ``audio_states`` are needed, with ``text`` they must be None.
         processor: the model's processor, whose chat template writes the prompt.
+        audio_inputs: of the same clip, if the audio part is trained.
 
     Raises:
         UserError: the placeholders do not equal the audio features, or the template does not write one for a clip.
@@ -60,7 +67,7 @@ def tokenize(example: Example, processor: Any, audio_states: torch.Tensor | None
             f"{example.utterance.where}: {placeholders} audio placeholders for {num_features} audio features",
             f"remove {processor.audio_token} from the transcript",
         )
-    return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states)
+    return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states, audio_inputs)
 
 
 def _expanded(prompt: str, audio_token: str, num_tokens: int, example: Example) -> str:
@@ -82,12 +89,13 @@ def end_of_turn_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def collate_training(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+def collate_training(rows: Sequence[Row], pad_id: int) -> Batch:
     """Pads on the right, to a multiple of ``LENGTH_STEP``.
 
     Returns:
-        input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers; audio_states,
-        (all audio tokens of the batch in order, width), only if the batch has speech.
+        input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers. Only if the batch
+        has speech: audio_states, (all audio tokens of the batch in order, width); or, if the rows have them,
+        audio_inputs, a list with the mel frames of each clip.
     """
     length = _padded(max(len(row) for row in rows))
     ids, mask, labels = [], [], []
@@ -100,11 +108,11 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor
     return batch | _audio(rows)
 
 
-def collate_prompts(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+def collate_prompts(rows: Sequence[Row], pad_id: int) -> Batch:
     """Pads prompts on the left, to a multiple of ``LENGTH_STEP``, for generation.
 
     Returns:
-        input_ids and attention_mask, (batch, length); audio_states as in :func:`collate_training`.
+        input_ids and attention_mask, (batch, length); audio as in :func:`collate_training`.
     """
     length = _padded(max(len(row.prompt_ids) for row in rows))
     ids = [[pad_id] * (length - len(row.prompt_ids)) + row.prompt_ids for row in rows]
@@ -116,7 +124,17 @@ def _padded(length: int) -> int:
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
-def _audio(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+def _audio(rows: Sequence[Row]) -> Batch:
     # Text-only batches carry no audio key at all: empty tensors break some models.
+    if inputs := [row.audio_inputs for row in rows if row.audio_inputs is not None]:
+        return {"audio_inputs": inputs}
     states = [row.audio_states for row in rows if row.audio_states is not None]
     return {"audio_states": torch.cat(states)} if states else {}
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on another device."""
+    inputs = {key: value.to(device) for key, value in batch.items() if key != "audio_inputs"}
+    if "audio_inputs" in batch:
+        inputs["audio_inputs"] = [moved(clip, device) for clip in batch["audio_inputs"]]
+    return inputs

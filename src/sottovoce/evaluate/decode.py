@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, tokenize
+from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, moved, tokenize
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel, fused_attention
@@ -65,8 +65,8 @@ def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> t
 
 @torch.inference_mode()
 def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, **options: Any) -> Any:
-    batch = {key: tensor.to(bare(model).device) for key, tensor in collate_prompts(rows, loaded.pad_id).items()}
-    embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
+    batch = moved(collate_prompts(rows, loaded.pad_id), bare(model).device)
+    embeddings = input_embeddings(model, batch)
     with _last_position_only(bare(model)), fused_attention(bare(model)):
         return model.generate(
             inputs_embeds=embeddings.to(bare(model).dtype),

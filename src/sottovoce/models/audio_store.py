@@ -25,11 +25,16 @@ Clip = tuple[Utterance, int]
 
 
 class AudioStore:
-    """Keeps the states of recordings in memory, in the model's dtype; what computes them must stay frozen."""
+    """Keeps the states of recordings in memory, in the model's dtype; what computes them must stay frozen.
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._loaded = loaded
+    Args:
+        keeps_inputs: keep the recordings' mel frames, too, for an audio part that is trained and hears them anew.
+    """
+
+    def __init__(self, loaded: LoadedModel, keeps_inputs: bool = False) -> None:
+        self._loaded, self.keeps_inputs = loaded, keeps_inputs
         self._states: dict[tuple[Path | None, int], torch.Tensor] = {}
+        self._inputs: dict[tuple[Path | None, int], dict[str, torch.Tensor]] = {}
 
     def states_of(self, example: Example) -> torch.Tensor | None:
         """The states of an example's encoded recording, (num_audio_tokens, width); None if the example is text.
@@ -44,7 +49,15 @@ class AudioStore:
         spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
         with progress_bar() as progress:
             self.encode(spoken, progress)
-        return [tokenize(example, self._loaded.processor, self.states_of(example)) for example in examples]
+        return [
+            tokenize(
+                example,
+                self._loaded.processor,
+                self.states_of(example),
+                self._inputs.get((example.utterance.audio, example.copy)) if example.modality == "speech" else None,
+            )
+            for example in examples
+        ]
 
     def encode(self, clips: Iterable[Clip], progress: Progress) -> None:
         """Encodes the recordings that are not encoded yet.
@@ -63,6 +76,9 @@ class AudioStore:
             encoded = encode_clips(self._loaded.model, self._loaded.processor, samples, BATCH_CLIPS)
             for (key, _), states in zip(part, encoded, strict=True):
                 self._states[key] = states
+            if self.keeps_inputs:
+                for (key, _), clip in zip(part, samples, strict=True):
+                    self._inputs[key] = self._loaded.family.audio_inputs(self._loaded.processor, clip)
             progress.advance(task, len(part))
 
 

@@ -20,6 +20,7 @@ _REGISTERED: tuple[Family, ...] = (
         "Qwen2AudioForConditionalGeneration",
         tokens_per_second=25.0,
         mask_name="feature_attention_mask",
+        projects_at_each_step=True,
         released=("Qwen/Qwen2-Audio-7B-Instruct",),
     ),
     Voxtral(

@@ -41,6 +41,7 @@ class Family:
         max_windows: how many windows a longer clip is split into before the rest is cut.
         minimum_transformers: the first release that the entry holds for.
         aliases: further model types that are this family, such as that of a part which is a model of its own.
+        projects_at_each_step: what is kept of a clip is the tower's, and the projector follows at every step.
         released: hub ids of the released models, for the documentation; none could be loaded by us.
     """
 
@@ -61,6 +62,7 @@ class Family:
     minimum_transformers: str = SEEN_WITH
     released: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    projects_at_each_step: bool = False
 
     def load_model(self, source: str, **options: Any) -> Any:
         """The model in ``source``, a hub id or a folder, as its class's ``from_pretrained`` loads it."""

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sottovoce.models.families import family_of
+from sottovoce.models.family import Family
 
 
 def bare(model: Any) -> Any:
@@ -15,34 +16,44 @@ def bare(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def input_embeddings(model: Any, input_ids: torch.Tensor, audio_states: torch.Tensor | None) -> torch.Tensor:
-    """Token embeddings with projected audio states in place of the audio placeholders.
+def input_embeddings(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Token embeddings with projected audio in place of the audio placeholders.
 
     Args:
-        input_ids: (batch, length).
-        audio_states: (num_placeholders, width) in the order of the placeholders, or None; the width is that of what
-            ``features.encode_clips`` returns.
+        batch: input_ids, (batch, length); and for batches with speech what the placeholders stand for, in their order:
+            audio_states, (num_placeholders, width), the width being that of what ``features.encode_clips`` returns; or
+            audio_inputs, the mel frames of each clip, which then go through the audio part with gradients.
 
     Returns:
         (batch, length, hidden_size); equal to what the family's own forward builds.
     """
-    base = bare(model)
+    base, input_ids = bare(model), batch["input_ids"]
     family = family_of(base.config.model_type)
     embeddings = family.token_embeddings(base, input_ids)
-    if audio_states is None:
+    if "audio_inputs" in batch:
+        projected = torch.cat([_heard(base, family, clip) for clip in batch["audio_inputs"]])
+    elif "audio_states" in batch:
+        projected = family.projected(base, batch["audio_states"].to(embeddings.device))
+    else:
         return embeddings
     placeholder = (input_ids == family.audio_token_id(base.config)).unsqueeze(-1)
-    projected = family.projected(base, audio_states.to(embeddings.device))
     return embeddings.masked_scatter(placeholder, projected.to(embeddings.dtype))
 
 
-def answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+def _heard(base: Any, family: Family, clip: dict[str, torch.Tensor]) -> torch.Tensor:
+    # Without dropout and with the averages that normalisation layers have: a batch of one clip has none of its own.
+    base.get_submodule(family.audio_tower).eval()
+    frames = {name: t.to(base.dtype) if t.is_floating_point() else t for name, t in clip.items()}
+    return family.audio_features(base, frames)
+
+
+def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, int]:
     """Summed cross-entropy of the labelled tokens, and their number; see :func:`token_losses`."""
     losses, _ = token_losses(model, batch)
     return losses.sum(), len(losses)
 
 
-def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def token_losses(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of each labelled token, (num_labelled,), and the row that it stands in, (num_labelled,).
 
     Only hidden states that predict a labelled token reach the language model's head: no logits for prompts, audio or
@@ -50,7 +61,7 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tens
     """
     base = bare(model)
     family = family_of(base.config.model_type)
-    embeddings = input_embeddings(model, batch["input_ids"], batch.get("audio_states"))
+    embeddings = input_embeddings(model, batch)
     hidden = family.hidden_states(base, batch["input_ids"], embeddings)
     targets = batch["labels"][:, 1:]
     scored = targets != -100

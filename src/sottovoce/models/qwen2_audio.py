@@ -36,6 +36,11 @@ class Qwen2Audio(Family):
             for row, length in zip(states, lengths.tolist(), strict=True):
                 yield row[:length].to("cpu", copy=True)
 
+    def audio_features(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        num_heard = inputs["feature_attention_mask"].sum(-1)
+        states, lengths = tower_states(model.model.audio_tower, inputs["input_features"], num_heard)
+        return self.projected(model, states[0, : int(lengths[0])])
+
     def projected(self, base: Any, audio_states: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = base.model.multi_modal_projector(audio_states)
         return states

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
-from sottovoce.data.collate import Row, collate_training, tokenize
+from sottovoce.data.collate import Row, collate_training, moved, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate.decode import generate
 from sottovoce.models.audio_store import AudioStore
@@ -18,7 +18,8 @@ from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
 from sottovoce.study.cells import Cell, Data
-from sottovoce.train.stage import DONE, StagePlan, with_weights
+from sottovoce.train.parts import with_weights
+from sottovoce.train.stage import DONE, StagePlan
 from sottovoce.types import Example
 
 MAX_PROBE_ROWS, PROBE_TOKENS = 16, 8
@@ -72,7 +73,7 @@ def _hearing_seconds(loaded: LoadedModel, data: Data) -> float:
 
 def _training_seconds(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> float:
     model = with_weights(loaded, recipe.train, None)
-    batch = {key: tensor.to(loaded.model.device) for key, tensor in collate_training(rows, loaded.pad_id).items()}
+    batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
 
     def step() -> None:
         with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=recipe.train.bf16):

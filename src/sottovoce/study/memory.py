@@ -21,7 +21,7 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.cells import load_data, plan_cells
-from sottovoce.train.stage import with_weights
+from sottovoce.train.parts import with_weights
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -230,7 +230,7 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
     own = recipe.train
     whole = own.per_device_train_batch_size * own.gradient_accumulation_steps
     best: dict[tuple[str, str], int] = {}
-    for method in ("lora", "full"):
+    for method in ("lora",) if own.audio_tower == "lora" else ("lora", "full"):
         for batch_size in _batch_sizes(whole):
             train = own.model_copy(update={"language_model": method, "per_device_train_batch_size": batch_size})
             memory = forecast_memory(recipe.model, train, row)

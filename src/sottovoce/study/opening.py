@@ -24,6 +24,7 @@ from sottovoce.recipe import Recipe
 from sottovoce.storage import json_lines, write_whole
 from sottovoce.study.cells import Cell, Data, recording_sha256
 from sottovoce.study.trained import Say
+from sottovoce.train.parts import hears_anew
 from sottovoce.types import Utterance
 
 
@@ -89,7 +90,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     loaded = load_model(recipe.model, recipe.train.bf16, say)
     for line in cut_clips_lines(data, cells, loaded.window_seconds):
         say(line)
-    return Study(recipe, recipe_path, data, folder, AudioStore(loaded), say)
+    return Study(recipe, recipe_path, data, folder, AudioStore(loaded, hears_anew(loaded.family, recipe.train)), say)
 
 
 def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from sottovoce.data.collate import IGNORED, Row, collate_training, end_of_turn_id
+from sottovoce.data.collate import IGNORED, Batch, Row, collate_training, end_of_turn_id, moved
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
@@ -24,10 +24,11 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
-from sottovoce.train.stage import save_weights, with_weights
+from sottovoce.train.parts import has_adapter, part_of, save_weights, whole_parts, with_weights
 from sottovoce.types import MODALITIES, Example, Utterance
 
 LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
+PARTS = ("language_model", "projector", "audio_tower")
 REPORT = "nothing was trained; report this with the model's name"
 
 
@@ -71,9 +72,8 @@ class _Subject:
             losses, places = token_losses(self.model, self.batch(rows))
         return [float(losses[places == number].mean()) for number in range(len(rows))]
 
-    def batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        device = self.loaded.model.device
-        return {key: tensor.to(device) for key, tensor in collate_training(rows, self.loaded.pad_id).items()}
+    def batch(self, rows: Sequence[Row]) -> Batch:
+        return moved(collate_training(rows, self.loaded.pad_id), self.loaded.model.device)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.train.bf16)
@@ -130,13 +130,13 @@ def _labels_are_the_answer(subject: _Subject) -> str:
 def _text_carries_no_audio(subject: _Subject) -> str:
     batch = subject.batch(subject.text)
     placeholder = subject.loaded.processor.audio_token_id
-    if "audio_states" in batch or bool((batch["input_ids"] == placeholder).any()):
+    if "audio_states" in batch or "audio_inputs" in batch or bool((batch["input_ids"] == placeholder).any()):
         raise UserError("a written utterance carries audio", REPORT)
     return f"{len(subject.text)} written rows: no placeholder, no audio input"
 
 
 def _placeholders_equal_features(subject: _Subject) -> str:
-    batch = subject.batch(subject.rows)
+    batch = subject.batch([replace(row, audio_inputs=None) for row in subject.rows])
     placeholders = int((batch["input_ids"] == subject.loaded.processor.audio_token_id).sum())
     if placeholders != len(batch["audio_states"]):
         raise UserError(f"{placeholders} audio placeholders for {len(batch['audio_states'])} audio features", REPORT)
@@ -144,7 +144,7 @@ def _placeholders_equal_features(subject: _Subject) -> str:
 
 
 def _audio_matters(subject: _Subject) -> str:
-    first, *others = subject.speech
+    first, *others = (replace(row, audio_inputs=None) for row in subject.speech)
     heard, other = _states(first), _states(max(others, key=len))
     swapped = other.repeat(-(-len(heard) // len(other)), 1)[: len(heard)]
     before, after = subject.losses([first]) + subject.losses([replace(first, audio_states=swapped)])
@@ -165,7 +165,8 @@ def _rows_are_independent(subject: _Subject) -> str:
 def _padding_side_does_not_matter(subject: _Subject) -> str:
     """Padded on the left, as for decoding, a prompt is continued as it is in training, padded on the right."""
     firsts = [replace(row, answer_ids=row.answer_ids[:1]) for row in subject.rows]
-    scores = next_token_logits(subject.loaded, subject.model, subject.rows).float().log_softmax(-1)
+    with subject.autocast():
+        scores = next_token_logits(subject.loaded, subject.model, subject.rows).float().log_softmax(-1)
     decoding = [-float(line[row.answer_ids[0]]) for line, row in zip(scores, firsts, strict=True)]
     return _same(subject, subject.losses(firsts), decoding, "decoding sees another prompt than training")
 
@@ -178,36 +179,43 @@ def _same(subject: _Subject, some: Sequence[float], others: Sequence[float], fau
     return f"at most {worst:.4f} nats a token apart"
 
 
-def _adapter_sits_where_asked(subject: _Subject) -> str:
-    family, model = subject.loaded.family, bare(subject.model)
-    trained = sum(p.numel() for p in subject.model.parameters() if p.requires_grad)
-    everything = sum(p.numel() for p in subject.model.parameters())
-    counts = f"{trained / 1e6:.2f} M of {everything / 1e6:.2f} M parameters are trained"
-    if subject.train.language_model == "full":
-        return f"none was asked for; {counts}"
-    adapted = [name for name, module in model.named_modules() if hasattr(module, "lora_A")]
-    audio = (family.audio_tower, family.projector)
-    astray = [name for name in adapted if name.startswith(audio) or not name.startswith(family.text_model)]
-    if astray:
-        raise UserError(f"LoRA sits on {astray[0]}, outside of the language model", REPORT)
-    return f"on {len(adapted)} layers of the language model; {counts}"
+def _parts_are_trained_as_asked(subject: _Subject) -> str:
+    family, counts = subject.loaded.family, []
+    parameters = _by_part(subject)
+    for part in PARTS:
+        asked = getattr(subject.train, part)
+        trained = sum(p.numel() for p in parameters[part] if p.requires_grad)
+        if bool(trained) != (asked != "frozen"):
+            raise UserError(f"{part} is to be {asked}, and {trained} of its parameters are trained", REPORT)
+        counts.append(f"{part} {trained / 1e6:.2f} M of {sum(p.numel() for p in parameters[part]) / 1e6:.2f} M")
+    adapted = [name for name, module in bare(subject.model).named_modules() if hasattr(module, "lora_A")]
+    for name in adapted:
+        if getattr(subject.train, part_of(family, name)) != "lora":
+            raise UserError(f"LoRA sits on {name}, where none was asked for", REPORT)
+    return f"LoRA on {len(adapted)} layers; trained: {', '.join(counts)}"
 
 
-def _audio_part_has_no_gradient(subject: _Subject) -> str:
-    family, model = subject.loaded.family, bare(subject.model)
+def _frozen_has_no_gradient(subject: _Subject) -> str:
     with subject.autocast():
         total, count = answer_loss(subject.model, subject.batch(subject.rows))
     (total / count).backward()  # type: ignore[no-untyped-call]
-    parts = (model.get_submodule(family.audio_tower), model.get_submodule(family.projector))
-    audio = {id(parameter) for part in parts for parameter in part.parameters()}
-    moving = {name: id(p) for name, p in subject.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    asked = sum(p.requires_grad for p in subject.model.parameters())
+    moving = {
+        part: sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
+        for part, parameters in _by_part(subject).items()
+    }
     subject.model.zero_grad(set_to_none=True)
-    if astray := [name for name, identity in moving.items() if identity in audio]:
-        raise UserError(f"{astray[0]} is frozen and has a gradient", REPORT)
-    if not moving:
-        raise UserError("no gradient reaches what is to be trained", REPORT)
-    return f"{len(audio)} tensors of tower and projector have none, {len(moving)} of {asked} trained ones have one"
+    for part, number in moving.items():
+        if bool(number) != (getattr(subject.train, part) != "frozen"):
+            fault = f"{part} is to be {getattr(subject.train, part)}, and {number} of its tensors have a gradient"
+            raise UserError(fault, REPORT)
+    return "tensors with one: " + ", ".join(f"{part} {number}" for part, number in moving.items())
+
+
+def _by_part(subject: _Subject) -> dict[str, list[torch.nn.Parameter]]:
+    parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in PARTS}
+    for name, parameter in bare(subject.model).named_parameters():
+        parts[part_of(subject.loaded.family, name)].append(parameter)
+    return parts
 
 
 def _saved_weights_reload_equal(subject: _Subject) -> str:
@@ -222,11 +230,11 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
     before = subject.losses(subject.rows)
     with tempfile.TemporaryDirectory() as folder:
         save_weights(subject.model, subject.train, Path(folder))
-        if subject.train.language_model == "lora":
+        if has_adapter(subject.train):
             subject.model.unload()
-        else:
-            with torch.no_grad():
-                for p in trained:
+        with torch.no_grad():
+            for name in whole_parts(subject.loaded, subject.train):
+                for p in subject.loaded.model.get_submodule(name).parameters():
                     p.zero_()
         again = with_weights(subject.loaded, subject.train, Path(folder)).eval()
     after = replace(subject, model=again).losses(subject.rows)
@@ -248,7 +256,7 @@ PROOFS: dict[str, Callable[[_Subject], str]] = {
     "audio matters": _audio_matters,
     "rows are independent": _rows_are_independent,
     "padding side does not matter": _padding_side_does_not_matter,
-    "adapter sits where asked": _adapter_sits_where_asked,
-    "audio part has no gradient": _audio_part_has_no_gradient,
+    "parts are trained as asked": _parts_are_trained_as_asked,
+    "what is frozen has no gradient": _frozen_has_no_gradient,
     "saved weights reload equal": _saved_weights_reload_equal,
 }

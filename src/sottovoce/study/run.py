@@ -15,6 +15,7 @@ from sottovoce.evaluate.decode import decode
 from sottovoce.evaluate.files import read_gold, read_predictions, write_predictions
 from sottovoce.evaluate.metrics.slurp import score
 from sottovoce.evaluate.parse import parse_answer
+from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
@@ -122,8 +123,10 @@ def decode_cell(study: Study, name: str) -> None:
     folder = study.folder / "cells" / name
     loaded = study.load()
     model = tuned(loaded, study.recipe, folder)
+    # What a trained audio part hears is not what it heard before.
+    store = AudioStore(loaded) if study.store.keeps_inputs else study.store
     with progress_bar() as progress:
-        study.store.encode([(utterance, 0) for utterance in study.data.test], progress)
+        store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
             target = folder / f"predictions-{modality}.jsonl"
             if target.exists():
@@ -131,7 +134,7 @@ def decode_cell(study: Study, name: str) -> None:
             examples = [slu_example(utterance, modality) for utterance in study.data.test]
             partial = folder / f"predictions-{modality}.partial"
             title = f"{name}: decoding {modality}"
-            answers = decode(loaded, model, examples, study.store, study.recipe.decode, partial, progress, title)
+            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title)
             predictions = [parse_answer(u.id, answers[u.id]) for u in study.data.test]
             write_predictions([prediction_row(prediction) for prediction in predictions], target)
             partial.unlink()

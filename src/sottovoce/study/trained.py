@@ -10,8 +10,8 @@ from sottovoce.errors import UserError
 from sottovoce.evaluate.files import PredictionRow
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Recipe, load_recipe
+from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import SCHEMES
-from sottovoce.train.stage import with_weights
 from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 
 Say = Callable[[str], None]

@@ -16,21 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments, set_seed
 
 from sottovoce.data.collate import Row
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
+from sottovoce.train.parts import save_weights, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.trainer import (
     AnswerTrainer,
     Rows,
     StopWhenDiverged,
     last_checkpoint,
-    load_trained,
-    save_trained,
     training_order,
 )
 
@@ -64,42 +62,6 @@ def plan_stages(stages: Sequence[Stage], example_keys: Sequence[Sequence[str]], 
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         plans.append(StagePlan(stage, tuple(keys), parent, f"{stage.name}-{digest}"))
     return plans
-
-
-def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
-    """The model to train: with an adapter on the language model (``lora``), or the language model itself (``full``).
-
-    Args:
-        weights: the folder written by :func:`save_weights`, or None to start from the model as it is.
-
-    Raises:
-        UserError: LoRA found nothing to attach to.
-    """
-    model = loaded.model
-    if train.language_model == "full":
-        for part in loaded.family.trained_parts(model):
-            # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
-            part.float().requires_grad_(True)
-        if weights:
-            load_trained(model, weights / "language_model.safetensors")
-        return model
-    if weights:
-        return PeftModel.from_pretrained(model, weights, is_trainable=True)
-    targets = loaded.family.lora_targets(model)
-    config = LoraConfig(target_modules=targets, task_type="CAUSAL_LM", **train.lora.model_dump())
-    try:
-        return get_peft_model(model, config)
-    except ValueError as error:
-        raise UserError(f"LoRA finds nothing to attach to in {loaded.family.model_type}", str(error)) from error
-
-
-def save_weights(model: Any, train: Train, folder: Path) -> None:
-    """Saves what training changed, as safetensors."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if train.language_model == "lora":
-        model.save_pretrained(folder)
-        return
-    save_trained(model, folder / "language_model.safetensors")
 
 
 def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int) -> Path:

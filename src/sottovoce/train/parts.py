@@ -1,0 +1,114 @@
+"""Which parts of a model are trained, and how: in full, by an adapter (LoRA), or not at all (frozen)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from sottovoce.errors import UserError
+from sottovoce.models.family import Family
+from sottovoce.models.load import LoadedModel
+from sottovoce.recipe import Train
+from sottovoce.train.trainer import TRAINED, load_trained, save_trained
+
+
+def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
+    """The model to train, with an adapter where one is asked for; what is not asked for is frozen.
+
+    Args:
+        loaded: its model is changed.
+        weights: the folder written by :func:`save_weights`, or None to start from the model as it is.
+
+    Raises:
+        UserError: LoRA found nothing to attach to, or of this family the parts cannot be trained apart.
+    """
+    model, family = loaded.model, loaded.family
+    _refuse_halves(family, train)
+    whole = whole_parts(loaded, train)
+    for name in whole:
+        # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
+        model.get_submodule(name).float()
+    if not has_adapter(train):
+        for name in whole:
+            model.get_submodule(name).requires_grad_(True)
+        if weights:
+            load_trained(model, weights / TRAINED)
+        return model
+    if weights:
+        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+    targets = _lora_targets(loaded, train)
+    config = LoraConfig(
+        target_modules=targets, modules_to_save=whole or None, task_type="CAUSAL_LM", **train.lora.model_dump()
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"LoRA finds nothing to attach to in {family.model_type}", str(error)) from error
+
+
+def save_weights(model: Any, train: Train, folder: Path) -> None:
+    """Saves what training changed, as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if has_adapter(train):
+        model.save_pretrained(folder)
+    else:
+        save_trained(model, folder / TRAINED)
+
+
+def has_adapter(train: Train) -> bool:
+    """Whether any part is trained by LoRA."""
+    return "lora" in (train.language_model, train.audio_tower)
+
+
+def hears_anew(family: Family, train: Train) -> bool:
+    """Whether recordings go through the audio part at every step, because what is kept of them would change."""
+    return train.audio_tower != "frozen" or (train.projector == "full" and not family.projects_at_each_step)
+
+
+def whole_parts(loaded: LoadedModel, train: Train) -> list[str]:
+    """The submodules that are trained in full."""
+    family, names = loaded.family, []
+    if train.language_model == "full":
+        modules = {id(module): name for name, module in loaded.model.named_modules()}
+        names += [modules[id(part)] for part in family.trained_parts(loaded.model)]
+    if train.audio_tower == "full":
+        names.append(family.audio_tower)
+    if train.projector == "full" and not _inside(family.projector, family.audio_tower):
+        names.append(family.projector)
+    return names
+
+
+def part_of(family: Family, name: str) -> str:
+    """Which part a parameter of the bare model belongs to: ``audio_tower``, ``projector`` or ``language_model``."""
+    # A projector may lie inside the tower, or the tower inside what holds the projector: the longer name decides.
+    parts = sorted([(family.audio_tower, "audio_tower"), (family.projector, "projector")], key=lambda p: -len(p[0]))
+    return next((part for place, part in parts if _inside(name, place)), "language_model")
+
+
+def _inside(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
+
+
+def _refuse_halves(family: Family, train: Train) -> None:
+    nested = _inside(family.projector, family.audio_tower) or _inside(family.audio_tower, family.projector)
+    if nested and (train.projector == "full") != (train.audio_tower == "full"):
+        fault = f"of {family.model_type} the projector and the audio tower are one module"
+        raise UserError(fault, "train both in full, or neither of them")
+
+
+def _lora_targets(loaded: LoadedModel, train: Train) -> str | list[str]:
+    family, model = loaded.family, loaded.model
+    if train.audio_tower != "lora":
+        return family.lora_targets(model)
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    targets = [name for name in linear if part_of(family, name) == "audio_tower"]
+    if train.language_model == "lora":
+        language = family.lora_targets(model)
+        if isinstance(language, str):
+            language = [name for name in linear if re.fullmatch(language, name)]
+        targets += language
+    return targets
