@@ -58,13 +58,13 @@ def tiny_encoder_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def save_tiny_model(folder: Path) -> Path:
+def save_tiny_model(folder: Path, hidden_size: int = 48) -> Path:
     """Writes the tiny model and its processor as Hugging Face folders are written."""
     tokenizer = tiny_tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, pad_token_id=1, bos_token_id=0, eos_token_id=1,
+        vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=2 * hidden_size, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, pad_token_id=1, bos_token_id=0, eos_token_id=1,
     )  # fmt: skip
     model, processor = build(tiny_encoder_state(), LlamaForCausalLM(config), tokenizer)
     model.save_pretrained(folder)

@@ -64,6 +64,7 @@ class Train(_Closed):
         "frozen", description="if it is trained, every recording is encoded at every step"
     )
     lora: Lora = Lora()
+    load_in_4bit: bool = Field(False, description="the frozen language model in 4 bits: QLoRA (extra `qlora`)")
     stage: StageSettings = Field(StageSettings(), description="text_only and direct_mixing: their only stage")
     first_stage: StageSettings = Field(
         StageSettings(num_train_epochs=2), description="curriculum's text-only stage, shared by all budgets"
@@ -87,6 +88,8 @@ class Train(_Closed):
             raise ValueError("language_model, projector and audio_tower are all frozen: nothing would be trained")
         if self.language_model == "full" and self.audio_tower == "lora":
             raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
+        if self.load_in_4bit and self.language_model != "lora":
+            raise ValueError("load_in_4bit goes with language_model: lora")
         return self
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ class LoadedModel:
         return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 
 
-def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda line: None) -> LoadedModel:
+def load_model(
+    name: str, bf16: bool = True, say: Callable[[str], None] = lambda line: None, load_in_4bit: bool = False
+) -> LoadedModel:
     """Loads in bfloat16 (or float32) on the GPU if there is one.
 
+    Args:
+        load_in_4bit: the language model's linear layers, but for its head, in 4 bits (NF4, whose scales are quantised
+            too; Dettmers et al., 2023).
+
     Raises:
-        UserError: the model cannot be found, its family is not supported (by this transformers release), or its parts
-            do not fit together.
+        UserError: the model cannot be found, its family is not supported (by this transformers release), its parts do
+            not fit together, or bitsandbytes is not installed.
     """
     from transformers import PreTrainedConfig
     from transformers.utils import logging
@@ -59,6 +66,7 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
             attn_implementation=attention(),
             use_safetensors=True,
             trust_remote_code=False,  # without this word transformers would ask
+            **({"quantization_config": _four_bit(family)} if load_in_4bit else {}),
         )
         processor = family.load_processor(source, model.config)
     except (OSError, ValueError, ImportError) as error:
@@ -67,6 +75,21 @@ def load_model(name: str, bf16: bool = True, say: Callable[[str], None] = lambda
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     family.check(model, processor)
     return LoadedModel(model, processor, family)
+
+
+def _four_bit(family: Family) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise UserError("load_in_4bit needs bitsandbytes", "pip install 'sottovoce[qlora]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        # Named for 8 bits, it holds for 4 as well.
+        llm_int8_skip_modules=[family.audio_tower, family.projector, "lm_head"],
+    )
 
 
 def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:

@@ -21,7 +21,7 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.cells import load_data, plan_cells
-from sottovoce.train.parts import with_weights
+from sottovoce.train.parts import part_of, with_weights
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -29,6 +29,7 @@ MOMENTS = 2  # AdamW's, each as large as what it is of
 CONTEXT = 1.0 * GIB  # of CUDA and its libraries
 FRAGMENTS = 0.1  # share of the rest that the allocator loses; assumed
 UTILISATION = 0.4  # share of the peak that training reaches; assumed
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight: 4 bits, an 8-bit scale for 64, a 32-bit one for 256 scales
 LETTERS_A_TOKEN = 3.0  # of English and of JSON, on the low side, so that rows are rather thought too long
 TEMPLATE_TOKENS = 24  # what chat templates write around a message
 
@@ -134,13 +135,26 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
         model = with_weights(loaded, train, None)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    saved = _saved_by_four_bits(loaded) if train.load_in_4bit else 0.0
     return Memory(
-        weights=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        weights=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) - saved,
         gradients=size,
         optimizer=MOMENTS * size,
         activations=kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16),
         operations=_operations(loaded, train, row),
     )
+
+
+def _saved_by_four_bits(loaded: LoadedModel) -> float:
+    layers = [
+        module
+        for name, module in loaded.model.named_modules()
+        if type(module) is torch.nn.Linear
+        and part_of(loaded.family, name) == "language_model"
+        and not name.endswith("lm_head")
+        and "lora_" not in name
+    ]
+    return sum(layer.weight.numel() * (layer.weight.element_size() - NF4_BYTES) for layer in layers)
 
 
 def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:

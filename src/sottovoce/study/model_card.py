@@ -77,7 +77,8 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
         f"- Data: {results.corpus} ({', '.join(locales)}), {results.num_train} utterances; "
         f"manifest sha256 `{cell.data.get('sha256', '')}`",
         f"- Speech: {speech_used(cell)}",
-        f"- Stages: {', '.join(stages) or 'none'}; language model: {recipe.train.language_model}, "
+        f"- Stages: {', '.join(stages) or 'none'}; language model: {recipe.train.language_model}"
+        f"{' on 4-bit weights, merged here into those in full precision' if recipe.train.load_in_4bit else ''}, "
         f"projector: {recipe.train.projector}, audio tower: {recipe.train.audio_tower}",
         f"- Seed {cell.seed}; {versions}",
     ]

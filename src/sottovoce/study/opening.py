@@ -19,11 +19,11 @@ from sottovoce.data.audio import audio_header
 from sottovoce.data.manifest import row_of
 from sottovoce.errors import UserError
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.load import LoadedModel, load_model, model_identity
+from sottovoce.models.load import LoadedModel, model_identity
 from sottovoce.recipe import Recipe
 from sottovoce.storage import json_lines, write_whole
 from sottovoce.study.cells import Cell, Data, recording_sha256
-from sottovoce.study.trained import Say
+from sottovoce.study.trained import Say, load_for
 from sottovoce.train.parts import hears_anew
 from sottovoce.types import Utterance
 
@@ -40,7 +40,7 @@ class Study:
     say: Say
 
     def load(self) -> LoadedModel:
-        return load_model(self.recipe.model, self.recipe.train.bf16, self.say)
+        return load_for(self.recipe, self.say)
 
 
 def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
@@ -87,7 +87,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "fingerprint": fingerprint,
     }
     write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    loaded = load_for(recipe, say)
     for line in cut_clips_lines(data, cells, loaded.window_seconds):
         say(line)
     return Study(recipe, recipe_path, data, folder, AudioStore(loaded, hears_anew(loaded.family, recipe.train)), say)

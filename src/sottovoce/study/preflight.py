@@ -196,9 +196,11 @@ def _parts_are_trained_as_asked(subject: _Subject) -> str:
 
 
 def _frozen_has_no_gradient(subject: _Subject) -> str:
+    subject.model.train()  # 4-bit layers have no gradient otherwise
     with subject.autocast():
         total, count = answer_loss(subject.model, subject.batch(subject.rows))
     (total / count).backward()  # type: ignore[no-untyped-call]
+    subject.model.eval()
     moving = {
         part: sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
         for part, parameters in _by_part(subject).items()
@@ -238,9 +240,11 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
                     p.zero_()
         again = with_weights(subject.loaded, subject.train, Path(folder)).eval()
     after = replace(subject, model=again).losses(subject.rows)
-    if before != after:
-        raise UserError("saved and loaded again the weights give another loss", REPORT)
-    return f"{size / 2**20:.1f} MiB saved and loaded: equal losses"
+    worst = max(abs(left - right) for left, right in zip(before, after, strict=True))
+    # bitsandbytes packs 4-bit weights anew for another adapter, on CPUs with other roundings.
+    if worst > (0.1 * subject.tolerance if subject.train.load_in_4bit else 0.0):
+        raise UserError(f"saved and loaded again the weights give another loss, by {worst:.4f} nats a token", REPORT)
+    return f"{size / 2**20:.1f} MiB saved and loaded: losses at most {worst:.4f} nats a token apart"
 
 
 def _states(row: Row) -> torch.Tensor:

@@ -17,18 +17,27 @@ from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 Say = Callable[[str], None]
 
 
+def load_for(recipe: Recipe, say: Say) -> LoadedModel:
+    """The recipe's model as it is trained."""
+    return load_model(recipe.model, recipe.train.bf16, say, recipe.train.load_in_4bit)
+
+
 def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
-    """The model with a run's weights, its adapter merged, ready to decode; as it is if the run has none."""
+    """The model with a run's weights, ready to decode; as it is if the run has none.
+
+    Its adapter is merged, except into 4 bits, which would round it away.
+    """
     weights = folder / "weights"
     if not weights.exists():
         return loaded.model
     dtype = loaded.model.dtype
     model = with_weights(loaded, recipe.train, weights)
-    if hasattr(model, "merge_and_unload"):
+    if hasattr(model, "merge_and_unload") and not getattr(loaded.model, "is_loaded_in_4bit", False):
         model = model.merge_and_unload()
     for parameter in model.parameters():
         # Not model.to: that would round the frequencies of the rotary positions too, which training has in float32.
-        parameter.data = parameter.data.to(dtype)
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
     return model.requires_grad_(False).eval()
 
 
@@ -42,7 +51,7 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
     study_folder, scheme = run.resolve().parent.parent, run.resolve().name.split("-")[0]
     if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
         raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
-    loaded = load_model(recipe.model, recipe.train.bf16, say)
+    loaded = load_for(recipe, say)
     return loaded, tuned(loaded, recipe, run), recipe
 
 
