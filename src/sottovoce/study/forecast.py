@@ -72,7 +72,7 @@ def _hearing_seconds(loaded: LoadedModel, data: Data) -> float:
 
 
 def _training_seconds(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> float:
-    model = with_weights(loaded, recipe.train, None)
+    model = with_weights(loaded, recipe.train, None).train()
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
 
     def step() -> None:
