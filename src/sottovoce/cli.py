@@ -149,9 +149,11 @@ def study(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
     from sottovoce.recipe import load_recipe
     from sottovoce.study.run import run_study
+    from sottovoce.train.processes import processes
 
     folder = run_study(load_recipe(recipe, overrides), recipe, say)
-    report(folder)
+    if processes().is_main_process:
+        report(folder)
 
 
 @app.command("plan-memory")

@@ -108,13 +108,12 @@ def test_rows_are_trained_in_the_given_order(loaded: LoadedModel, tmp_path: Path
     assert [trainer.train_dataset[position] is rows[index] for position, index in enumerate([2, 0, 2, 1])] == [True] * 4
 
 
-@pytest.mark.parametrize(("several", "word"), [("world_size", "processes"), ("n_gpu", "GPUs")])
-def test_training_with_several_processes_or_gpus_is_refused(
-    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: str, word: str
+def test_one_process_with_several_gpus_is_told_to_launch_as_many(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = arguments(tmp_path)
-    monkeypatch.setattr(TrainingArguments, several, property(lambda self: 2))
-    with pytest.raises(UserError, match=f"2 {word} is not supported yet"):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(UserError, match="accelerate launch --num_processes 2 -m sottovoce"):
         AnswerTrainer(loaded.model, args, Rows([text_row(loaded, "light on")], [0]), loaded.pad_id)
 
 

@@ -20,12 +20,13 @@ from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
 from sottovoce.storage import write_whole, written_whole
-from sottovoce.study.cells import Cell, example_key, load_data, plan_cells
+from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.memory import check_memory
 from sottovoce.study.opening import Study, note_seconds, open_study, summary_of
 from sottovoce.study.preflight import prove, telling_examples
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
+from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
 
@@ -35,16 +36,24 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say) -> Path:
     started = time.monotonic()
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
-    study = open_study(recipe, recipe_path, data, cells, say)
+    study = _open(recipe, recipe_path, data, cells, say)
     work = _work(study, cells)
-    _prove_ready(study, work)
-    for line in forecast_lines(study.load(), work, cells, data, recipe, study.folder):
-        say(line)
+    if processes().is_main_process:
+        _prove_ready(study, work)
+        for line in forecast_lines(study.load(), work, cells, data, recipe, study.folder):
+            say(line)
     earlier = float(summary_of(study.folder)["seconds"])
     for cell in cells:
         run_cell(study, cell)
-        note_seconds(study.folder, earlier + time.monotonic() - started)
+        if processes().is_main_process:
+            note_seconds(study.folder, earlier + time.monotonic() - started)
     return study.folder
+
+
+def _open(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
+    """Opens the study, the first process before the others, which have nothing to say."""
+    with processes().main_process_first():
+        return open_study(recipe, recipe_path, data, cells, say if processes().is_main_process else lambda line: None)
 
 
 def _work(study: Study, cells: list[Cell]) -> list[tuple[StagePlan, list[Example]]]:
@@ -76,6 +85,9 @@ def run_cell(study: Study, cell: Cell) -> None:
         return
     started = time.monotonic()
     train_cell(study, cell)
+    if not processes().is_main_process:
+        wait_for(folder / "scores.json")
+        return
     decode_cell(study, cell.name)
     describe_cell(study, cell, time.monotonic() - started)
     score_cell(study.folder, cell.name)
@@ -99,7 +111,7 @@ def train_cell(study: Study, cell: Cell) -> None:
     weights = None
     for plan, stage_examples in zip(cell_stage_plans(study.recipe, cell, examples), examples, strict=True):
         weights = _run(study, plan, stage_examples)
-    if weights:
+    if weights and processes().is_main_process:
         shutil.rmtree(target, ignore_errors=True)  # an earlier start may have left those of another recording
         with written_whole(target) as copy:
             shutil.copytree(weights, copy, dirs_exist_ok=True)
@@ -144,8 +156,9 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     """Trains every cell without decoding it and returns the cells' folders."""
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
-    study = open_study(recipe, recipe_path, data, cells, say)
-    _prove_ready(study, _work(study, cells))
+    study = _open(recipe, recipe_path, data, cells, say)
+    if processes().is_main_process:
+        _prove_ready(study, _work(study, cells))
     for cell in cells:
         train_cell(study, cell)
     return [study.folder / "cells" / cell.name for cell in cells]

@@ -20,6 +20,7 @@ from torch.nn.functional import ctc_loss
 from transformers import TrainingArguments, set_seed
 
 from sottovoce.data.audio import load_audio
+from sottovoce.errors import UserError
 from sottovoce.models.embedded import (
     LORA_ALPHA,
     LORA_RANK,
@@ -32,6 +33,7 @@ from sottovoce.models.embedded import (
 from sottovoce.models.injection import bare
 from sottovoce.models.qwen2_audio import encode_short, tower_states
 from sottovoce.storage import whole_file
+from sottovoce.train.processes import processes
 from sottovoce.train.spoken_clips import SpokenClips, Vocabulary, collate_clips, spoken_ids, vocabulary_of
 from sottovoce.train.trainer import OrderedTrainer, batched_by_length, last_checkpoint
 from sottovoce.train.warm_start import fit_projector
@@ -76,7 +78,12 @@ def hear(
 
     Returns:
         the tower's LoRA and the projector, in the names of an alignment file.
+
+    Raises:
+        UserError: there are several processes.
     """
+    if (number := processes().num_processes) > 1:
+        raise UserError(f"{number} processes cannot share this training", "start a single one")
     result = out / "hearing.safetensors"
     if result.exists():
         return dict(load_file(result))

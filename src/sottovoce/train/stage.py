@@ -23,6 +23,7 @@ from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
 from sottovoce.train.parts import save_weights, with_weights
+from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
 from sottovoce.train.trainer import (
     AnswerTrainer,
@@ -81,15 +82,9 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
     set_seed(seed)  # what a new adapter starts from must not depend on what this process did before
     model = with_weights(loaded, train, parent)
-    settings, batch_size = plan.stage.settings, train.per_device_train_batch_size
-    order = training_order([len(row) for row in rows], batch_size, settings.num_train_epochs, seed)
-    trainer = AnswerTrainer(
-        model,
-        training_arguments(train, plan.stage, home, seed),
-        Rows(rows, order),
-        loaded.pad_id,
-        callbacks=[StopWhenDiverged()],
-    )
+    arguments = training_arguments(train, plan.stage, home, seed)
+    data = _epochs(rows, plan.stage.settings.num_train_epochs, arguments, loaded.pad_id)
+    trainer = AnswerTrainer(model, arguments, data, loaded.pad_id, callbacks=[StopWhenDiverged()])
     frozen = _frozen_sums(model)
     result = trainer.train_shown(plan.stage.name, last_checkpoint(home))
     if moved := [name for name, total in _frozen_sums(model).items() if total != frozen[name]]:
@@ -98,12 +93,26 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     if not (math.isfinite(result.training_loss) and _finite(model)):
         shutil.rmtree(home)  # its checkpoints are of no use
         raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")
+    if not processes().is_main_process:
+        wait_for(home / DONE)
+        return home / WEIGHTS
     save_weights(model, train, home / WEIGHTS)
     summary = {"loss": result.training_loss, "steps": result.global_step, "seconds": result.metrics["train_runtime"]}
     (home / DONE).write_text(json.dumps({**summary, "num_rows": len(rows), "parent": plan.parent_key}, indent=1))
     for checkpoint in home.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return home / WEIGHTS
+
+
+def _epochs(rows: Sequence[Row], num_epochs: int, arguments: TrainingArguments, pad_id: int) -> Rows:
+    """The rows of all epochs in order; if processes share them, filled up to whole steps with rows without answer."""
+    batch_size = arguments.per_device_train_batch_size
+    order = training_order([len(row) for row in rows], batch_size, num_epochs, arguments.seed)
+    if arguments.world_size == 1:
+        return Rows(rows, order)
+    # Processes that run out of rows would be given earlier ones again.
+    step = batch_size * arguments.world_size * arguments.gradient_accumulation_steps
+    return Rows([*rows, Row([pad_id] * 2, [], None)], order + [len(rows)] * (-len(order) % step))
 
 
 def _frozen_sums(model: Any) -> dict[str, int]:
@@ -125,7 +134,7 @@ def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> Tra
         warmup_steps=stage.settings.warmup_ratio,  # below 1 it is a share of all steps
         lr_scheduler_type=train.lr_scheduler_type,
         per_device_train_batch_size=train.per_device_train_batch_size,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        gradient_accumulation_steps=accumulation_of(train.gradient_accumulation_steps, processes().num_processes),
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         bf16=train.bf16,

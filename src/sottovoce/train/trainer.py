@@ -98,18 +98,20 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
     """The Trainer on a data set that is in training order already, with checkpoints that hold what is trained.
 
     Raises:
-        UserError: there are several processes or GPUs. The loss is taken through the bare model, which would leave
-            the gradients of the processes apart.
+        UserError: one process has several GPUs, or the launcher asks for FSDP or DeepSpeed.
     """
 
     def __init__(self, model: Any, args: TrainingArguments, train_dataset: Dataset[Any], **kwargs: Any) -> None:
-        if args.world_size > 1:
-            raise UserError(f"training in {args.world_size} processes is not supported yet", "start a single one")
         if args.n_gpu > 1:
-            raise UserError(f"training on {args.n_gpu} GPUs is not supported yet", "set CUDA_VISIBLE_DEVICES=0")
+            advice = f"start `accelerate launch --num_processes {args.n_gpu} -m sottovoce ...`"
+            raise UserError(f"one process does not train on {args.n_gpu} GPUs", advice)
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise UserError(
+                "FSDP and DeepSpeed are not supported yet", "launch with --multi_gpu (each GPU holds it all)"
+            )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
 
@@ -143,17 +145,30 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
 
 
 class AnswerTrainer(OrderedTrainer):
-    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split."""
+    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split
+    over accumulated batches and processes."""
 
     def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
         super().__init__(model, args, rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        # What several processes wrap is the model's forward: only through that their gradients come together.
+        model = self.model
+        model.forward = partial(answer_loss, model)
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            del model.forward
 
     def compute_loss(  # type: ignore[no-untyped-def]
         self, model, inputs, return_outputs=False, num_items_in_batch=None
     ) -> torch.Tensor:
         with self.accelerator.autocast():
-            total, num_labels = answer_loss(self.accelerator.unwrap_model(model), inputs)
-        return total / (num_labels if num_items_in_batch is None else num_items_in_batch)
+            total, num_labels = model(inputs)
+        if num_items_in_batch is not None:
+            total, num_labels = total * self.args.world_size, num_items_in_batch  # processes' gradients are averaged
+        loss: torch.Tensor = total / num_labels
+        return loss
 
 
 class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
@@ -172,7 +187,8 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         self._progress = progress_bar()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._progress.start()
+        if state.is_world_process_zero:
+            self._progress.start()
         self._task = self._progress.add_task(
             f"training {self._name}", total=state.max_steps, completed=state.global_step
         )

@@ -1,0 +1,6 @@
+"""``python -m sottovoce``, which is what launchers of several processes start."""
+
+from sottovoce.cli import main
+
+if __name__ == "__main__":
+    main()
