@@ -170,6 +170,7 @@ def test_the_shortest_and_the_longest_recording_are_looked_at(tiny_corpus: Path)
     assert [example.modality for example in chosen] == ["speech", "text"] * 2
     seconds = [u.seconds for u in spoken]
     assert [chosen[0].utterance.seconds, chosen[2].utterance.seconds] == [min(seconds), max(seconds)]  # type: ignore[type-var]
+    assert [example.utterance for example in telling_examples(spoken[:1])] == spoken[:1] * 4
 
 
 def test_a_model_is_checked_alone_or_with_a_manifest(tiny_model_dir: Path, tiny_corpus: Path) -> None:
@@ -184,4 +185,4 @@ def test_a_manifest_without_recordings_cannot_check_a_model(tiny_model_dir: Path
     (silent := tiny_corpus.parent / "silent.jsonl").write_text("\n".join(rows) + "\n")
     result = CliRunner().invoke(app, ["check", str(silent), "--model", str(tiny_model_dir)])
     assert isinstance(result.exception, UserError)
-    assert "fewer than two utterances have a recording" in str(result.exception)
+    assert "silent.jsonl: no utterance has a recording" in str(result.exception)

@@ -48,7 +48,7 @@ def train(model: Path, out: Path, kind: str) -> Path:
     stage = Stage("text+speech", (), StageSettings(num_train_epochs=1, learning_rate=1e-2))
     (plan,) = module.plan_stages([stage], [["rows"]], "root")
     rows = rows_of(loaded)
-    module.training_order = lambda lengths, batch_size, num_epochs, seed: list(range(len(rows)))
+    module.training_order = lambda num_rows, num_epochs, seed: list(range(num_rows))
     return module.run_stage(loaded, plan, rows, settings, out, seed=0)
 
 

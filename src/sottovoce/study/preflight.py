@@ -93,8 +93,8 @@ def check_model(name: str, manifest: Path | None, allow_outside: bool) -> Iterat
     """
     path = manifest or home_manifest("en-US")
     spoken = [utterance for utterance in read_manifest(path, allow_outside) if utterance.audio is not None]
-    if len(spoken) < 2:
-        raise UserError(f"{path}: fewer than two utterances have a recording", "the proofs compare two; record some")
+    if not spoken:
+        raise UserError(f"{path}: no utterance has a recording", "record one, or leave the manifest out")
     loaded, examples = load_model(name), telling_examples(spoken)
     yield from prove(loaded, Train(language_model="lora"), examples, AudioStore(loaded).rows_of(examples))
 
@@ -104,7 +104,7 @@ def prove(loaded: LoadedModel, train: Train, examples: Sequence[Example], rows: 
 
     Args:
         loaded: a model of its own; the proofs attach an adapter to it and change its weights.
-        examples: utterances of different length, at least two of them spoken and two written.
+        examples: utterances, some spoken and some written.
         rows: the examples, tokenised.
 
     Raises:
@@ -144,16 +144,16 @@ def _placeholders_equal_features(subject: _Subject) -> str:
 
 
 def _audio_matters(subject: _Subject) -> str:
-    first, *others = (replace(row, audio_inputs=None) for row in subject.speech)
-    heard, other = _states(first), _states(max(others, key=len))
-    swapped = other.repeat(-(-len(heard) // len(other)), 1)[: len(heard)]
-    before, after = subject.losses([first]) + subject.losses([replace(first, audio_states=swapped)])
+    heard = replace(max(subject.speech, key=len), audio_inputs=None)
+    assert heard.audio_states is not None
+    backwards = replace(heard, audio_states=heard.audio_states.flip(0))
+    before, after = subject.losses([heard]) + subject.losses([backwards])
     if after == before:  # where audio is ignored nothing at all changes
         raise UserError(
-            f"another recording in its place leaves the loss at {before:.3f}: the model does not hear",
+            f"a recording's audio tokens backwards leave the loss at {before:.3f}: the model does not hear",
             "check that tower and projector hold trained weights, or take another model",
         )
-    return f"another recording in its place: loss {before:.4f} -> {after:.4f}"
+    return f"a recording's audio tokens backwards: loss {before:.4f} -> {after:.4f}"
 
 
 def _rows_are_independent(subject: _Subject) -> str:
@@ -245,11 +245,6 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
     if worst > (0.1 * subject.tolerance if subject.train.load_in_4bit else 0.0):
         raise UserError(f"saved and loaded again the weights give another loss, by {worst:.4f} nats a token", REPORT)
     return f"{size / 2**20:.1f} MiB saved and loaded: losses at most {worst:.4f} nats a token apart"
-
-
-def _states(row: Row) -> torch.Tensor:
-    assert row.audio_states is not None
-    return row.audio_states
 
 
 # Gradients come before all that only computes, which packs 4-bit weights on CPUs so that no gradient passes any more;

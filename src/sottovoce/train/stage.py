@@ -107,7 +107,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
 def _epochs(rows: Sequence[Row], num_epochs: int, arguments: TrainingArguments, pad_id: int) -> Rows:
     """The rows of all epochs in order; if processes share them, filled up to whole steps with rows without answer."""
     batch_size = arguments.per_device_train_batch_size
-    order = training_order([len(row) for row in rows], batch_size, num_epochs, arguments.seed)
+    order = training_order(len(rows), num_epochs, arguments.seed)
     if arguments.world_size == 1:
         return Rows(rows, order)
     # Processes that run out of rows would be given earlier ones again.

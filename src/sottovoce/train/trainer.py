@@ -59,17 +59,16 @@ def batched_by_length(lengths: Sequence[int], batch_size: int, seed: int, window
     return [index for batch in full + rest for index in batch]
 
 
-def training_order(lengths: Sequence[int], batch_size: int, num_epochs: int, seed: int) -> list[int]:
-    """All epochs' orders. What is left over from an epoch's last batch comes at the very end, because it would shift
-    the following epochs' batches and with them undo the saving; every row still occurs once an epoch."""
-    batches: list[int] = []
-    left_over: list[int] = []
-    num_full = len(lengths) // batch_size * batch_size
+def training_order(num_rows: int, num_epochs: int, seed: int) -> list[int]:
+    """All epochs' orders, each shuffled by itself.
+
+    Batches of like lengths would save padding, and harm: rows of one length are mostly of one modality and have answers
+    of one kind, such as no entities, and a model that is taught these by the batch answers by the last of them.
+    """
+    order: list[int] = []
     for epoch in range(num_epochs):
-        order = batched_by_length(lengths, batch_size, seed * 1000 + epoch)
-        batches += order[:num_full]
-        left_over += order[num_full:]
-    return batches + left_over
+        order += random.Random(seed * 1000 + epoch).sample(range(num_rows), num_rows)
+    return order
 
 
 def save_trained(model: Any, path: Path) -> None:
