@@ -29,6 +29,7 @@ from sottovoce.types import MODALITIES, Example, Utterance
 
 LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
 PARTS = ("language_model", "projector", "audio_tower")
+COUNTS = "parts are trained as asked"  # what this proof saw is said before every training
 REPORT = "nothing was trained; report this with the model's name"
 
 
@@ -253,7 +254,7 @@ PROOFS: dict[str, Callable[[_Subject], str]] = {
     "labels are the answer": _labels_are_the_answer,
     "text carries no audio": _text_carries_no_audio,
     "placeholders equal features": _placeholders_equal_features,
-    "parts are trained as asked": _parts_are_trained_as_asked,
+    COUNTS: _parts_are_trained_as_asked,
     "what is frozen has no gradient": _frozen_has_no_gradient,
     "audio matters": _audio_matters,
     "rows are independent": _rows_are_independent,

@@ -24,7 +24,7 @@ from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.memory import check_memory
 from sottovoce.study.opening import Study, note_seconds, open_study, summary_of
-from sottovoce.study.preflight import prove, telling_examples
+from sottovoce.study.preflight import COUNTS, prove, telling_examples
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, StagePlan, plan_stages, run_stage
@@ -72,8 +72,9 @@ def _prove_ready(study: Study, work: list[tuple[StagePlan, list[Example]]]) -> N
     study.say(check_memory(study.recipe))
     loaded = study.load()
     examples = telling_examples(study.data.test)
-    proofs = list(prove(loaded, study.recipe.train, examples, study.store.rows_of(examples)))
-    study.say(f"{len(proofs)} preflight proofs hold: {'; '.join(str(proof) for proof in proofs)}")
+    proofs = {p.name: p.seen for p in prove(loaded, study.recipe.train, examples, study.store.rows_of(examples))}
+    study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
+    study.say(proofs[COUNTS])
 
 
 def run_cell(study: Study, cell: Cell) -> None:
