@@ -33,7 +33,7 @@ def tensors(weights: Path) -> dict[str, torch.Tensor]:
     return dict(load_file(file))
 
 
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_one_reads_text_and_the_other_hears_speech_and_the_result_is_that_of_one(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -48,6 +48,7 @@ def test_one_reads_text_and_the_other_hears_speech_and_the_result_is_that_of_one
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_what_two_began_one_finishes_as_if_it_had_been_alone(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +61,7 @@ def test_what_two_began_one_finishes_as_if_it_had_been_alone(
         torch.testing.assert_close(finished[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_a_study_in_two_processes_gives_the_files_of_one(
     tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:

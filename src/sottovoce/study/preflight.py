@@ -147,14 +147,14 @@ def _placeholders_equal_features(subject: _Subject) -> str:
 def _audio_matters(subject: _Subject) -> str:
     heard = replace(max(subject.speech, key=len), audio_inputs=None)
     assert heard.audio_states is not None
-    backwards = replace(heard, audio_states=heard.audio_states.flip(0))
-    before, after = subject.losses([heard]) + subject.losses([backwards])
+    scrambled = replace(heard, audio_states=heard.audio_states.flip(0, 1))
+    before, after = subject.losses([heard]) + subject.losses([scrambled])
     if after == before:  # where audio is ignored nothing at all changes
         raise UserError(
-            f"a recording's audio tokens backwards leave the loss at {before:.3f}: the model does not hear",
+            f"a recording's audio tokens scrambled leave the loss at {before:.3f}: the model does not hear",
             "check that tower and projector hold trained weights, or take another model",
         )
-    return f"a recording's audio tokens backwards: loss {before:.4f} -> {after:.4f}"
+    return f"a recording's audio tokens scrambled: loss {before:.4f} -> {after:.4f}"
 
 
 def _rows_are_independent(subject: _Subject) -> str:

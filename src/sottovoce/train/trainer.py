@@ -153,7 +153,7 @@ class AnswerTrainer(OrderedTrainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         # What several processes wrap is the model's forward: only through that their gradients come together.
         model = self.model
-        model.forward = partial(answer_loss, model)
+        model.forward = partial(_connected_loss, model)
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -168,6 +168,13 @@ class AnswerTrainer(OrderedTrainer):
             total, num_labels = total * self.args.world_size, num_items_in_batch  # processes' gradients are averaged
         loss: torch.Tensor = total / num_labels
         return loss
+
+
+def _connected_loss(model: Any, batch: Any) -> tuple[torch.Tensor, int]:
+    total, num_labels = answer_loss(model, batch)
+    if not total.requires_grad:  # a batch of text, where only the audio part is trained
+        total = total + 0.0 * next(parameter for parameter in model.parameters() if parameter.requires_grad).sum()
+    return total, num_labels
 
 
 class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
