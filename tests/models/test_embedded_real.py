@@ -50,6 +50,6 @@ def test_it_hears_most_words_of_voices_it_never_heard(embedded: LoadedModel, tmp
     folder = home_manifest("en-US").parent
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("\n".join(line.replace('"audio/', f'"{folder}/audio/') for line in lines))
-    said = transcribe_manifest(manifest, "test", None, lambda line: None)
+    said = transcribe_manifest(manifest, "test", None, lambda line: None, allow_outside=True)
     assert said["num_utterances"] == len(lines) > 30
-    assert said["word_error_rate"] < 0.6
+    assert said["word_error_rate"] < 0.35
