@@ -145,6 +145,6 @@ def test_the_verb_shows_methods_batches_and_cards(tiny_model_dir: Path, tiny_cor
     assert result.exit_code == 0, result.output
     assert "The recipe as it is (lora, batch 4, rows of up to" in result.output
     assert "Its largest epoch, 23 rows" in result.output
-    assert "24 GB: full with per_device_train_batch_size=4 gradient_accumulation_steps=1" in result.output
+    assert "24 GB, 48 GB, 80 GB, 141 GB: full with per_device_train_batch_size=4 gradient_accumulation" in result.output
     given = CliRunner().invoke(app, ["plan-memory", str(path), "corpus.manifest=not_here.jsonl", "--num-tokens", "77"])
     assert "rows of up to 77 tokens" in given.output and "largest epoch" not in given.output

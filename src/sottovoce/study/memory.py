@@ -266,13 +266,15 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
     if num_rows and fitting:
         time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
         sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
+    cards: dict[str, list[str]] = {}  # by what fits them
     for card in CARDS:
         ways = [
             f"{method} with per_device_train_batch_size={size} gradient_accumulation_steps={whole // size}"
             for method in ("full", "lora")
             if (size := best.get((method, card.name)))
         ]
-        sentences.append(f"{card.gigabytes} GB: {', or '.join(ways) or 'too small for any of these'}.")
+        cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
+    sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
     return table, sentences
 
 
