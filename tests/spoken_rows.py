@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from sottovoce.data.audio import Samples
 from sottovoce.data.collate import Row, tokenize
@@ -55,3 +56,9 @@ def weights_of(model: Any) -> dict[str, torch.Tensor]:
 def same_weights(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
     """Whether the two hold the same names and bits."""
     return some.keys() == others.keys() and all(torch.equal(tensor, others[name]) for name, tensor in some.items())
+
+
+def tensors(weights: Path) -> dict[str, torch.Tensor]:
+    """What a folder of weights holds."""
+    (file,) = weights.glob("*.safetensors")
+    return dict(load_file(file))

@@ -130,9 +130,10 @@ def test_a_step_that_cannot_fit_is_refused_before_training(
     tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(tmp_path, tiny_model_dir, tiny_corpus)
-    held = forecast_memory(settings.model, settings.train, longest_row(settings)[0]).held
+    row, _ = longest_row(settings)
+    held = forecast_memory(settings.model, settings.train, row).held
     monkeypatch.setattr(module, "_memory_here", lambda: held + 1)
-    assert check_memory(settings).startswith("warning: a training step needs about 1.0 GiB")
+    assert check_memory(settings, row).startswith("warning: a training step needs about 1.0 GiB")
     monkeypatch.setattr(module, "_memory_here", lambda: held - 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus)

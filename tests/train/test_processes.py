@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import two_processes
-from safetensors.torch import load_file
+from spoken_rows import tensors
 from tiny_study import results_of, write_recipe
 
 from sottovoce.errors import UserError
@@ -26,11 +26,6 @@ def launched(*arguments: str, dies: bool = False) -> str:
     )
     assert bool(done.returncode) == dies, done.stderr[-3000:]
     return done.stderr
-
-
-def tensors(weights: Path) -> dict[str, torch.Tensor]:
-    (file,) = weights.glob("*.safetensors")
-    return dict(load_file(file))
 
 
 @pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from spoken_rows import AUDIO_PARTS, mixed_rows, same_weights, text_row, weights_of
+from spoken_rows import AUDIO_PARTS, mixed_rows, same_weights, tensors, text_row, weights_of
 
 from sottovoce.data.collate import collate_training
 from sottovoce.data.mixture import Part
@@ -41,11 +40,6 @@ def train(kind: str, **changes: Any) -> Train:
 
 def plan(*stages: Stage) -> StagePlan:
     return plan_stages(stages, KEYS[: len(stages)], "root")[-1]
-
-
-def tensors(weights: Path) -> dict[str, torch.Tensor]:
-    (file,) = weights.glob("*.safetensors")
-    return dict(load_file(file))
 
 
 def fresh(tiny: Path) -> LoadedModel:

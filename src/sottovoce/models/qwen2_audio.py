@@ -29,12 +29,8 @@ class Qwen2Audio(Family):
 
     @torch.inference_mode()
     def encode(self, model: Any, processor: Any, clips: Sequence[Samples], batch_size: int) -> Iterator[torch.Tensor]:
-        tower = model.model.audio_tower
         for start in range(0, len(clips), batch_size):
-            mel, num_heard = _mel(processor, clips[start : start + batch_size])
-            states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
-            for row, length in zip(states, lengths.tolist(), strict=True):
-                yield row[:length].to("cpu", copy=True)
+            yield from _encoded(model, *_mel(processor, clips[start : start + batch_size]))
 
     def audio_features(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         num_heard = inputs["feature_attention_mask"].sum(-1)
@@ -62,15 +58,19 @@ def short_mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, t
 @torch.inference_mode()
 def encode_short(model: Any, processor: Any, clips: Sequence[Samples], batch_size: int = 16) -> list[torch.Tensor]:
     """The audio tower's states of each clip, (num_states, d_model); clips of similar length are encoded together."""
-    tower, by_length = model.model.audio_tower, sorted(range(len(clips)), key=lambda place: len(clips[place]))
+    by_length = sorted(range(len(clips)), key=lambda place: len(clips[place]))
     encoded: dict[int, torch.Tensor] = {}
     for start in range(0, len(clips), batch_size):
         places = by_length[start : start + batch_size]
         mel, num_heard = short_mel(processor, [clips[place] for place in places])
-        states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
-        for place, row, length in zip(places, states, lengths.tolist(), strict=True):
-            encoded[place] = row[:length].to("cpu", copy=True)
+        encoded |= zip(places, _encoded(model, mel, num_heard), strict=True)
     return [encoded[place] for place in range(len(clips))]
+
+
+def _encoded(model: Any, mel: torch.Tensor, num_heard: torch.Tensor) -> list[torch.Tensor]:
+    tower = model.model.audio_tower
+    states, lengths = tower_states(tower, mel.to(tower.device, tower.dtype), num_heard)
+    return [row[:length].to("cpu", copy=True) for row, length in zip(states, lengths.tolist(), strict=True)]
 
 
 def _mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.storage import written_whole
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import Say, decoded_files, load_run, tuned
+from sottovoce.study.trained import Say, decoded_files, trained_recipe, tuned
 from sottovoce.types import MODALITIES
 
 NUM_VERIFIED = 4
@@ -38,11 +38,9 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     if out.exists():
         raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
     decoded_files(run)
-    loaded, model, recipe = load_run(run, say)
-    folder = run.resolve()
-    if recipe.train.load_in_4bit:  # its adapter is merged into the weights that were not quantised
-        loaded = load_model(recipe.model, recipe.train.bf16, say)
-        model = tuned(loaded, recipe, folder)
+    recipe, folder = trained_recipe(run), run.resolve()
+    loaded = load_model(recipe.model, recipe.train.bf16, say)  # not in 4 bits, so that an adapter can be merged
+    model = tuned(loaded, recipe, folder)
     settings = model.generation_config
     settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
     settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens

@@ -50,12 +50,13 @@ def forecast_lines(
     return [
         f"{len(undecoded)} of {len(cells)} cells to do: {len(stages)} training stages with {num_rows} examples, "
         f"{2 * len(undecoded)} decodings of {len(data.test)} utterances",
-        f"about {_minutes(total)} on this machine (training {_minutes(training)}, decoding {_minutes(decoding)}, "
-        f"hearing {_minutes(hearing_seconds)}); you can stop it at any time and start it again",
+        f"about {minutes(total)} on this machine (training {minutes(training)}, decoding {minutes(decoding)}, "
+        f"hearing {minutes(hearing_seconds)}); you can stop it at any time and start it again",
     ]
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A duration as users are told it."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

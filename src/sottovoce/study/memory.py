@@ -7,6 +7,7 @@ contents; what autograd would keep of it is counted. So nothing is assumed of a 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -21,6 +22,7 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.cells import load_data, plan_cells
+from sottovoce.study.forecast import minutes
 from sottovoce.train.parts import part_of, with_weights
 from sottovoce.types import Example
 
@@ -100,13 +102,18 @@ def longest_row(recipe: Recipe) -> tuple[RowSize, int]:
     Raises:
         UserError: the model's configuration or the data cannot be read.
     """
-    family, data = family_named(recipe.model), load_data(recipe)
+    data = load_data(recipe)
     epochs = [examples for cell in plan_cells(recipe, data) for examples in cell.examples(data)]
-    sizes = [row_size(example, family) for examples in epochs for example in examples]
-    if not sizes:
+    if not epochs:
         raise UserError(f"{recipe.name} trains nothing", "name a scheme that trains, such as text_only")
-    longest = RowSize(max(size.num_tokens for size in sizes), max(size.num_answer_tokens for size in sizes))
-    return longest, max(len(examples) for examples in epochs)
+    return longest_of(recipe, epochs), max(len(examples) for examples in epochs)
+
+
+def longest_of(recipe: Recipe, epochs: Iterable[Sequence[Example]]) -> RowSize:
+    """A row as long as the longest of some epochs' examples, with an answer as long as the longest."""
+    family = family_named(recipe.model)
+    sizes = [row_size(example, family) for examples in epochs for example in examples]
+    return RowSize(max(size.num_tokens for size in sizes), max(size.num_answer_tokens for size in sizes))
 
 
 def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
@@ -209,15 +216,18 @@ def _make_fake(model: Any) -> None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
 
 
-def check_memory(recipe: Recipe) -> str:
+def check_memory(recipe: Recipe, row: RowSize) -> str:
     """Compares the forecast with the memory of the GPU, or of the machine if there is none; says what was found.
+
+    Args:
+        row: the longest training row.
 
     Raises:
         UserError: the tensors alone do not fit.
     """
     if not family_named(recipe.model).model_class:
         return "memory was not forecast for this family"
-    memory = forecast_memory(recipe.model, recipe.train, longest_row(recipe)[0])
+    memory = forecast_memory(recipe.model, recipe.train, row)
     here = _memory_here()
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
     if memory.held > here:
@@ -284,4 +294,4 @@ def _batch_sizes(whole: int) -> list[int]:
 
 def _minutes(memory: Memory, card: Card, batch_size: int, num_rows: int) -> str:
     seconds = memory.operations / batch_size * num_rows / (card.teraflops * 1e12 * UTILISATION)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return minutes(seconds)

@@ -22,7 +22,7 @@ from sottovoce.recipe import Recipe
 from sottovoce.storage import write_whole, written_whole
 from sottovoce.study.cells import Cell, Data, example_key, load_data, plan_cells
 from sottovoce.study.forecast import forecast_lines
-from sottovoce.study.memory import check_memory
+from sottovoce.study.memory import check_memory, longest_of
 from sottovoce.study.opening import Study, note_seconds, open_study, summary_of
 from sottovoce.study.preflight import COUNTS, prove, telling_examples
 from sottovoce.study.trained import Say, load_run, prediction_row, recipe_of, tuned
@@ -69,7 +69,7 @@ def _prove_ready(study: Study, work: list[tuple[StagePlan, list[Example]]]) -> N
     """Runs the preflight proofs if anything is still to be trained."""
     if all((study.folder / "stages" / plan.key / DONE).exists() for plan, _ in work):
         return
-    study.say(check_memory(study.recipe))
+    study.say(check_memory(study.recipe, longest_of(study.recipe, [examples for _, examples in work])))
     loaded = study.load()
     examples = telling_examples(study.data.test)
     proofs = {p.name: p.seen for p in prove(loaded, study.recipe.train, examples, study.store.rows_of(examples))}

@@ -47,12 +47,18 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
     Raises:
         UserError: the folder is no run, or its training is not finished.
     """
+    recipe = trained_recipe(run)
+    loaded = load_for(recipe, say)
+    return loaded, tuned(loaded, recipe, run), recipe
+
+
+def trained_recipe(run: Path) -> Recipe:
+    """The recipe of a run whose training is finished. Raises UserError if it is not, or the folder is no run."""
     recipe = recipe_of_run(run)
     study_folder, scheme = run.resolve().parent.parent, run.resolve().name.split("-")[0]
     if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
         raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
-    loaded = load_for(recipe, say)
-    return loaded, tuned(loaded, recipe, run), recipe
+    return recipe
 
 
 def recipe_of_run(run: Path) -> Recipe:
