@@ -24,7 +24,8 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
-from sottovoce.train.parts import has_adapter, part_of, save_weights, whole_parts, with_weights
+from sottovoce.train.parts import has_adapter, part_of, whole_parts, with_weights
+from sottovoce.train.weights import save_weights
 from sottovoce.types import MODALITIES, Example, Utterance
 
 LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
@@ -232,7 +233,7 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
             p.add_(0.01 * torch.randn(p.shape, generator=generator).to(p))
     before = subject.losses(subject.rows)
     with tempfile.TemporaryDirectory() as folder:
-        save_weights(subject.model, subject.train, Path(folder))
+        save_weights(subject.model, Path(folder))
         if has_adapter(subject.train):
             subject.model.unload()
         with torch.no_grad():
