@@ -140,7 +140,7 @@ def whole(parameter: torch.Tensor) -> torch.Tensor:
 
 def _whole_of_zero(parameter: Any) -> torch.Tensor:
     from deepspeed.utils import safe_get_full_fp32_param
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     if parameter.requires_grad:  # the parameter itself may be a copy in bfloat16
         full: torch.Tensor = safe_get_full_fp32_param(parameter)
@@ -178,6 +178,7 @@ def load_optimizer(optimizer: Any, path: Path) -> None:
 
 def note_zero(folder: Path, engine: Engine, num_processes: int) -> None:
     """Notes in a checkpoint of DeepSpeed's own what can read it."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / WRITTEN_BY).write_text(json.dumps({"engine": engine, "num_processes": num_processes}), encoding="utf-8")
 
 
