@@ -111,7 +111,7 @@ def test_what_zero_began_another_number_does_not_finish(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
 ) -> None:
     by_two(config, tiny_model_dir, tmp_path, "full", "1", "3", dies=True)
-    with pytest.raises(UserError, match="checkpoint-2 was written by ZeRO-. in 2 processes, and cannot be read"):
+    with pytest.raises(UserError, match=r"checkpoint-2 was written by ZeRO-. in 2 processes, and cannot be read"):
         by_one(monkeypatch, tiny_model_dir, tmp_path, "full")
 
 

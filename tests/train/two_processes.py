@@ -54,20 +54,23 @@ def rows_of(loaded: LoadedModel) -> list[Row]:
     return [*rows, texts[4]]  # the last step is not whole
 
 
-def train(
-    model: Path, out: Path, kind: str, projector: str = "full", num_stages: int = 1
-) -> Path:
-    """Stages of two accumulated batches a step, by however many processes there are; the last one's weights."""
+def train(model: Path, out: Path, kind: str, projector: str = "full", num_stages: int = 1) -> Path:
+    """Stages of two accumulated batches a step, by however many processes there are; the last one's weights.
+
+    Args:
+        kind: how the language model is trained, ``lora`` or ``full``; ``+bf16`` behind it, if in bfloat16.
+    """
+    language_model, _, precision = kind.partition("+")
     stage = Stage("text+speech", (), StageSettings(num_train_epochs=1, learning_rate=1e-2))
     module.training_order = lambda num_rows, num_epochs, seed: list(range(num_rows))
     settings = Train.model_validate(
         {
-            "language_model": kind, "projector": projector, "bf16": False, "per_device_train_batch_size": BATCH,
-            "gradient_accumulation_steps": 2, "lora": Lora(r=4), "save_steps": 1,
+            "language_model": language_model, "projector": projector, "bf16": bool(precision),
+            "per_device_train_batch_size": BATCH, "gradient_accumulation_steps": 2, "lora": Lora(r=4), "save_steps": 1,
         }
     )  # fmt: skip
     for plan in module.plan_stages([stage] * num_stages, [["rows"]] * num_stages, "root"):
-        loaded = load_model(str(model), bf16=False)
+        loaded = load_model(str(model), bf16=bool(precision))
         weights = module.run_stage(loaded, plan, rows_of(loaded), settings, out, seed=0)
     return weights
 

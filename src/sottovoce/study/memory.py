@@ -24,6 +24,8 @@ from sottovoce.recipe import Recipe, Train
 from sottovoce.study.cells import load_data, plan_cells
 from sottovoce.study.forecast import minutes
 from sottovoce.train.parts import part_of, with_weights
+from sottovoce.train.processes import processes
+from sottovoce.train.sharding import shards_weights
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -64,18 +66,24 @@ class RowSize:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a training step holds, in bytes, and what it computes, in floating-point operations."""
+    """What a training step holds, in bytes, and what it computes, in floating-point operations.
+
+    ``audio_part`` is that of ``weights`` which sharding leaves whole; ``proofs`` what the proofs before the first step
+    hold, for which the first process needs the whole model, 0 where they need no more than the step.
+    """
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
     operations: float
+    audio_part: float = 0.0
+    proofs: float = 0.0
 
     @property
     def held(self) -> float:
         """By tensors."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return max(self.weights + self.gradients + self.optimizer + self.activations, self.proofs)
 
     @property
     def total(self) -> float:
@@ -84,6 +92,17 @@ class Memory:
 
     def fits(self, card: Card) -> bool:
         return self.total <= card.bytes
+
+    def sharded(self, num_cards: int) -> Memory:
+        """What one of several cards holds where FSDP2 or ZeRO-3 share out the language model; all of what is kept of
+        the forward pass is its own."""
+        return replace(
+            self,
+            weights=self.audio_part + (self.weights - self.audio_part) / num_cards,
+            gradients=self.gradients / num_cards,
+            optimizer=self.optimizer / num_cards,
+            proofs=self.weights + self.activations,
+        )
 
 
 def row_size(example: Example, family: Family) -> RowSize:
@@ -143,12 +162,15 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
     saved = _saved_by_four_bits(loaded) if train.load_in_4bit else 0.0
+    named = bare(model).named_parameters()
+    audio_part = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
     return Memory(
         weights=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) - saved,
         gradients=size,
         optimizer=MOMENTS * size,
         activations=kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16),
         operations=_operations(loaded, train, row),
+        audio_part=sum(parameter.numel() * parameter.element_size() for parameter in audio_part),
     )
 
 
@@ -228,6 +250,8 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
     if not family_named(recipe.model).model_class:
         return "memory was not forecast for this family"
     memory = forecast_memory(recipe.model, recipe.train, row)
+    if shards_weights():
+        memory = memory.sharded(processes().num_processes)
     here = _memory_here()
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
     if memory.held > here:
@@ -285,7 +309,21 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         ]
         cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
     sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
-    return table, sentences
+    return table, sentences + _sharded_sentences(recipe, row)
+
+
+def _sharded_sentences(recipe: Recipe, row: RowSize) -> list[str]:
+    """How many cards together hold the training of the whole language model, if one of the largest does not."""
+    if recipe.train.audio_tower != "frozen" or recipe.train.projector != "frozen":
+        return []
+    changes = {"language_model": "full", "per_device_train_batch_size": 1, "load_in_4bit": False}
+    memory = forecast_memory(recipe.model, recipe.train.model_copy(update=changes), row)
+    if memory.fits(CARDS[-1]):
+        return []
+    numbers = {card: next((n for n in range(2, 65) if memory.sharded(n).fits(card)), None) for card in CARDS}
+    found = [f"{number} of {card.gigabytes} GB" for card, number in numbers.items() if number]
+    where = " or ".join(found) if found else "more cards, or larger ones, than are listed here"
+    return [f"Sharded (FSDP2 or ZeRO-3, batch 1 a card) the whole language model is trained on {where}."]
 
 
 def _batch_sizes(whole: int) -> list[int]:

@@ -198,16 +198,23 @@ def _parts_are_trained_as_asked(subject: _Subject) -> str:
 
 
 def _frozen_has_no_gradient(subject: _Subject) -> str:
+    moved: set[torch.Tensor] = set()
+
+    def note(parameter: torch.Tensor) -> None:
+        if parameter.grad is not None and bool(parameter.grad.any()):
+            moved.add(parameter)
+        parameter.grad = None  # all gradients at once may be more than there is room for where sharded training has it
+
+    trained = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
+    hooks = [parameter.register_post_accumulate_grad_hook(note) for parameter in trained]
     subject.model.train()  # 4-bit layers have no gradient otherwise
     with subject.autocast():
         total, count = answer_loss(subject.model, subject.batch(subject.rows))
     (total / count).backward()  # type: ignore[no-untyped-call]
     subject.model.eval()
-    moving = {
-        part: sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
-        for part, parameters in _by_part(subject).items()
-    }
-    subject.model.zero_grad(set_to_none=True)
+    for hook in hooks:
+        hook.remove()
+    moving = {part: sum(p in moved for p in parameters) for part, parameters in _by_part(subject).items()}
     for part, number in moving.items():
         if bool(number) != (getattr(subject.train, part) != "frozen"):
             fault = f"{part} is to be {getattr(subject.train, part)}, and {number} of its tensors have a gradient"

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -49,8 +49,17 @@ def engine_of(accelerator: Any) -> Engine:
     return "ZeRO-2" if zero.zero_stage == 2 else "ZeRO-3"
 
 
+def shards_weights() -> bool:
+    """Whether `accelerate launch` asks for an engine that shares out weights, before there is an accelerator to ask."""
+    zero = os.environ.get("ACCELERATE_USE_DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    return bool(os.environ.get("ACCELERATE_USE_FSDP") or zero)
+
+
 def set_up(accelerator: Any, engine: Engine, model: Any, bf16: bool) -> None:
     """Tells the engine of a model that is about to be trained.
+
+    Weights stay in float32 and are computed with in bfloat16 by autocast, as in one process, so that the result is the
+    same, at the price of sending twice the bytes.
 
     Raises:
         UserError: the audio part is trained, or the model is held in 4 bits.
@@ -66,10 +75,12 @@ def set_up(accelerator: Any, engine: Engine, model: Any, bf16: bool) -> None:
         plugin = accelerator.state.fsdp_plugin
         plugin.auto_wrap_policy = transformer_auto_wrap_policy
         plugin.transformer_cls_names_to_wrap = sorted({type(layer).__name__ for layer in decoder_layers(model)})
-        # accelerate would round gradients to bfloat16 before adding them up, and the loss.
-        plugin.mixed_precision_policy = (
-            MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else None
-        )
+        plugin.mixed_precision_policy = None  # which would round the loss, and gradients before they are added up
+    elif bf16:
+        # DeepSpeed's own bfloat16 rounds all weights, and rotary frequencies with them.
+        config = accelerator.state.deepspeed_plugin.deepspeed_config
+        config["bf16"] = {"enabled": False}
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
 
 
 def decoder_layers(model: Any) -> Any:
@@ -132,21 +143,23 @@ def audio_part_apart(model: Any) -> Iterator[None]:
 def whole(parameter: torch.Tensor) -> torch.Tensor:
     """A parameter put together from the processes' shares, of which all must ask in the same order."""
     if isinstance(parameter, DTensor):
-        return parameter.detach().full_tensor()
+        gathered: torch.Tensor = parameter.full_tensor().detach()
+        return gathered
     if hasattr(parameter, "_hp_mapping") or hasattr(parameter, "ds_id"):
         return _whole_of_zero(parameter)
     return parameter.detach()
 
 
 def _whole_of_zero(parameter: Any) -> torch.Tensor:
-    from deepspeed.utils import safe_get_full_fp32_param
     from deepspeed.runtime.zero import GatheredParameters
+    from deepspeed.utils import safe_get_full_fp32_param
 
     if parameter.requires_grad:  # the parameter itself may be a copy in bfloat16
         full: torch.Tensor = safe_get_full_fp32_param(parameter)
         return full
     with GatheredParameters([parameter]):
-        return parameter.detach().clone()
+        gathered: torch.Tensor = parameter.detach().clone()
+    return gathered
 
 
 def save_optimizer(optimizer: Any, path: Path | None) -> None:

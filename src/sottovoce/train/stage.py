@@ -124,8 +124,9 @@ def _frozen_sums(model: Any) -> dict[str, int]:
 
 
 def _finite(model: Any) -> bool:
-    # Of every tensor, also after one that is not: all processes must ask for the same.
-    return all([bool(torch.isfinite(whole(tensor)).all()) for tensor in model.parameters() if tensor.requires_grad])
+    trained = (whole(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    # Of every one, also after the first that is not: all processes must ask for the same.
+    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in trained) == 0
 
 
 def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> TrainingArguments:
