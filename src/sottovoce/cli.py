@@ -166,7 +166,8 @@ def plan_memory(
     """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
     from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import RowSize, longest_row, plan_lines
+    from sottovoce.study.memory import RowSize, longest_row
+    from sottovoce.study.plan import plan_lines
 
     settings = load_recipe(recipe, overrides)
     given = RowSize(num_tokens, min(num_answer_tokens, num_tokens - 1)) if num_tokens else None
