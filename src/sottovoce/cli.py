@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from sottovoce.cli_embedded import embedded
 from sottovoce.console import AllowOutside, say
 from sottovoce.errors import UserError
+from sottovoce.storage import disk_is_full
 
 app = typer.Typer(
     name="sottovoce",
@@ -151,9 +151,14 @@ def study(recipe: RecipePath, overrides: Overrides = None) -> None:
     from sottovoce.study.run import run_study
     from sottovoce.train.processes import processes
 
-    folder = run_study(load_recipe(recipe, overrides), recipe, say)
+    settings = load_recipe(recipe, overrides)
+    failures = run_study(settings, recipe, say)
     if processes().is_main_process:
-        report(folder)
+        report(settings.folder)
+    if failures:
+        names = ", ".join(failure.cell for failure in failures)
+        say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
+        sys.exit(1)
 
 
 @app.command("plan-memory")
@@ -250,7 +255,7 @@ def main() -> None:
         say("stopped; start the same command again to go on")
         sys.exit(INTERRUPTED)
     except _writing_errors() as error:
-        if not _disk_is_full(error):
+        if not disk_is_full(error):
             raise
         place = getattr(error, "filename", None) or "while writing"
         say(f"error: the disk is full ({place}); free some space and start again")
@@ -261,13 +266,6 @@ def _writing_errors() -> tuple[type[Exception], ...]:
     """What the libraries raise when they cannot write; safetensors' own error only if that was imported."""
     safetensors = sys.modules.get("safetensors")
     return (OSError, RuntimeError, safetensors.SafetensorError) if safetensors else (OSError, RuntimeError)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
-    return any(sign in str(error) for sign in ("No space left on device", "Disk quota exceeded", "] . unexpected pos "))
 
 
 def _key_value(option: str) -> tuple[str, str]:

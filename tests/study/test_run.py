@@ -22,8 +22,10 @@ from sottovoce.errors import UserError
 from sottovoce.evaluate import decode as decoding
 from sottovoce.recipe import load_recipe
 from sottovoce.registry_files import sha256_of
+from sottovoce.study import cell_run
 from sottovoce.study import run as running
-from sottovoce.study.cells import load_data, plan_cells
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
 from sottovoce.study.opening import cut_clips_lines
 from sottovoce.train.trainer import AnswerTrainer
 
@@ -96,10 +98,10 @@ def test_a_finished_study_is_neither_trained_nor_decoded_again(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")}
     for name in ("run_stage", "decode"):
-        monkeypatch.setattr(running, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
+        monkeypatch.setattr(cell_run, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
     path = tiny_study / "recipe.yaml"
     said: list[str] = []
-    assert running.run_study(load_recipe(path), path, said.append) == tiny_study
+    assert running.run_study(load_recipe(path), path, said.append) == []
     assert "everything is finished already" in said
     assert {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")} == before
 
@@ -208,7 +210,7 @@ def test_a_test_recording_that_cannot_be_read_is_named_before_anything_is_traine
 
 
 @pytest.mark.parametrize(
-    ("part", "fault"), [("test", "results of other settings, data, recordings"), ("train", "other training recordings")]
+    ("part", "fault"), [("test", "results of other settings, data or recordings"), ("train", "other training data")]
 )
 def test_results_are_not_kept_when_a_recording_was_replaced(
     tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, part: str, fault: str

@@ -21,7 +21,8 @@ from sottovoce.models.family import Family
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton
 from sottovoce.recipe import Recipe, Train
-from sottovoce.study.cells import load_data, plan_cells
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
 from sottovoce.study.forecast import minutes
 from sottovoce.train.parts import part_of, with_weights
 from sottovoce.types import Example

@@ -15,21 +15,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate import files
+from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Modality, Prediction, Utterance
 
-Scheme = Literal["zero_shot", "text_only", "direct_mixing", "curriculum"]
 Metric = Literal["intent_accuracy", "slu_f1"]
-SCHEMES: tuple[Scheme, ...] = ("zero_shot", "text_only", "direct_mixing", "curriculum")
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _T = TypeVar("_T")
 _ADVICE = "the file is damaged: delete it and run the study again"
+
+
+def _known(scheme: str) -> str:
+    if scheme not in SCHEMES:
+        raise ValueError(f"no such scheme: {scheme!r}")
+    return scheme
+
+
+_Scheme = Annotated[str, AfterValidator(_known)]
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,20 @@ class InputScores:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One trained cell; ``speech`` and ``text`` hold its scores on each input, None while it is unfinished."""
+    """One trained cell; ``speech`` and ``text`` hold its scores on each input, None while it is unfinished.
+
+    ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``sources`` names the source languages that its
+    mixture adds; ``failed`` says why the last try failed, if it did.
+    """
 
     name: str
-    scheme: Scheme
+    scheme: _Scheme
     budget_share: float = 0.0
     seed: int = 0
+    sources: tuple[str, ...] = ()
+    model_name: str = ""
+    speech_seconds: float = 0.0
+    failed: str = ""
     seconds: float | None = None
     num_text_rows: int = 0
     num_speech_rows: int = 0
@@ -116,14 +132,16 @@ class StudyResults:
         return tuple(cell for cell in self.cells if cell.finished)
 
     def text_only_for(self, cell: CellResult) -> CellResult | None:
-        """The finished text-only cell that a cell is measured against: of its own seed if there is one."""
-        baselines = [other for other in self.finished if other.scheme == "text_only"]
-        return next((other for other in baselines if other.seed == cell.seed), baselines[0] if baselines else None)
+        """The finished text-only cell that a cell is measured against: of its model and mixture, and of its own seed
+        if there is one."""
+        same = (cell.model_name, cell.sources)
+        alike = [c for c in self.finished if c.scheme == "text_only" and (c.model_name, c.sources) == same]
+        return next((other for other in alike if other.seed == cell.seed), alike[0] if alike else None)
 
     @property
     def best(self) -> CellResult | None:
         """The finished cell with training speech that is best on test speech: by intent accuracy, then SLU-F1."""
-        heard = [cell for cell in self.finished if cell.scheme in ("direct_mixing", "curriculum")]
+        heard = [cell for cell in self.finished if cell.num_clips]
         return max(
             heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None
         )
@@ -222,6 +240,8 @@ def _read_cell(folder: Path) -> CellResult:
         row = {"name": folder.name, "scheme": scheme, "budget_share": share}
         return _checked(CellResult, row, f"{folder.parent}: cell {folder.name}")
     cell = {**_object(card), "name": folder.name}
+    if (failed := folder / "failed.json").is_file():
+        cell["failed"] = _object(failed).get("what", "")
     if scores.is_file():
         both = _object(scores)
         for modality in MODALITIES:

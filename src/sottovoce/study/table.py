@@ -13,21 +13,15 @@ from rich.table import Table
 from sottovoce.study.results import (
     CellResult,
     Difference,
-    Scheme,
     Scores,
     StudyResults,
     gap_closed,
     share_unreadable,
     standard_error,
 )
+from sottovoce.train.schemes import scheme_named
 from sottovoce.types import MODALITIES
 
-SCHEME_LABELS: dict[Scheme, str] = {
-    "zero_shot": "Zero-shot",
-    "text_only": "Text-only",
-    "direct_mixing": "Direct mixing",
-    "curriculum": "Curriculum",
-}
 UNFINISHED = "unfinished"
 NONE = "–"
 
@@ -74,7 +68,9 @@ def clips(number: int) -> str:
 def label(results: StudyResults, cell: CellResult) -> str:
     """A cell's name for people; budget and seed stand in it only where the study has several of them."""
     alike = [other for other in results.cells if other.scheme == cell.scheme]
-    text = SCHEME_LABELS[cell.scheme]
+    text = scheme_named(cell.scheme).label
+    if len({other.sources for other in alike}) > 1:
+        text += f" from {'+'.join(cell.sources)}" if cell.sources else " alone"
     if len({other.budget_share for other in alike}) > 1:
         text += f" {100 * cell.budget_share:g} %"
     if len({other.seed for other in alike}) > 1:
