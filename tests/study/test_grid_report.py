@@ -149,7 +149,7 @@ def test_a_study_has_a_page_at_every_moment(copy: Path) -> None:
         assert page.count(" failed: out of memory. ") == number // 2 + 1
         assert {row.state for row in table_rows(report.curves)[1]} >= {"failed"}
     assert "No answer yet: 0 of 11 cells have scores." in page
-    assert {row.state for row in table_rows(report.curves)[1]} == {"unfinished", "failed"}
+    assert {row.state for row in table_rows(report.curves)[1]} == {"failed"}
 
 
 def test_a_failed_cell_that_left_nothing_else_is_shown(copy: Path) -> None:
