@@ -68,7 +68,7 @@ def curve_figure(curves: Curves, published: Sequence[Published], title: str, nar
     )
     legend = figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(margin / width, 1 - (0.55 if narrow else 0.36) / height),
-        ncols=columns, frameon=False, fontsize=8.5, handlelength=2.6, handletextpad=0.6, columnspacing=1.8,
+        ncols=columns, frameon=False, fontsize=8.5, handlelength=3.8, handletextpad=0.6, columnspacing=1.8,
         labelspacing=0.45, borderpad=0, borderaxespad=0,
     )  # fmt: skip
     for text in legend.get_texts():
