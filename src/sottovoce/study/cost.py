@@ -30,7 +30,8 @@ class Cost:
     Args:
         seconds: wall time over all its starts; None if not noted.
         lines: the cells' own times, by scheme. A stage that cells share counts for the one that trained it.
-        gpu_hours: wall time times the GPUs that the machine has by its description; None if that names none.
+        gpu_hours: the GPUs that the machine's description names, times the wall time or, if cells have run side by side
+            and theirs is longer, the cells' own times; None if it names none.
         speech_hours: of the largest budget of any cell.
     """
 
@@ -47,7 +48,8 @@ def study_cost(results: StudyResults) -> Cost:
         groups[line_label(results, cell.scheme, cell.sources, cell.model_name)].append(cell)
     lines = tuple(_line(label, cells) for label, cells in groups.items())
     gpus = re.search(r"(\d+) GPU", results.machine)
-    hours = None if gpus is None or results.seconds is None else int(gpus[1]) * results.seconds / 3600
+    busy = max(results.seconds or 0.0, sum(line.seconds or 0.0 for line in lines))
+    hours = int(gpus[1]) * busy / 3600 if gpus and busy else None
     return Cost(results.seconds, lines, hours, max((c.speech_seconds for c in results.cells), default=0.0) / 3600)
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from sottovoce.errors import UserError
 from sottovoce.study.report import Report, read_report, write_report
 
-POLL_SECONDS = 3.0
+POLL_SECONDS = 3
 _TOLD = ("study.json", "gold.jsonl", "cells/*/cell.json", "cells/*/scores.json", "cells/*/failed.json")
 
 
-def watch_report(
-    folder: Path, published: Path | None, say: Callable[[str], None], poll_seconds: float = POLL_SECONDS
-) -> Report:
+def watch_report(folder: Path, published: Path | None, say: Callable[[str], None]) -> Report:
     """Writes the report now and whenever something in the study changes, until all cells are finished or Ctrl-C.
 
     Meanwhile the page loads itself anew; what is left at the end is a page that does not.
@@ -25,7 +23,6 @@ def watch_report(
         folder: the study's.
         published: as :func:`read_report` takes it.
         say: one line each time.
-        poll_seconds: how often the folder is looked at.
 
     Returns:
         The last report.
@@ -37,7 +34,7 @@ def watch_report(
     seen, report = _state(folder), read_report(folder, published)
     try:
         while not _tell(report, say):
-            report, seen = _next(folder, published, seen, say, poll_seconds)
+            report, seen = _next(folder, published, seen, say)
     except KeyboardInterrupt:
         say("stopped; the report is that of the last change")
         write_report(report)
@@ -48,7 +45,7 @@ def _tell(report: Report, say: Callable[[str], None]) -> bool:
     """Writes the report; whether it is the last."""
     results = report.curves.results
     finished = len(results.finished) == len(results.cells)
-    page = write_report(report, None if finished else round(POLL_SECONDS) + 2)
+    page = write_report(report, None if finished else POLL_SECONDS + 2)
     num_failed = sum(bool(cell.failed) for cell in results.cells if not cell.finished)
     failed = f", {num_failed} failed" if num_failed else ""
     say(f"{datetime.now():%H:%M:%S} {len(results.finished)} of {len(results.cells)} cells finished{failed}: {page}")
@@ -56,15 +53,11 @@ def _tell(report: Report, say: Callable[[str], None]) -> bool:
 
 
 def _next(
-    folder: Path,
-    published: Path | None,
-    seen: dict[Path, tuple[int, int]],
-    say: Callable[[str], None],
-    poll_seconds: float,
+    folder: Path, published: Path | None, seen: dict[Path, tuple[int, int]], say: Callable[[str], None]
 ) -> tuple[Report, dict[Path, tuple[int, int]]]:
     """Waits for a change and reads the report that follows from it."""
     while True:
-        time.sleep(poll_seconds)
+        time.sleep(POLL_SECONDS)
         if (state := _state(folder)) == seen:
             continue
         seen = state
