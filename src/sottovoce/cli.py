@@ -145,14 +145,26 @@ def compare(
 
 
 @app.command()
-def study(recipe: RecipePath, overrides: Overrides = None) -> None:
+def study(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
+    on: Annotated[str, typer.Option(help="`here`, `ray` (a cluster on this machine) or `ray:ADDRESS`")] = "here",
+    gpus_per_cell: Annotated[float | None, typer.Option(min=0, help="with --on ray; else 1 if there are any")] = None,
+    cpus_per_cell: Annotated[float, typer.Option(min=0, help="with --on ray")] = 1.0,
+) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
+    from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.run import run_study
+    from sottovoce.study.engines import engine_named
+    from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
 
     settings = load_recipe(recipe, overrides)
-    failures = run_study(settings, recipe, say)
+    if dry_run:
+        Console().print(table_of(plan_study(settings, recipe, say)))
+        return
+    failures = run_study(settings, recipe, say, engine_named(on, gpus_per_cell, cpus_per_cell))
     if processes().is_main_process:
         report(settings.folder)
     if failures:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
@@ -105,10 +108,14 @@ def train_cell(study: Study, cell: Cell) -> None:
 def train_stage(study: Study, item: Work) -> Path:
     """Trains a stage, or finds it trained, and returns the folder of its weights."""
     model, folder = item.cell.model, study.folder / STAGES
-    if (folder / item.plan.key / DONE).exists():
-        return folder / item.plan.key / WEIGHTS
-    rows = study.store(model).rows_of(item.examples)
-    return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
+    folder.mkdir(exist_ok=True)
+    # Cells that run at once elsewhere may need the same stage; processes that train it together must not wait.
+    alone = processes().num_processes == 1
+    with FileLock(folder / f".{item.plan.key}.lock") if alone else nullcontext():
+        if (folder / item.plan.key / DONE).exists():
+            return folder / item.plan.key / WEIGHTS
+        rows = study.store(model).rows_of(item.examples)
+        return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
 
 
 def decode_cell(study: Study, cell: Cell) -> None:
