@@ -149,9 +149,11 @@ def study(
     recipe: RecipePath,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
-    on: Annotated[str, typer.Option(help="`here`, `ray` (a cluster on this machine) or `ray:ADDRESS`")] = "here",
-    gpus_per_cell: Annotated[float | None, typer.Option(min=0, help="with --on ray; else 1 if there are any")] = None,
-    cpus_per_cell: Annotated[float, typer.Option(min=0, help="with --on ray")] = 1.0,
+    on: Annotated[str, typer.Option(help="`here`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")] = "here",
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
+    ] = None,
+    cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
 ) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
     from sottovoce.evaluate.table import table_of
@@ -171,6 +173,21 @@ def study(
         names = ", ".join(failure.cell for failure in failures)
         say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
         sys.exit(1)
+
+
+@app.command()
+def speak(
+    manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
+    voice: Annotated[Optional[list[str]], typer.Option(help="ENGINE:NAME: kokoro, espeak, flite, piper")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    seed: int = 0,
+) -> None:
+    """Speak training transcripts in synthetic voices, for the scheme synthetic_curriculum (extra `speech`)."""
+    from sottovoce.progress import show_count
+    from sottovoce.speech.training_speech import speak_training
+
+    show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
 
 
 @app.command("plan-memory")

@@ -7,7 +7,8 @@ from sottovoce.study.launch import Launch, one_by_one
 
 
 def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Launch:
-    """What runs the cells: ``here``, one after the other; ``ray`` or ``ray:ADDRESS``, on a cluster.
+    """What runs the cells: ``here``, one after the other; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or
+    ``slurm:PARTITION``, as SLURM jobs.
 
     Raises:
         UserError: there is no such place.
@@ -19,4 +20,8 @@ def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -
         from sottovoce.study.ray_engine import OnRay
 
         return OnRay(address, gpus_per_cell, cpus_per_cell)
-    raise UserError(f"--on {name}: unknown", nearest(kind, ("here", "ray")))
+    if kind == "slurm":
+        from sottovoce.study.slurm_engine import OnSlurm
+
+        return OnSlurm(address, gpus_per_cell, cpus_per_cell)
+    raise UserError(f"--on {name}: unknown", nearest(kind, ("here", "ray", "slurm")))
