@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from filelock import FileLock
 from tiny_study import results_of, run_tiny_study, write_recipe
 
@@ -124,3 +125,21 @@ def test_a_cell_says_what_it_is_before_it_is_trained(
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus, schemes=["direct_mixing"], budgets=[0.3], seeds=[3])
     card = json.loads((tmp_path / "runs/tiny/cells/direct_mixing-30pct-seed3/cell.json").read_text())
     assert (card["scheme"], card["seed"], card["budget_share"], card["seconds"]) == ("direct_mixing", 3, 0.3, None)
+
+
+def test_answers_of_an_earlier_start_on_other_recordings_are_not_kept(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells: dict[str, Any] = {"schemes": ["direct_mixing"], "budgets": ["all"]}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cell_run, "score_cell", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus, **cells)
+    predictions = tmp_path / "runs/tiny/cells/direct_mixing-all/predictions-speech.jsonl"
+    predictions.write_text("{}")
+    clip = next((tiny_corpus.parent / "audio").glob("train-*.wav"))
+    samples, rate = soundfile.read(clip)
+    soundfile.write(clip, samples[::-1], rate)
+    study, anew = run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus, **cells), tmp_path / "anew"
+    anew.mkdir()
+    assert predictions.read_text() != "{}"
+    assert results_of(study) == results_of(run_tiny_study(anew, tiny_model_dir, tiny_corpus, **cells))
