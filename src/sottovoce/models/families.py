@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from sottovoce.models.family import Family
+from sottovoce.models.gemma3n import Gemma3n
 from sottovoce.models.generic import Generic
 from sottovoce.models.granite_speech import GraniteSpeech
 from sottovoce.models.music_flamingo import MusicFlamingo
@@ -101,6 +102,14 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<|audio|>",
         window_seconds=None,
         released=("microsoft/Phi-4-multimodal-instruct",),
+    ),
+    Gemma3n(
+        "gemma3n",
+        "Gemma3nForConditionalGeneration",
+        tokens_per_second=6.25,
+        projector="model.embed_audio",
+        audio_token="<audio_soft_token>",
+        released=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
     ),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,9 +176,14 @@ class Family:
         logits: torch.Tensor = base.lm_head(hidden_states)
         return logits
 
-    def generation_inputs(self, base: Any, input_ids: torch.Tensor) -> dict[str, Any]:
-        """What ``generate`` needs besides embeddings and mask, for prompts padded on the left."""
-        return {}
+    @contextmanager
+    def generating(self, base: Any, input_ids: torch.Tensor) -> Iterator[None]:
+        """Sees to what the language model needs besides embeddings and mask while ``generate`` reads a batch's prompts.
+
+        Args:
+            input_ids: the prompts, padded on the left, (batch, length).
+        """
+        yield
 
     def lora_targets(self, model: Any) -> str | list[str]:
         """The language model's linear layers as PEFT takes them: a regular expression, or full names."""

@@ -107,11 +107,11 @@ def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
     model_class = getattr(transformers, family.model_class)
     try:
         config = model_class.config_class.from_pretrained(_source(name))
-    except (OSError, ValueError) as error:
+        with torch.device("meta"):
+            dtype = torch.bfloat16 if bf16 else torch.float32
+            model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
+    except (OSError, ValueError, ImportError) as error:
         raise unloadable(f"the configuration of {name!r}", error) from error
-    with torch.device("meta"):
-        dtype = torch.bfloat16 if bf16 else torch.float32
-        model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
     return LoadedModel(model.requires_grad_(False), None, family)
 
 
@@ -134,7 +134,9 @@ def _source(name: str, say: Callable[[str], None] = lambda line: None) -> str:
 def unloadable(what: str, error: Exception) -> UserError:
     """What the user is told where something cannot be loaded from the hub or a folder."""
     advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
-    return UserError(f"cannot load {what}: {str(error).splitlines()[0]}", advice)
+    if isinstance(error, ImportError):
+        advice = "install what it asks for"
+    return UserError(f"cannot load {what}: {str(error).strip().splitlines()[0]}", advice)
 
 
 def refuse_old_transformers(family: Family) -> None:
