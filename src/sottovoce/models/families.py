@@ -32,6 +32,7 @@ _REGISTERED: tuple[Family, ...] = (
         chat_template=VOXTRAL_TEMPLATE,
         mask_name=None,
         max_windows=60,
+        fills_windows=True,
         released=("mistralai/Voxtral-Mini-3B-2507", "mistralai/Voxtral-Small-24B-2507"),
     ),
     Thinker(
@@ -109,6 +110,7 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=6.25,
         projector="model.embed_audio",
         audio_token="<audio_soft_token>",
+        fills_windows=True,
         released=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
     ),
 )
@@ -121,4 +123,4 @@ FAMILIES: dict[str, Family] = {
 @cache
 def family_of(model_type: str) -> Family:
     """The family of that type; of any other, one that finds out on loading whether it can be trained."""
-    return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0)
+    return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0, window_seconds=None)

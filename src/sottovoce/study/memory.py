@@ -89,7 +89,7 @@ class Memory:
 def row_size(example: Example, family: Family) -> RowSize:
     """A row's size, estimated from letters and seconds, without a tokenizer."""
     utterance = example.utterance
-    heard = family.tokens_per_second * (utterance.seconds or 0.0)
+    heard = family.num_audio_tokens(utterance.seconds or 0.0)
     shown = heard if example.modality == "speech" else len(utterance.transcript) / LETTERS_A_TOKEN
     answer = round(len(example.answer) / LETTERS_A_TOKEN) + 1
     prompt = round(shown + len(example.instruction) / LETTERS_A_TOKEN) + TEMPLATE_TOKENS
