@@ -115,6 +115,14 @@ def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
     return LoadedModel(model.requires_grad_(False), None, family)
 
 
+def processor_of(name: str, skeleton: LoadedModel) -> Any:
+    """The processor that :func:`load_skeleton` leaves out. Raises UserError if it cannot be found."""
+    try:
+        return skeleton.family.load_processor(_source(name), skeleton.model.config)
+    except (OSError, ValueError, ImportError) as error:
+        raise unloadable(f"the processor of {name!r}", error) from error
+
+
 def family_named(name: str) -> Family:
     """The family of what a recipe calls a model. Raises UserError if its configuration cannot be found."""
     from transformers import PreTrainedConfig
