@@ -200,10 +200,10 @@ def plan_memory(
     """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
     from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import RowSize, longest_row, plan_lines
+    from sottovoce.study.memory import longest_row, plan_lines, row_of
 
     settings = load_recipe(recipe, overrides)
-    given = RowSize(num_tokens, min(num_answer_tokens, num_tokens - 1)) if num_tokens else None
+    given = row_of(settings.model, num_tokens, num_answer_tokens) if num_tokens else None
     row, num_rows = (given, None) if given else longest_row(settings)
     table, sentences = plan_lines(settings, row, num_rows)
     Console().print(table_of(table))
