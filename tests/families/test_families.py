@@ -32,7 +32,8 @@ from sottovoce.recipe import Train
 from sottovoce.study.activations import RowSize, kept_activations
 from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.train.parts import hears_anew, part_of, save_weights, with_weights
+from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.weights import save_weights
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
@@ -153,7 +154,7 @@ def test_training_reaches_the_language_model_alone(case: Case, kind: str, tmp_pa
     with torch.no_grad():
         for parameter in trained.values():
             parameter -= 0.02 * parameter.grad if parameter.grad is not None else 0.0
-    save_weights(model, train, tmp_path)
+    save_weights(model, tmp_path)
     again = with_weights(load_model(str(case.folder), bf16=False), train, tmp_path)
     after = loss_of(model.eval(), rows, pad_id)
     assert loss_of(again.eval(), rows, pad_id) == after != loss_of(case.loaded.model, rows, pad_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +149,21 @@ def test_a_card_fits_what_is_not_more_than_it_has() -> None:
     assert [memory.fits(card) for card in CARDS] == [False, True, True, True]
 
 
+def test_sharded_each_card_holds_its_part_of_all_but_the_audio_part_and_the_first_proves_with_the_whole() -> None:
+    memory = Memory(10.0, 8.0, 16.0, 3.0, 1.0, audio_part=2.0)
+    four = memory.sharded(4)
+    assert (four.weights, four.gradients, four.optimizer, four.activations) == (4.0, 2.0, 4.0, 3.0)
+    assert four.held == 13.0 and memory.held == 37.0
+    assert memory.sharded(2).held == 6.0 + 4.0 + 8.0 + 3.0
+
+
+def test_the_audio_part_is_counted(tiny_model_dir: Path) -> None:
+    model = load_model(str(tiny_model_dir)).model.model
+    parts = (model.audio_tower, model.multi_modal_projector)
+    bytes_of = sum(p.nbytes for part in parts for p in part.parameters())
+    assert forecast_memory(str(tiny_model_dir), train("full"), ROW).audio_part == bytes_of
+
+
 # --- the recipe's rows
 
 
@@ -183,6 +199,32 @@ def test_a_step_that_cannot_fit_is_refused_before_training(
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus)
     assert not list(tmp_path.glob("runs/tiny/stages/*"))
+
+
+def test_before_sharded_training_a_process_s_share_is_what_must_fit(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {**tiny_recipe(tmp_path, tiny_model_dir, tiny_corpus)["train"], "language_model": "full"}
+    settings = recipe(tmp_path, tiny_model_dir, tiny_corpus, train=train)
+    memory = forecast_memory(settings.model, settings.train, ROW)
+    monkeypatch.setattr(module, "_memory_here", lambda: memory.sharded(4).held + 1)
+    with pytest.raises(UserError, match="plan-memory RECIPE"):
+        check_memory(settings, ROW)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setattr(module, "processes", lambda: SimpleNamespace(num_processes=4))
+    assert check_memory(settings, ROW).startswith("warning: a training step needs")
+
+
+def test_plan_says_how_many_cards_hold_what_none_holds_alone(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe(tmp_path, tiny_model_dir, tiny_corpus)
+    assert not any("Sharded" in line for line in plan_lines(settings, ROW, None)[1])
+    large = Memory(34 * GIB, 30 * GIB, 60 * GIB, 15 * GIB, 1.0, audio_part=2 * GIB)
+    monkeypatch.setattr(module, "forecast_memory", lambda *_: large)
+    said = plan_lines(settings, ROW, None)[1][-1]
+    # 80 GB: 3 cards, (2 + 32/3 + 30/3 + 60/3 + 15) x 1.1 + 1 = 64.4 GiB of 74.5; with 2 it is 86.8
+    assert said.endswith("the whole language model is trained on 3 of 80 GB or 2 of 141 GB.")
 
 
 def test_the_verb_shows_methods_batches_and_cards(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:

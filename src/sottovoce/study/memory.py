@@ -18,6 +18,7 @@ import torch
 from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
+from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.activations import Clip, RowSize, kept_activations
@@ -25,6 +26,8 @@ from sottovoce.study.cells import plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.forecast import minutes
 from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.processes import processes
+from sottovoce.train.sharding import shards_weights
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -60,6 +63,8 @@ class Memory:
     """What a training step holds, in bytes, and what its language model computes, in floating-point operations.
 
     ``uncounted`` says why what a trained audio part keeps is not among the activations, "" if it is (or keeps nothing).
+    ``audio_part`` is that of ``weights`` which sharding leaves whole; ``proofs`` what the proofs before the first step
+    hold, for which the first process needs the whole model, 0 where they need no more than the step.
     """
 
     weights: float
@@ -68,11 +73,13 @@ class Memory:
     activations: float
     operations: float
     uncounted: str = ""
+    audio_part: float = 0.0
+    proofs: float = 0.0
 
     @property
     def held(self) -> float:
         """By tensors."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return max(self.weights + self.gradients + self.optimizer + self.activations, self.proofs)
 
     @property
     def total(self) -> float:
@@ -81,6 +88,17 @@ class Memory:
 
     def fits(self, card: Card) -> bool:
         return self.total <= card.bytes
+
+    def sharded(self, num_cards: int) -> Memory:
+        """What one of several cards holds where FSDP2 or ZeRO-3 share out the language model; all of what is kept of
+        the forward pass is its own."""
+        return replace(
+            self,
+            weights=self.audio_part + (self.weights - self.audio_part) / num_cards,
+            gradients=self.gradients / num_cards,
+            optimizer=self.optimizer / num_cards,
+            proofs=self.weights + self.activations,
+        )
 
 
 def row_size(example: Example, family: Family) -> RowSize:
@@ -156,6 +174,9 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
     size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     saved = _saved_by_four_bits(loaded) if train.load_in_4bit else 0.0
+    named = bare(model).named_parameters()
+    audio = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
+    audio_part = sum(parameter.numel() * parameter.element_size() for parameter in audio)
     operations = _operations(loaded, train, row)
     anew = row.seconds > 0 and hears_anew(loaded.family, train)
     try:
@@ -165,7 +186,7 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
         if not anew:
             raise
         return replace(_step(name, train, replace(row, seconds=0.0)), uncounted=str(error).splitlines()[0])
-    return Memory(weights - saved, size, MOMENTS * size, activations, operations)
+    return Memory(weights - saved, size, MOMENTS * size, activations, operations, audio_part=audio_part)
 
 
 def _silence(name: str, skeleton: LoadedModel, seconds: float) -> Clip:
@@ -204,6 +225,8 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
     if not family_named(recipe.model).model_class:
         return "memory was not forecast for this family"
     memory = forecast_memory(recipe.model, recipe.train, row)
+    if shards_weights():
+        memory = memory.sharded(processes().num_processes)
     here = _memory_here()
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
     if memory.uncounted:
@@ -267,7 +290,21 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         ]
         cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
     sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
-    return table, sentences
+    return table, sentences + _sharded_sentences(recipe, row)
+
+
+def _sharded_sentences(recipe: Recipe, row: RowSize) -> list[str]:
+    """How many cards together hold the training of the whole language model, if one of the largest does not."""
+    if recipe.train.audio_tower != "frozen" or recipe.train.projector != "frozen":
+        return []
+    changes = {"language_model": "full", "per_device_train_batch_size": 1, "load_in_4bit": False}
+    memory = forecast_memory(recipe.model, recipe.train.model_copy(update=changes), row)
+    if memory.fits(CARDS[-1]):
+        return []
+    numbers = {card: next((n for n in range(2, 65) if memory.sharded(n).fits(card)), None) for card in CARDS}
+    found = [f"{number} of {card.gigabytes} GB" for card, number in numbers.items() if number]
+    where = " or ".join(found) if found else "more cards, or larger ones, than are listed here"
+    return [f"Sharded (FSDP2 or ZeRO-3, batch 1 a card) the whole language model is trained on {where}."]
 
 
 def _batch_sizes(whole: int) -> list[int]:
