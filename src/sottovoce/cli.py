@@ -200,7 +200,8 @@ def plan_memory(
     """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
     from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import longest_row, plan_lines, row_of
+    from sottovoce.study.memory import longest_row, row_of
+    from sottovoce.study.memory_plan import plan_lines
 
     settings = load_recipe(recipe, overrides)
     given = row_of(settings.model, num_tokens, num_answer_tokens) if num_tokens else None

@@ -33,6 +33,7 @@ from sottovoce.study.activations import RowSize, kept_activations
 from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
 from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.sharding import audio_part_apart, decoder_layers
 from sottovoce.train.weights import save_weights
 
 TINY = [
@@ -269,3 +270,13 @@ def test_audio_heard_anew_enters_as_audio_that_was_kept_and_reaches_its_part(cas
         part_of(loaded.family, name) for name, p in model.named_parameters() if p.grad is not None and p.grad.any()
     }
     assert "audio_tower" in moving and "language_model" not in moving
+
+
+def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: Case) -> None:
+    model, family = case.loaded.model, case.loaded.family
+    assert len(decoder_layers(model)) == model.config.get_text_config().num_hidden_layers
+    names = [name for name, _ in model.named_parameters()]
+    with audio_part_apart(model):
+        left = [name for name, _ in model.named_parameters()]
+        assert left and all(part_of(family, name) == "language_model" for name in left)
+    assert [name for name, _ in model.named_parameters()] == names

@@ -13,6 +13,7 @@ import two_processes
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from spoken_rows import tensors
+from tiny_study import run_tiny_study, write_recipe
 from two_processes import CONFIGS, launched
 
 from sottovoce.errors import UserError
@@ -58,13 +59,13 @@ def test_sharded_one_reads_text_and_the_other_hears_speech_and_the_result_is_tha
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["fsdp2.yaml", *ZERO])
-@pytest.mark.parametrize("kind", ["full", "lora"])
-def test_two_stages_sharded_come_to_the_weights_of_one_process(
-    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, kind: str
+@pytest.mark.parametrize(("kind", "num_stages"), [("full", 2), ("lora", 2), ("full+bf16", 1)])
+def test_stages_sharded_come_to_the_weights_of_one_process(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, kind: str, num_stages: int
 ) -> None:
-    alone = by_one(monkeypatch, tiny_model_dir, tmp_path / "one", kind, 2)
-    by_two(config, tiny_model_dir, tmp_path / "two", kind, "2")
-    assert len(list((tmp_path / "two").glob("*/done.json"))) == 2
+    alone = by_one(monkeypatch, tiny_model_dir, tmp_path / "one", kind, num_stages)
+    by_two(config, tiny_model_dir, tmp_path / "two", kind, str(num_stages))
+    assert len(list((tmp_path / "two").glob("*/done.json"))) == num_stages
     same(weights_in(tmp_path / "two"), alone)
 
 
@@ -113,6 +114,26 @@ def test_what_zero_began_another_number_does_not_finish(
     by_two(config, tiny_model_dir, tmp_path, "full", "1", "3", dies=True)
     with pytest.raises(UserError, match=r"checkpoint-2 was written by ZeRO-. in 2 processes, and cannot be read"):
         by_one(monkeypatch, tiny_model_dir, tmp_path, "full")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["fsdp2.yaml", *ZERO])
+def test_a_sharded_study_gives_the_weights_of_one_process_and_is_scored(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, config: str
+) -> None:
+    stage = {"num_train_epochs": 1, "learning_rate": 1e-2}
+    train = {"language_model": "full", "bf16": False, "stage": stage, "first_stage": stage, "last_stage": stage}
+    train |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    asked = {"schemes": ["text_only", "curriculum"], "budgets": [0.3], "train": train}
+    (tmp_path / "one").mkdir()
+    alone = run_tiny_study(tmp_path / "one", tiny_model_dir, tiny_corpus, **asked)
+    path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **asked)
+    said = launched(two_processes.__file__, "study", str(path), config=config)
+    assert said.count("preflight proofs hold") == 1
+    study = tmp_path / "runs/tiny"
+    assert (study / "report.html").exists() and len(list(study.glob("cells/*/scores.json"))) == 2
+    for cell in study.glob("cells/*"):
+        same(cell / "weights", alone / "cells" / cell.name / "weights")
 
 
 # --- without other processes

@@ -1,5 +1,5 @@
 """How two processes are started, and what each of them does: ``MODEL OUT KIND STAGES`` on the command line, and after
-it at which step both are killed, if they are.
+it at which step both are killed, if they are; or ``study RECIPE``, which is the command.
 
 Every even batch is written and every odd one spoken, so that one process reads all text and the other hears all speech.
 """
@@ -19,6 +19,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from spoken_rows import speech_row, text_row
 
 import sottovoce.train.stage as module
+from sottovoce.cli import main
 from sottovoce.data.collate import Row
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Lora, StageSettings, Train
@@ -112,6 +113,8 @@ if __name__ == "__main__":
         shard_on_cpus()
     if importlib.util.find_spec("deepspeed"):
         without_compiler()
+    if sys.argv[1] == "study":
+        sys.exit(main())
     source, out, kind, num_stages = sys.argv[1:5]
     if len(sys.argv) > 5:
         die_at(int(sys.argv[5]))

@@ -49,10 +49,13 @@ def engine_of(accelerator: Any) -> Engine:
     return "ZeRO-2" if zero.zero_stage == 2 else "ZeRO-3"
 
 
-def shards_weights() -> bool:
-    """Whether `accelerate launch` asks for an engine that shares out weights, before there is an accelerator to ask."""
-    zero = os.environ.get("ACCELERATE_USE_DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
-    return bool(os.environ.get("ACCELERATE_USE_FSDP") or zero)
+def asked_engine() -> Engine:
+    """What `accelerate launch` asks for, before there is an accelerator to ask: it tells it by the environment."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        return "FSDP2"
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        return "ZeRO-3" if os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3" else "ZeRO-2"
+    return ""
 
 
 def set_up(accelerator: Any, engine: Engine, model: Any, bf16: bool) -> None:
@@ -170,7 +173,9 @@ def save_optimizer(optimizer: Any, path: Path | None) -> None:
     """
     state = optimizer.state_dict()
     for number, moments in state["state"].items():
-        state["state"][number] = {name: whole(tensor).cpu() for name, tensor in moments.items()}
+        gathered = {name: whole(tensor) for name, tensor in moments.items()}
+        if path:
+            state["state"][number] = {name: tensor.cpu() for name, tensor in gathered.items()}
     if path:
         torch.save(state, path)
 
