@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce.recipe import Recipe
-from sottovoce.study import plan as module
+from sottovoce.study import memory_plan as module
 from sottovoce.study.memory import GIB, Memory, RowSize
 from sottovoce.study.memory_plan import plan_lines
 
