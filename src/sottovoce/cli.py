@@ -213,14 +213,19 @@ def plan_memory(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a study's folder")]) -> None:
-    """Print a study's table and write its report.html, report.csv, report.md and figure."""
-    from sottovoce.study.report import write_report
-    from sottovoce.study.results import read_study
+def report(
+    folder: Annotated[Path, typer.Argument(help="a study's folder")],
+    watch: Annotated[bool, typer.Option(help="write it anew whenever the study changes, until it is finished")] = False,
+    published: Annotated[Optional[Path], typer.Option(help="published figures to draw beside it (YAML)")] = None,  # noqa: UP045
+) -> None:
+    """Print a study's table and write its report.html, .csv, .json, .md, .tex and its figure."""
+    from sottovoce.study.report import read_report, write_report
     from sottovoce.study.table import terminal_table
+    from sottovoce.study.watch import watch_report
 
-    page = write_report(folder)
-    Console().print(terminal_table(read_study(folder)))
+    told = watch_report(folder, published, say) if watch else read_report(folder, published)
+    page = folder / "report.html" if watch else write_report(told)
+    Console().print(terminal_table(told.curves))
     say(f"report: {page}")
 
 
