@@ -145,20 +145,49 @@ def compare(
 
 
 @app.command()
-def study(recipe: RecipePath, overrides: Overrides = None) -> None:
+def study(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
+    on: Annotated[str, typer.Option(help="`here`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")] = "here",
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
+    ] = None,
+    cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
+) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
+    from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.run import run_study
+    from sottovoce.study.engines import engine_named
+    from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
 
     settings = load_recipe(recipe, overrides)
-    failures = run_study(settings, recipe, say)
+    if dry_run:
+        Console().print(table_of(plan_study(settings, recipe, say)))
+        return
+    failures = run_study(settings, recipe, say, engine_named(on, gpus_per_cell, cpus_per_cell))
     if processes().is_main_process:
         report(settings.folder)
     if failures:
         names = ", ".join(failure.cell for failure in failures)
         say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
         sys.exit(1)
+
+
+@app.command()
+def speak(
+    manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
+    voice: Annotated[Optional[list[str]], typer.Option(help="ENGINE:NAME: kokoro, espeak, flite, piper")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    seed: int = 0,
+) -> None:
+    """Speak training transcripts in synthetic voices, for the scheme synthetic_curriculum (extra `speech`)."""
+    from sottovoce.progress import show_count
+    from sottovoce.speech.training_speech import speak_training
+
+    show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
 
 
 @app.command("plan-memory")
@@ -171,10 +200,11 @@ def plan_memory(
     """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
     from sottovoce.evaluate.table import table_of
     from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import RowSize, longest_row, plan_lines
+    from sottovoce.study.memory import longest_row, row_of
+    from sottovoce.study.memory_plan import plan_lines
 
     settings = load_recipe(recipe, overrides)
-    given = RowSize(num_tokens, min(num_answer_tokens, num_tokens - 1)) if num_tokens else None
+    given = row_of(settings.model, num_tokens, num_answer_tokens) if num_tokens else None
     row, num_rows = (given, None) if given else longest_row(settings)
     table, sentences = plan_lines(settings, row, num_rows)
     Console().print(table_of(table))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
@@ -64,12 +67,17 @@ def is_finished(study: Study, cell: Cell) -> bool:
     folder = study.folder / CELLS / cell.name
     if not (folder / "scores.json").exists():
         return False
-    earlier = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-    stages = [item.plan.key for item in work_of(study, [cell])]
-    if (earlier["stages"], earlier["model"]) != (stages, model_identity(cell.model)):
+    if not _is_same(study, cell):
         advice = "delete that folder to train it again, or give the study another name"
         raise UserError(f"{folder} holds results of another model or of other training data", advice)
     return True
+
+
+def _is_same(study: Study, cell: Cell) -> bool:
+    """Whether the cell's folder is of its model and training data, not only of its name."""
+    earlier = json.loads((study.folder / CELLS / cell.name / "cell.json").read_text(encoding="utf-8"))
+    stages = [item.plan.key for item in work_of(study, [cell])]
+    return bool((earlier["stages"], earlier["model"]) == (stages, model_identity(cell.model)))
 
 
 def run_cell(study: Study, cell: Cell) -> None:
@@ -89,26 +97,33 @@ def train_cell(study: Study, cell: Cell) -> None:
     if cell.budget:
         for line in cell.budget.lines():
             study.say(f"{cell.name}: {line}")
-    target = study.folder / CELLS / cell.name / "weights"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = study.folder / CELLS / cell.name
     if processes().is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "cell.json").exists() and not _is_same(study, cell):
+            for answers in folder.glob("predictions-*"):  # an earlier start gave them with other weights
+                answers.unlink()
         describe_cell(study, cell, None)
     weights = None
     for item in work_of(study, [cell]):
         weights = train_stage(study, item)
     if weights and processes().is_main_process:
-        shutil.rmtree(target, ignore_errors=True)  # an earlier start may have left those of another recording
-        with written_whole(target) as copy:
+        shutil.rmtree(folder / "weights", ignore_errors=True)  # they, too, may be those of an earlier start
+        with written_whole(folder / "weights") as copy:
             shutil.copytree(weights, copy, dirs_exist_ok=True)
 
 
 def train_stage(study: Study, item: Work) -> Path:
     """Trains a stage, or finds it trained, and returns the folder of its weights."""
     model, folder = item.cell.model, study.folder / STAGES
-    if (folder / item.plan.key / DONE).exists():
-        return folder / item.plan.key / WEIGHTS
-    rows = study.store(model).rows_of(item.examples)
-    return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
+    folder.mkdir(exist_ok=True)
+    # Cells that run at once elsewhere may need the same stage; processes that train it together must not wait.
+    alone = processes().num_processes == 1
+    with FileLock(folder / f".{item.plan.key}.lock") if alone else nullcontext():
+        if (folder / item.plan.key / DONE).exists():
+            return folder / item.plan.key / WEIGHTS
+        rows = study.store(model).rows_of(item.examples)
+        return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
 
 
 def decode_cell(study: Study, cell: Cell) -> None:

@@ -101,7 +101,8 @@ def spoken_by_folder(utterances: Sequence[Utterance], folder: Path) -> list[Utte
     """Those of the utterances that have a recording in a folder, with it in place of their own.
 
     Args:
-        folder: holds recordings that are named by the utterances' ids, such as ``42.ogg``.
+        folder: holds recordings that are named by the utterances' ids, such as ``42.ogg``, or by locale and id, such as
+            ``en-US-42.ogg``.
 
     Raises:
         UserError: there is no such folder, or nothing in it belongs to any of the utterances.
@@ -109,11 +110,8 @@ def spoken_by_folder(utterances: Sequence[Utterance], folder: Path) -> list[Utte
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", "correct synthetic_speech, or make it with `sottovoce speak`")
     found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
-    spoken = [
-        replace(utterance, audio=found[utterance.id], seconds=None, speaker="synthetic")
-        for utterance in utterances
-        if utterance.id in found
-    ]
+    named = [(u, found.get(u.id) or found.get(f"{u.locale}-{u.id}")) for u in utterances]
+    spoken = [replace(u, audio=path, seconds=None, speaker="synthetic") for u, path in named if path]
     if not spoken:
         advice = f"name the files by the ids, such as {utterances[0].id}.ogg"
         raise UserError(f"{folder} holds no recording of any training utterance", advice)

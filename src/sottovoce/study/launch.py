@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,6 +24,10 @@ class Failure:
 
     cell: str
     what: str
+
+
+Launch = Callable[[Study, list[Cell]], Iterator[Failure | None]]
+"""Runs cells and yields once for each that has ended, and how if it failed."""
 
 
 def one_by_one(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sottovoce.study.cell_run import Work, decode_cell, describe_cell, is_finish
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.forecast import forecast_lines
-from sottovoce.study.launch import Failure, one_by_one
+from sottovoce.study.launch import Failure, Launch, one_by_one
 from sottovoce.study.memory import check_memory, longest_of
 from sottovoce.study.opening import (
     CELLS,
@@ -30,9 +31,6 @@ from sottovoce.study.trained import Say, recipe_of, trained_recipe
 from sottovoce.train.processes import processes
 from sottovoce.train.stage import DONE
 from sottovoce.types import MODALITIES
-
-Launch = Callable[[Study, list[Cell]], Iterator[Failure | None]]
-"""Runs cells and yields once for each that has ended, and how if it failed."""
 
 
 def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[Failure]:
@@ -58,6 +56,32 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
             if processes().is_main_process:
                 note_seconds(study.folder, earlier + time.monotonic() - started)
     return failures
+
+
+def plan_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[list[str]]:
+    """Says what a study would do and cost, without doing any of it.
+
+    Returns:
+        a table of the cells, header first; a stage with a star is trained once for several cells.
+    """
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    check_recordings(data, cells)
+    study = Study(recipe, recipe_path, data, recipe.folder, say)
+    todo = [cell for cell in cells if not is_finished(study, cell)]
+    work = work_of(study, cells)
+    for line in forecast_lines(study, [item for item in work if item.cell in todo], todo):
+        say(line)
+    uses = Counter(item.plan.key for item in work)
+    table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
+    for cell in cells:
+        own = [item for item in work if item.cell is cell]
+        stages = " > ".join(item.plan.stage.name + "*" * (uses[item.plan.key] > 1) for item in own)
+        clips, seconds = (cell.budget.num_utterances, cell.budget.seconds) if cell.budget else (0, 0.0)
+        rows = " > ".join(str(len(item.examples)) for item in own)
+        state = "to do" if cell in todo else "finished"
+        table.append([cell.name, stages or "none", str(clips), f"{seconds / 60:.1f}", rows or "0", state])
+    return table
 
 
 @contextmanager
