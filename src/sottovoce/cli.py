@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from sottovoce.cli_embedded import embedded
-from sottovoce.console import AllowOutside, say
+from sottovoce.cli_study import studies
+from sottovoce.console import AllowOutside, Overrides, RecipePath, say
 from sottovoce.errors import UserError
 from sottovoce.storage import disk_is_full
 
@@ -22,13 +23,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(studies)
 app.add_typer(embedded, name="embedded")
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
-RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
 Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
 
 
@@ -145,37 +145,6 @@ def compare(
 
 
 @app.command()
-def study(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
-    on: Annotated[str, typer.Option(help="`here`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")] = "here",
-    gpus_per_cell: Annotated[
-        float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
-    ] = None,
-    cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
-) -> None:
-    """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
-    from sottovoce.evaluate.table import table_of
-    from sottovoce.recipe import load_recipe
-    from sottovoce.study.engines import engine_named
-    from sottovoce.study.run import plan_study, run_study
-    from sottovoce.train.processes import processes
-
-    settings = load_recipe(recipe, overrides)
-    if dry_run:
-        Console().print(table_of(plan_study(settings, recipe, say)))
-        return
-    failures = run_study(settings, recipe, say, engine_named(on, gpus_per_cell, cpus_per_cell))
-    if processes().is_main_process:
-        report(settings.folder)
-    if failures:
-        names = ", ".join(failure.cell for failure in failures)
-        say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
-        sys.exit(1)
-
-
-@app.command()
 def speak(
     manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
     out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
@@ -188,39 +157,6 @@ def speak(
     from sottovoce.speech.training_speech import speak_training
 
     show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
-
-
-@app.command("plan-memory")
-def plan_memory(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, if the data is not here")] = None,
-    num_answer_tokens: Annotated[int, typer.Option(min=1, help="of these, the answer's")] = 64,
-) -> None:
-    """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
-    from sottovoce.evaluate.table import table_of
-    from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import RowSize, longest_row, plan_lines
-
-    settings = load_recipe(recipe, overrides)
-    given = RowSize(num_tokens, min(num_answer_tokens, num_tokens - 1)) if num_tokens else None
-    row, num_rows = (given, None) if given else longest_row(settings)
-    table, sentences = plan_lines(settings, row, num_rows)
-    Console().print(table_of(table))
-    for sentence in sentences:
-        Console(highlight=False, soft_wrap=True).print(sentence)
-
-
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a study's folder")]) -> None:
-    """Print a study's table and write its report.html, report.csv, report.md and figure."""
-    from sottovoce.study.report import write_report
-    from sottovoce.study.results import read_study
-    from sottovoce.study.table import terminal_table
-
-    page = write_report(folder)
-    Console().print(terminal_table(read_study(folder)))
-    say(f"report: {page}")
 
 
 @app.command()

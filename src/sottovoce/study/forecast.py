@@ -131,7 +131,7 @@ def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe
     reading_per_token = one / sum(len(row.prompt_ids) for row in many)
     writing_per_token = max(0.0, more - one) / PROBE_TOKENS
     text_tokens = sum(len(row.prompt_ids) for row in rows) / len(rows)
-    heard_tokens = loaded.family.tokens_per_second * sum(u.seconds or 0.0 for u in data.test) / len(data.test)
+    heard_tokens = sum(loaded.family.num_audio_tokens(u.seconds or 0.0) for u in data.test) / len(data.test)
     answer_tokens = sum(len(row.answer_ids) for row in rows) / len(rows)
     written = sum(recipe.decode.max_new_tokens if not cell.stages else answer_tokens for cell in cells)
     reading = len(cells) * len(data.test) * (2 * text_tokens + heard_tokens) * reading_per_token

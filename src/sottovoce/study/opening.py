@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -29,6 +30,7 @@ from sottovoce.study.cells import Cell, recording_sha256
 from sottovoce.study.data import Data
 from sottovoce.study.trained import Say, load_for
 from sottovoce.train.parts import hears_anew
+from sottovoce.train.processes import processes
 from sottovoce.types import Utterance
 
 LOCK, CELLS, STAGES = ".lock", "cells", "stages"
@@ -100,7 +102,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "title": recipe.title or recipe.name,
         "recipe": str(recipe_path),
         "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "machine": machine(),
         "model": ", ".join(recipe.all_models),
         "corpus": f"{recipe.corpus.builtin or (recipe.corpus.manifest or Path()).parent.name} {data.test[0].locale}",
         "unheard_voices": not {u.speaker for u in data.test} & {u.speaker for u in data.train if u.audio}
@@ -145,6 +147,12 @@ def _training_clips(data: Data, cells: list[Cell]) -> list[Utterance]:
 
 def _seconds(clip: Utterance) -> float:
     return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
+
+
+def machine() -> str:
+    """What the study runs on; as many GPUs as it uses, one a process."""
+    gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}{gpus}"
 
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
