@@ -68,7 +68,7 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     if plan.cost_per_hour is not None:
         if any(curve.hours for curve in plan.curves):
             yield "The cost is that of hours of recorded speech, not of the work that recording and labelling it takes."
-        else:
+        elif any(curve.limit for curve in plan.curves):
             yield "No cost: the study does not say how long its recordings are."
     yield from _intent_sentences(plan)
 
