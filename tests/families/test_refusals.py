@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from spoken_rows import utterance
 from tiny_audio_flamingo import build_audio_flamingo
+from tiny_gemma3n import HAS_TIMM
+from tiny_gemma3n import build as build_gemma3n
 from tiny_parts import LANGUAGE, byte_tokenizer
 from tiny_qwen3_asr import build as build_qwen3_asr
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3ASRForConditionalGeneration
+from transformers import AutoModel, LlamaConfig, LlamaForCausalLM, Qwen3ASRForConditionalGeneration
+from transformers.models.gemma3n import modeling_gemma3n
 
 from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
 from sottovoce.models.families import family_of
-from sottovoce.models.load import load_model
+from sottovoce.models.load import load_model, load_skeleton
 from sottovoce.models.processing import FamilyProcessor, fitted
 
 
@@ -46,6 +49,15 @@ def test_transformers_that_is_too_old(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("transformers.__version__", "5.1.0")
     with pytest.raises(UserError, match=r"^audioflamingo3 needs transformers 5\.23\.0, 5\.1\.0 is here; pip install"):
         load_model(str(tmp_path), bf16=False)
+
+
+@pytest.mark.skipif(HAS_TIMM, reason="timm and torchvision are installed")
+def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_gemma3n(tmp_path)
+    monkeypatch.setattr(modeling_gemma3n, "AutoModel", AutoModel)
+    for load in (load_model, load_skeleton):
+        with pytest.raises(UserError, match=r"requires the timm library .*; install what it asks for$"):
+            load(str(tmp_path))
 
 
 def test_a_template_that_leaves_the_recording_out() -> None:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from spoken_rows import tone
 from tiny_study import run_tiny_study, tiny_recipe
 
 from sottovoce.errors import UserError
-from sottovoce.models.load import LoadedModel, load_model, load_skeleton
+from sottovoce.models.load import LoadedModel, load_model, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study import memory as module
+from sottovoce.study.activations import Clip, RowSize, kept_activations
 from sottovoce.study.memory import (
     CARDS,
     GIB,
     Memory,
-    RowSize,
     check_memory,
     forecast_memory,
-    kept_activations,
     longest_row,
 )
+from sottovoce.study.memory_plan import plan_lines
 from sottovoce.train.parts import with_weights
 
 ROW = RowSize(48, 16)
+HEARD = replace(ROW, seconds=0.9)
 KINDS = pytest.mark.parametrize("kind", ["lora", "full"])
 
 
@@ -35,13 +38,18 @@ def train(kind: str, batch_size: int = 3, bf16: bool = True) -> Train:
     return Train(language_model=kind, per_device_train_batch_size=batch_size, bf16=bf16)  # type: ignore[arg-type]
 
 
-def kept(loaded: LoadedModel, settings: Train, attention: str) -> float:
+def hearing_anew(tower: str, batch_size: int, bf16: bool) -> Train:
+    parts = {"language_model": "frozen", "projector": "full", "audio_tower": tower}
+    return Train.model_validate(parts | {"per_device_train_batch_size": batch_size, "bf16": bf16})
+
+
+def kept(loaded: LoadedModel, settings: Train, attention: str, clip: Clip | None = None) -> float:
     loaded.model.set_attn_implementation(attention)
     device = next(loaded.model.parameters()).device
     with device:
         model = with_weights(loaded, settings, None)
     batch_size = settings.per_device_train_batch_size
-    return kept_activations(loaded.family, model, batch_size, ROW, settings.bf16)
+    return kept_activations(loaded.family, model, batch_size, ROW, settings.bf16, clip)
 
 
 @KINDS
@@ -53,6 +61,42 @@ def test_a_real_forward_pass_keeps_what_was_counted(tiny_model_dir: Path, kind: 
     # With fused attention transformers makes a mask for fake tensors that real ones do without.
     fused = kept(load_model(source, bf16), settings, "sdpa")
     assert fused <= kept(load_skeleton(source, bf16), settings, "sdpa") <= 1.1 * fused
+
+
+@pytest.mark.parametrize("tower", ["lora", "full"])
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_real_trained_tower_keeps_what_was_counted(tiny_model_dir: Path, tower: str, bf16: bool) -> None:
+    source, settings = str(tiny_model_dir), hearing_anew(tower, 3, bf16)
+    loaded = load_model(source, bf16)
+    clip = loaded.family.audio_inputs(loaded.processor, tone(HEARD.seconds))
+    real = kept(loaded, settings, "eager", clip)
+    assert kept(load_skeleton(source, bf16), settings, "eager", clip) == real
+    assert real > kept(load_model(source, bf16), settings, "eager") + 3e5  # a tower of two layers, three clips
+
+
+def test_a_forecast_counts_the_longest_clip_where_the_tower_is_trained(tiny_model_dir: Path) -> None:
+    source, settings = str(tiny_model_dir), hearing_anew("full", 7, True)
+    loaded = load_skeleton(source)
+    clip = loaded.family.audio_inputs(processor_of(source, loaded), tone(HEARD.seconds))
+    memory = forecast_memory(source, settings, HEARD)
+    assert memory.activations == kept(load_skeleton(source), settings, "sdpa", clip) and not memory.uncounted
+    frozen = train("lora", 7)
+    assert forecast_memory(source, frozen, HEARD) == forecast_memory(source, frozen, ROW)
+
+
+def test_without_a_processor_what_the_tower_keeps_is_not_counted_and_said_so(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text((tiny_model_dir / "config.json").read_text())
+    settings = hearing_anew("full", 2, True)
+    memory = forecast_memory(str(tmp_path), settings, HEARD)
+    assert memory == replace(forecast_memory(str(tmp_path), settings, ROW), uncounted=memory.uncounted)
+    assert "cannot load the processor" in memory.uncounted
+    parts = {"projector": "full", "audio_tower": "full", "per_device_train_batch_size": 4}
+    for model, said in ((tmp_path, "comes on top; not counted: cannot load"), (tiny_model_dir, "up to 0.9 s anew")):
+        changed = recipe(tmp_path, model, tiny_corpus, train=parts)
+        assert any(said in sentence for sentence in plan_lines(changed, HEARD, None)[1])
+        assert ("not counted" in check_memory(changed, HEARD)) == (model == tmp_path)
 
 
 @KINDS
@@ -128,6 +172,7 @@ def recipe(folder: Path, model: Path, corpus: Path, **changes: Any) -> Recipe:
 
 def test_the_longest_row_is_no_shorter_than_its_tokens(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
     row, num_rows = longest_row(recipe(tmp_path, tiny_model_dir, tiny_corpus))
+    assert row.seconds == 0.7  # of the recordings of 0.5, 0.6 and 0.7 s
     assert num_rows == 18 + 5  # all as text, and the larger budget as speech
     answers = [len(json.dumps(json.loads(line)["entities"])) for line in tiny_corpus.read_text().splitlines()]
     assert max(answers) / 3 < row.num_answer_tokens < row.num_tokens

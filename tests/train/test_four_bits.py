@@ -19,8 +19,9 @@ from sottovoce.errors import UserError
 from sottovoce.models import load as load_module
 from sottovoce.models.load import load_model
 from sottovoce.recipe import Train
+from sottovoce.study.activations import RowSize
 from sottovoce.study.export import export_run
-from sottovoce.study.memory import RowSize, forecast_memory
+from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
 
 needs_bitsandbytes = pytest.mark.skipif(

@@ -65,13 +65,13 @@ def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> t
 
 @torch.inference_mode()
 def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, **options: Any) -> Any:
-    batch = moved(collate_prompts(rows, loaded.pad_id), bare(model).device)
+    base = bare(model)
+    batch = moved(collate_prompts(rows, loaded.pad_id), base.device)
     embeddings = input_embeddings(model, batch)
-    with _last_position_only(bare(model)), fused_attention(bare(model)):
+    with _last_position_only(base), fused_attention(base), loaded.family.generating(base, batch["input_ids"]):
         return model.generate(
-            inputs_embeds=embeddings.to(bare(model).dtype),
+            inputs_embeds=embeddings.to(base.dtype),
             attention_mask=batch["attention_mask"],
-            **loaded.family.generation_inputs(bare(model), batch["input_ids"]),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             eos_token_id=end_of_turn_id(loaded.processor.tokenizer),

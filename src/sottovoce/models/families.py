@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from sottovoce.models.family import Family
+from sottovoce.models.gemma3n import Gemma3n
 from sottovoce.models.generic import Generic
 from sottovoce.models.granite_speech import GraniteSpeech
 from sottovoce.models.music_flamingo import MusicFlamingo
@@ -31,6 +32,7 @@ _REGISTERED: tuple[Family, ...] = (
         chat_template=VOXTRAL_TEMPLATE,
         mask_name=None,
         max_windows=60,
+        fills_windows=True,
         released=("mistralai/Voxtral-Mini-3B-2507", "mistralai/Voxtral-Small-24B-2507"),
     ),
     Thinker(
@@ -102,6 +104,15 @@ _REGISTERED: tuple[Family, ...] = (
         window_seconds=None,
         released=("microsoft/Phi-4-multimodal-instruct",),
     ),
+    Gemma3n(
+        "gemma3n",
+        "Gemma3nForConditionalGeneration",
+        tokens_per_second=6.25,
+        projector="model.embed_audio",
+        audio_token="<audio_soft_token>",
+        fills_windows=True,
+        released=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
+    ),
 )
 
 FAMILIES: dict[str, Family] = {
@@ -112,4 +123,4 @@ FAMILIES: dict[str, Family] = {
 @cache
 def family_of(model_type: str) -> Family:
     """The family of that type; of any other, one that finds out on loading whether it can be trained."""
-    return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0)
+    return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0, window_seconds=None)

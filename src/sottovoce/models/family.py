@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Family:
         mask_name: what the model calls the mask over mel frames, None if it takes none.
         window_seconds: what the audio tower of the released models takes at once, None if it takes any length.
         max_windows: how many windows a longer clip is split into before the rest is cut.
+        fills_windows: every window that is begun costs its whole number of audio tokens.
+        sampling_rate: of the samples that the processor takes, in Hz.
         minimum_transformers: the first release that the entry holds for.
         aliases: further model types that are this family, such as that of a part which is a model of its own.
         projects_at_each_step: what is kept of a clip is the tower's, and the projector follows at every step.
@@ -58,6 +61,7 @@ class Family:
     mask_name: str | None = "input_features_mask"
     window_seconds: float | None = 30.0
     max_windows: int = 1
+    fills_windows: bool = False
     sampling_rate: int = SAMPLING_RATE
     minimum_transformers: str = SEEN_WITH
     released: tuple[str, ...] = ()
@@ -83,6 +87,14 @@ class Family:
         if self.window_seconds is None:
             return math.inf
         return float(processor.feature_extractor.chunk_length * self.max_windows)
+
+    def num_audio_tokens(self, seconds: float) -> int:
+        """About how many audio tokens a clip costs, told without its samples."""
+        if self.window_seconds is not None:
+            seconds = min(seconds, self.max_windows * self.window_seconds)
+            if self.fills_windows:
+                seconds = math.ceil(seconds / self.window_seconds) * self.window_seconds
+        return math.ceil(self.tokens_per_second * seconds)
 
     def check(self, model: Any, processor: Any) -> None:
         """Refuses a checkpoint whose processor and model do not fit together.
@@ -175,9 +187,14 @@ class Family:
         logits: torch.Tensor = base.lm_head(hidden_states)
         return logits
 
-    def generation_inputs(self, base: Any, input_ids: torch.Tensor) -> dict[str, Any]:
-        """What ``generate`` needs besides embeddings and mask, for prompts padded on the left."""
-        return {}
+    @contextmanager
+    def generating(self, base: Any, input_ids: torch.Tensor) -> Iterator[None]:
+        """Sees to what the language model needs besides embeddings and mask while ``generate`` reads a batch's prompts.
+
+        Args:
+            input_ids: the prompts, padded on the left, (batch, length).
+        """
+        yield
 
     def lora_targets(self, model: Any) -> str | list[str]:
         """The language model's linear layers as PEFT takes them: a regular expression, or full names."""

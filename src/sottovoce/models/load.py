@@ -107,12 +107,20 @@ def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
     model_class = getattr(transformers, family.model_class)
     try:
         config = model_class.config_class.from_pretrained(_source(name))
-    except (OSError, ValueError) as error:
+        with torch.device("meta"):
+            dtype = torch.bfloat16 if bf16 else torch.float32
+            model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
+    except (OSError, ValueError, ImportError) as error:
         raise unloadable(f"the configuration of {name!r}", error) from error
-    with torch.device("meta"):
-        dtype = torch.bfloat16 if bf16 else torch.float32
-        model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
     return LoadedModel(model.requires_grad_(False), None, family)
+
+
+def processor_of(name: str, skeleton: LoadedModel) -> Any:
+    """The processor that :func:`load_skeleton` leaves out. Raises UserError if it cannot be found."""
+    try:
+        return skeleton.family.load_processor(_source(name), skeleton.model.config)
+    except (OSError, ValueError, ImportError) as error:
+        raise unloadable(f"the processor of {name!r}", error) from error
 
 
 def family_named(name: str) -> Family:
@@ -134,7 +142,9 @@ def _source(name: str, say: Callable[[str], None] = lambda line: None) -> str:
 def unloadable(what: str, error: Exception) -> UserError:
     """What the user is told where something cannot be loaded from the hub or a folder."""
     advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
-    return UserError(f"cannot load {what}: {str(error).splitlines()[0]}", advice)
+    if isinstance(error, ImportError):
+        advice = "install what it asks for"
+    return UserError(f"cannot load {what}: {str(error).strip().splitlines()[0]}", advice)
 
 
 def refuse_old_transformers(family: Family) -> None:

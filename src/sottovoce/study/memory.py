@@ -6,23 +6,25 @@ contents; what autograd would keep of it is counted. So nothing is assumed of a 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
+import numpy as np
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.functional import cross_entropy
 
+from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
 from sottovoce.models.injection import bare
-from sottovoce.models.load import LoadedModel, family_named, load_skeleton
+from sottovoce.models.load import LoadedModel, family_named, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
-from sottovoce.study.cells import load_data, plan_cells
-from sottovoce.train.parts import part_of, with_weights
+from sottovoce.study.activations import Clip, RowSize, kept_activations
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
+from sottovoce.train.parts import hears_anew, part_of, with_weights
 from sottovoce.train.processes import processes
 from sottovoce.train.sharding import asked_engine
 from sottovoce.types import Example
@@ -55,17 +57,10 @@ CARDS = (
 
 
 @dataclass(frozen=True)
-class RowSize:
-    """The size of a training row: all its tokens, and those of the answer, which are scored."""
-
-    num_tokens: int
-    num_answer_tokens: int
-
-
-@dataclass(frozen=True)
 class Memory:
-    """What a training step holds, in bytes, and what it computes, in floating-point operations.
+    """What a training step holds, in bytes, and what its language model computes, in floating-point operations.
 
+    ``uncounted`` says why what a trained audio part keeps is not among the activations, "" if it is (or keeps nothing).
     ``audio_part`` is that of ``weights`` which sharding leaves whole; ``proofs`` what the proofs before the first step
     hold, for which the first process needs the whole model, 0 where they need no more than the step.
     """
@@ -75,6 +70,7 @@ class Memory:
     optimizer: float
     activations: float
     operations: float
+    uncounted: str = ""
     audio_part: float = 0.0
     proofs: float = 0.0
 
@@ -106,12 +102,23 @@ class Memory:
 
 def row_size(example: Example, family: Family) -> RowSize:
     """A row's size, estimated from letters and seconds, without a tokenizer."""
-    utterance = example.utterance
-    heard = family.tokens_per_second * (utterance.seconds or 0.0)
-    shown = heard if example.modality == "speech" else len(utterance.transcript) / LETTERS_A_TOKEN
+    seconds = (example.utterance.seconds or 0.0) if example.modality == "speech" else 0.0
+    written = len(example.utterance.transcript) / LETTERS_A_TOKEN
+    shown = family.num_audio_tokens(seconds) if example.modality == "speech" else written
     answer = round(len(example.answer) / LETTERS_A_TOKEN) + 1
     prompt = round(shown + len(example.instruction) / LETTERS_A_TOKEN) + TEMPLATE_TOKENS
-    return RowSize(prompt + answer, answer)
+    return RowSize(prompt + answer, answer, seconds)
+
+
+def row_of(name: str, num_tokens: int, num_answer_tokens: int) -> RowSize:
+    """A row of some length, with a clip as long as such a row can hold in that model.
+
+    Raises:
+        UserError: the model's configuration cannot be read.
+    """
+    num_answer_tokens = min(num_answer_tokens, num_tokens - 1)
+    seconds = (num_tokens - num_answer_tokens) / family_named(name).tokens_per_second
+    return RowSize(num_tokens, num_answer_tokens, seconds)
 
 
 def longest_row(recipe: Recipe) -> tuple[RowSize, int]:
@@ -128,17 +135,21 @@ def longest_row(recipe: Recipe) -> tuple[RowSize, int]:
 
 
 def longest_of(recipe: Recipe, epochs: Iterable[Sequence[Example]]) -> RowSize:
-    """A row as long as the longest of some epochs' examples, with an answer as long as the longest."""
+    """A row as long as the longest of some epochs' examples, with an answer and a clip as long as the longest."""
     family = family_named(recipe.model)
     sizes = [row_size(example, family) for examples in epochs for example in examples]
-    return RowSize(max(size.num_tokens for size in sizes), max(size.num_answer_tokens for size in sizes))
+    return RowSize(
+        max(size.num_tokens for size in sizes),
+        max(size.num_answer_tokens for size in sizes),
+        max(size.seconds for size in sizes),
+    )
 
 
 def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
     """The memory of a training step of ``per_device_train_batch_size`` rows that are all as long as ``row``.
 
     Args:
-        name: as in a recipe; a folder that holds nothing but config.json will do.
+        name: as in a recipe; a folder that holds nothing but config.json will do, if the audio part is not trained.
 
     Raises:
         UserError: no such model, or a family that this cannot be told of.
@@ -160,17 +171,26 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
         model = with_weights(loaded, train, None)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     saved = _saved_by_four_bits(loaded) if train.load_in_4bit else 0.0
     named = bare(model).named_parameters()
-    audio_part = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
-    return Memory(
-        weights=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) - saved,
-        gradients=size,
-        optimizer=MOMENTS * size,
-        activations=kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16),
-        operations=_operations(loaded, train, row),
-        audio_part=sum(parameter.numel() * parameter.element_size() for parameter in audio_part),
-    )
+    audio = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
+    audio_part = sum(parameter.numel() * parameter.element_size() for parameter in audio)
+    operations = _operations(loaded, train, row)
+    anew = row.seconds > 0 and hears_anew(loaded.family, train)
+    try:
+        clip = _silence(name, loaded, row.seconds) if anew else None
+        activations = kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16, clip)
+    except (UserError, RuntimeError) as error:
+        if not anew:
+            raise
+        return replace(_step(name, train, replace(row, seconds=0.0)), uncounted=str(error).splitlines()[0])
+    return Memory(weights - saved, size, MOMENTS * size, activations, operations, audio_part=audio_part)
+
+
+def _silence(name: str, skeleton: LoadedModel, seconds: float) -> Clip:
+    samples = np.zeros(math.ceil(seconds * SAMPLING_RATE), dtype=np.float32)
+    return skeleton.family.audio_inputs(processor_of(name, skeleton), samples)
 
 
 def _saved_by_four_bits(loaded: LoadedModel) -> float:
@@ -192,51 +212,6 @@ def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
     return float(per_weight * weights * row.num_tokens * train.per_device_train_batch_size)
 
 
-def kept_activations(family: Family, model: Any, batch_size: int, row: RowSize, bf16: bool) -> float:
-    """Bytes that autograd keeps of a forward pass for the backward pass, and those of the logits' gradient.
-
-    Args:
-        model: on the meta device, whose tensors are replaced by fake ones; or a real one on the CPU, which computes.
-    """
-    fake = next(model.parameters()).is_meta
-    kept: dict[int, tuple[int, torch.Tensor]] = {}
-    with FakeTensorMode() if fake else torch.enable_grad():
-        if fake:
-            _make_fake(model)
-        weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in weights:
-                kept[storage._cdata] = (storage.nbytes(), tensor)  # held, so that no other gets its address
-            return tensor
-
-        base, ids = bare(model), torch.zeros(batch_size, row.num_tokens, dtype=torch.long)
-        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            hidden = family.hidden_states(base, ids, family.token_embeddings(base, ids))
-            scored = hidden[:, : row.num_answer_tokens].reshape(-1, hidden.shape[-1])
-            logits = family.logits(base, scored)
-            cross_entropy(logits.float(), torch.zeros(len(scored), dtype=torch.long), reduction="sum")
-    gradient = logits.numel() * (4 + logits.element_size())  # in float32, and cast back
-    return float(sum(size for size, _ in kept.values()) + gradient)
-
-
-def _make_fake(model: Any) -> None:
-    """Puts fake tensors on the CPU in place of a meta model's: casting to bfloat16 works as it does in training."""
-    made: dict[int, torch.nn.Parameter] = {}
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                if id(parameter) not in made:
-                    empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-                    made[id(parameter)] = torch.nn.Parameter(empty, requires_grad=parameter.requires_grad)
-                module._parameters[name] = made[id(parameter)]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
-
-
 def check_memory(recipe: Recipe, row: RowSize) -> str:
     """Compares the forecast with the memory of the GPU, or of the machine if there is none; says what was found.
 
@@ -253,6 +228,8 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
         memory = memory.sharded(processes().num_processes, weights_too=engine != "ZeRO-2")
     here = _memory_here()
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
+    if memory.uncounted:
+        need += f" and what the audio part keeps (not counted: {memory.uncounted})"
     if memory.held > here:
         raise UserError(f"{need}, {have}", "`sottovoce plan-memory RECIPE` says which settings fit")
     return f"{need}, {have}" if memory.total <= here else f"warning: {need}, {have}: it may not fit"

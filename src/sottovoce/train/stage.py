@@ -22,6 +22,7 @@ from sottovoce.data.collate import Row
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
+from sottovoce.storage import write_whole
 from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
@@ -35,7 +36,7 @@ from sottovoce.train.trainer import (
 )
 from sottovoce.train.weights import save_weights
 
-WEIGHTS, DONE = "weights", "done.json"
+WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
 IN_MIXTURE = {"speech_repeats", "perturb_repeats"}  # settings that show in a stage's mixture, if they matter to it
 
 
@@ -93,8 +94,11 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         shutil.rmtree(home)
         raise UserError(f"stage {plan.stage.name}: {moved[0]} is frozen and has changed", "report this")
     if not (math.isfinite(result.training_loss) and _finite(model)):
-        shutil.rmtree(home)  # its checkpoints are of no use
-        raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")
+        write_whole(home / DIVERGED, json.dumps(trainer.state.log_history, indent=1))
+        for checkpoint in home.glob("checkpoint-*"):  # of no use
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        told = f"stage {plan.stage.name}: the loss is no longer finite (its course: {home / DIVERGED})"
+        raise UserError(told, "lower its learning_rate")
     save_weights(model, home / WEIGHTS)
     if not processes().is_main_process:
         wait_for(home / DONE)

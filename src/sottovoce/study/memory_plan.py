@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sottovoce.models.load import family_named
 from sottovoce.recipe import Recipe
+from sottovoce.study.activations import RowSize
 from sottovoce.study.forecast import minutes
-from sottovoce.study.memory import CARDS, GIB, Card, Memory, RowSize, forecast_memory
+from sottovoce.study.memory import CARDS, GIB, Card, Memory, forecast_memory
+from sottovoce.train.parts import hears_anew
 
 UTILISATION = 0.4  # share of the peak that training reaches; assumed
 
@@ -44,6 +47,10 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
     if num_rows and fitting:
         time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
         sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
+    if memory.uncounted:
+        sentences.append(f"What its audio part keeps of each recording comes on top; not counted: {memory.uncounted}.")
+    elif row.seconds > 0 and hears_anew(family_named(recipe.model), own):
+        sentences.append(f"Rows hear up to {row.seconds:.1f} s anew at every step: counted here, and not in the times.")
     cards: dict[str, list[str]] = {}  # by what fits them
     for card in CARDS:
         ways = [

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from sottovoce.cli import app
 from sottovoce.recipe import Recipe
-from sottovoce.study import plan as module
+from sottovoce.study import memory_plan as module
 from sottovoce.study.memory import GIB, Memory, RowSize
-from sottovoce.study.plan import plan_lines
+from sottovoce.study.memory_plan import plan_lines
 
 
 def test_plan_says_how_many_cards_hold_what_none_holds_alone(

@@ -1,0 +1,146 @@
+"""What autograd keeps of a training step's forward pass, counted on fake tensors, which have shapes and no contents."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from sottovoce.models.family import Family
+from sottovoce.models.injection import bare, input_embeddings
+
+Clip = dict[str, torch.Tensor]
+"""One clip's mel frames and masks, as ``Family.audio_inputs`` returns them."""
+
+LONG = 2**16  # numbers; beyond, floating-point contents are not remembered
+
+
+@dataclass(frozen=True)
+class RowSize:
+    """The size of a training row: all its tokens, those of the answer, which are scored, and its clip's seconds."""
+
+    num_tokens: int
+    num_answer_tokens: int
+    seconds: float = 0.0
+
+
+def kept_activations(
+    family: Family, model: Any, batch_size: int, row: RowSize, bf16: bool, clip: Clip | None = None
+) -> float:
+    """Bytes that autograd keeps of a forward pass for the backward pass, and those of the logits' gradient.
+
+    Args:
+        model: on the meta device, whose tensors are replaced by fake ones; or a real one on the CPU, which computes.
+        clip: what every row hears anew, if the audio part is trained.
+
+    Raises:
+        RuntimeError: torch's, where the audio part's code looks at contents that fake tensors do not have.
+    """
+    fake = next(model.parameters()).is_meta
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+    with ExitStack() as modes:
+        if fake:
+            known = _KnownNumbers(modes.enter_context(FakeTensorMode()))
+            _make_fake(model)
+            modes.enter_context(known)
+            clip = clip and {name: known.fake(tensor) for name, tensor in clip.items()}
+        weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in weights:
+                kept[storage._cdata] = (storage.nbytes(), tensor)  # held, so that no other gets its address
+            return tensor
+
+        base, ids = bare(model), torch.zeros(batch_size, row.num_tokens, dtype=torch.long)
+        batch: dict[str, Any] = {"input_ids": ids}
+        if clip:
+            ids[:, 0] = family.audio_token_id(base.config)  # where how many stand has no part in what is kept
+            batch["audio_inputs"] = [{name: tensor.clone() for name, tensor in clip.items()} for _ in range(batch_size)]
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            hidden = family.hidden_states(base, ids, input_embeddings(model, batch))
+            scored = hidden[:, : row.num_answer_tokens].reshape(-1, hidden.shape[-1])
+            logits = family.logits(base, scored)
+            cross_entropy(logits.float(), torch.zeros(len(scored), dtype=torch.long), reduction="sum")
+    gradient = logits.numel() * (4 + logits.element_size())  # in float32, and cast back
+    return float(sum(size for size, _ in kept.values()) + gradient)
+
+
+def _make_fake(model: Any) -> None:
+    """Puts fake tensors on the CPU in place of a meta model's: casting to bfloat16 works as it does in training."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                if id(parameter) not in made:
+                    empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+                    made[id(parameter)] = torch.nn.Parameter(empty, requires_grad=parameter.requires_grad)
+                module._parameters[name] = made[id(parameter)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
+
+
+class _KnownNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lets fake tensors that come of known ones alone know their contents, on top of ``fakes``.
+
+    Audio parts ask for the lengths of clips, which lie in masks, and cut by them; sound and weights stay unknown.
+    """
+
+    def __init__(self, fakes: FakeTensorMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._fakes = fakes
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A fake tensor that knows what the real one holds, unless that is long and of floating-point numbers."""
+        made: torch.Tensor = _remember(self._fakes.from_tensor(tensor), tensor)
+        return made
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = (args, kwargs or {})
+        tensors = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+        cuts = torch.Tag.dynamic_output_shape in func.tags  # by truth values, whatever the numbers that are cut
+        known = all(_contents(t) is not None or (cuts and t.is_floating_point()) for t in tensors)
+        if not tensors or not known:
+            made = func(*inputs[0], **inputs[1])
+            known = known and not func.name().startswith("aten::empty") and not _is_long(made)
+            return tree_map(_remember, made, self._real(func, inputs) if known else tree_map(lambda leaf: None, made))
+        real = self._real(func, inputs)
+        if cuts:
+            return tree_map(self.fake, real)
+        if not any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(real)):
+            return real
+        return tree_map(_remember, func(*inputs[0], **inputs[1]), real)
+
+    def _real(self, func: Any, inputs: Any) -> Any:
+        with unset_fake_temporarily():
+            args, kwargs = tree_map(_contents_or_zeros, inputs)
+            return func(*args, **kwargs)
+
+
+def _is_long(made: Any) -> bool:
+    return isinstance(made, torch.Tensor) and made.is_floating_point() and made.numel() > LONG
+
+
+def _remember(made: Any, real: torch.Tensor | None) -> Any:
+    if isinstance(made, FakeTensor):
+        made.known_contents = None if _is_long(real) else real  # type: ignore[attr-defined]
+    return made
+
+
+def _contents(tensor: torch.Tensor) -> torch.Tensor | None:
+    return getattr(tensor, "known_contents", None) if isinstance(tensor, FakeTensor) else tensor
+
+
+def _contents_or_zeros(leaf: Any) -> Any:
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    contents = _contents(leaf)
+    return torch.zeros(leaf.shape, dtype=leaf.dtype) if contents is None else contents
