@@ -16,7 +16,7 @@ def tiny_recipe(out: Path, model: Path, manifest: Path, **changes: Any) -> dict[
     stage = {"num_train_epochs": 1, "learning_rate": 1e-2}
     return {
         "name": "tiny",
-        "model": str(model),
+        **({} if "models" in changes else {"model": str(model)}),
         "corpus": {"manifest": str(manifest)},
         "schemes": list(SCHEMES),
         "budgets": list(BUDGETS),
@@ -47,7 +47,9 @@ def run_tiny_study(folder: Path, model: Path, manifest: Path, **changes: Any) ->
     from sottovoce.study.run import run_study
 
     path = write_recipe(folder, model, manifest, **changes)
-    return run_study(load_recipe(path), path, lambda line: None)
+    recipe = load_recipe(path)
+    assert not run_study(recipe, path, lambda line: None)
+    return recipe.folder
 
 
 def results_of(study: Path, cells: tuple[str, ...] = ("*",)) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from pathlib import Path
@@ -12,8 +11,10 @@ import typer
 from rich.console import Console
 
 from sottovoce.cli_embedded import embedded
-from sottovoce.console import AllowOutside, say
+from sottovoce.cli_study import studies
+from sottovoce.console import AllowOutside, Overrides, RecipePath, say
 from sottovoce.errors import UserError
+from sottovoce.storage import disk_is_full
 
 app = typer.Typer(
     name="sottovoce",
@@ -22,13 +23,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(studies)
 app.add_typer(embedded, name="embedded")
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
-RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
 Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
 
 
@@ -145,48 +145,39 @@ def compare(
 
 
 @app.command()
-def study(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
-    from sottovoce.recipe import load_recipe
-    from sottovoce.study.run import run_study
-    from sottovoce.train.processes import processes
-
-    folder = run_study(load_recipe(recipe, overrides), recipe, say)
-    if processes().is_main_process:
-        report(folder)
-
-
-@app.command("plan-memory")
-def plan_memory(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, if the data is not here")] = None,
-    num_answer_tokens: Annotated[int, typer.Option(min=1, help="of these, the answer's")] = 64,
+def speak(
+    manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
+    voice: Annotated[Optional[list[str]], typer.Option(help="ENGINE:NAME: kokoro, espeak, flite, piper")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    seed: int = 0,
 ) -> None:
-    """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
-    from sottovoce.evaluate.table import table_of
-    from sottovoce.recipe import load_recipe
-    from sottovoce.study.memory import longest_row, plan_lines, row_of
+    """Speak training transcripts in synthetic voices, for the scheme synthetic_curriculum (extra `speech`)."""
+    from sottovoce.progress import show_count
+    from sottovoce.speech.training_speech import speak_training
 
-    settings = load_recipe(recipe, overrides)
-    given = row_of(settings.model, num_tokens, num_answer_tokens) if num_tokens else None
-    row, num_rows = (given, None) if given else longest_row(settings)
-    table, sentences = plan_lines(settings, row, num_rows)
-    Console().print(table_of(table))
-    for sentence in sentences:
-        Console(highlight=False, soft_wrap=True).print(sentence)
+    show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a study's folder")]) -> None:
-    """Print a study's table and write its report.html, report.csv, report.md and figure."""
-    from sottovoce.study.report import write_report
-    from sottovoce.study.results import read_study
-    from sottovoce.study.table import terminal_table
+def plan(
+    folder: Annotated[Path, typer.Argument(help="a study's folder, with three budgets or more")],
+    target: Annotated[list[str], typer.Option(help="slu_f1=0.75 or intent_accuracy=0.8 (repeatable)")],
+    scheme: Annotated[str | None, typer.Option(help="this scheme only")] = None,
+    cost_per_hour: Annotated[float | None, typer.Option(min=0, help="of recorded speech, in any currency")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
+) -> None:
+    """Say how much speech reaches a target and what it costs, what more would buy, which intents to record first."""
+    from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
+    from sottovoce.study.planner import make_plan, parse_target
 
-    page = write_report(folder)
-    Console().print(terminal_table(read_study(folder)))
-    say(f"report: {page}")
+    made = make_plan(folder, [parse_target(each) for each in target], scheme, cost_per_hour)
+    if as_json:
+        print(json.dumps(plan_json(made)))
+        return
+    Console().print(*plan_tables(made))
+    for sentence in plan_sentences(made):
+        Console(highlight=False, soft_wrap=True).print(sentence, markup=False, emoji=False)
 
 
 @app.command()
@@ -250,7 +241,7 @@ def main() -> None:
         say("stopped; start the same command again to go on")
         sys.exit(INTERRUPTED)
     except _writing_errors() as error:
-        if not _disk_is_full(error):
+        if not disk_is_full(error):
             raise
         place = getattr(error, "filename", None) or "while writing"
         say(f"error: the disk is full ({place}); free some space and start again")
@@ -261,13 +252,6 @@ def _writing_errors() -> tuple[type[Exception], ...]:
     """What the libraries raise when they cannot write; safetensors' own error only if that was imported."""
     safetensors = sys.modules.get("safetensors")
     return (OSError, RuntimeError, safetensors.SafetensorError) if safetensors else (OSError, RuntimeError)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
-    return any(sign in str(error) for sign in ("No space left on device", "Disk quota exceeded", "] . unexpected pos "))
 
 
 def _key_value(option: str) -> tuple[str, str]:

@@ -30,9 +30,10 @@ def embedded_speak_home(
     workers: Annotated[int, typer.Option(help="processes")] = 2,
 ) -> None:
     """Make the built-in corpus: its sentences, and their speech (extra `speech`, espeak-ng)."""
+    from sottovoce.progress import show_count
     from sottovoce.speech.home_speech import speak_home
 
-    _count(speak_home(out, locale, workers), "spoken")
+    show_count(speak_home(out, locale, workers), "spoken")
 
 
 @embedded.command("speak")
@@ -48,13 +49,14 @@ def embedded_speak(
     seed: int = 0,
 ) -> None:
     """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
+    from sottovoce.progress import show_count
     from sottovoce.speech.align_text import align_text, list_rows, take_clips
     from sottovoce.speech.synthesis import speak_manifest
 
     rows = take_clips(align_text(manifests or [], exclude or [], num_phrases, seed), clips or [])
     rows += list_rows(words or [], seed)
     cast = "align_quick" if quick_voices else "align"
-    _count(speak_manifest(rows, out, cast=cast, seed=seed, workers=workers), f"spoken of {len(rows)}")
+    show_count(speak_manifest(rows, out, cast=cast, seed=seed, workers=workers), f"spoken of {len(rows)}")
 
 
 @embedded.command("align")
@@ -102,12 +104,3 @@ def embedded_wer(
 
     rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
     print(json.dumps(rates, ensure_ascii=False))
-
-
-def _count(numbers, what: str) -> None:  # type: ignore[no-untyped-def]
-    from sottovoce.progress import progress_bar
-
-    with progress_bar() as progress:
-        task = progress.add_task(what, total=None)
-        for number in numbers:
-            progress.update(task, completed=number)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 
+RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
 AllowOutside = Annotated[bool, typer.Option(help="permit recordings outside the manifest's folder")]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -18,3 +20,11 @@ def progress_bar(disable: bool = False) -> Progress:
         console=Console(stderr=True),
         disable=disable,
     )
+
+
+def show_count(numbers: Iterable[int], what: str) -> None:
+    """Shows numbers as they come, where it is not known how many there will be."""
+    with progress_bar() as progress:
+        task = progress.add_task(what, total=None)
+        for number in numbers:
+            progress.update(task, completed=number)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sottovoce.errors import UserError
+from sottovoce.errors import UserError, nearest
 
-SchemeName = Literal["zero_shot", "text_only", "direct_mixing", "curriculum"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -34,6 +34,40 @@ class Corpus(_Closed):
         if self.builtin and not self.locale:
             raise ValueError("a built-in corpus needs its locale, such as en-US")
         return self
+
+
+class SpeechUtterances(_Closed):
+    """A speech budget counted in recordings."""
+
+    utterances: int = Field(ge=1)
+
+
+class SpeechSeconds(_Closed):
+    """A speech budget counted in seconds of speech."""
+
+    seconds: float = Field(gt=0)
+
+
+class SpeechHours(_Closed):
+    """A speech budget counted in hours of speech."""
+
+    hours: float = Field(gt=0)
+
+
+class SpeechSpeakers(_Closed):
+    """A speech budget counted in speakers: all that these have recorded."""
+
+    speakers: int = Field(ge=1)
+
+
+Size = Share | Literal["all"] | SpeechUtterances | SpeechSeconds | SpeechHours | SpeechSpeakers
+
+
+class Source(Corpus):
+    """A corpus of another language, whose text and speech help to understand the one that is tested."""
+
+    speech: Size = Field("all", description="how much of its training speech is used, counted as budgets are")
+    num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
 
 
 class Lora(_Closed):
@@ -100,50 +134,69 @@ class Decode(_Closed):
     max_new_tokens: int = Field(96, ge=1)
 
 
-class SpeechUtterances(_Closed):
-    """A speech budget counted in recordings."""
-
-    utterances: int = Field(ge=1)
-
-
-class SpeechSeconds(_Closed):
-    """A speech budget counted in seconds of speech."""
-
-    seconds: float = Field(gt=0)
-
-
-Size = Share | Literal["all"] | SpeechUtterances | SpeechSeconds
-
-
 class Recipe(_Closed):
-    """One comparison of schemes at speech budgets on one corpus with one model."""
+    """One comparison: schemes x speech budgets x seeds x mixtures x models, tested on the speech of one corpus."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
     title: str = ""
-    model: str = Field(description="`embedded`, a model id of the hub, or a folder")
-    corpus: Corpus
-    schemes: tuple[SchemeName, ...] = ("zero_shot", "text_only", "direct_mixing", "curriculum")
+    model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
+    models: tuple[str, ...] = Field((), description="several of these in place of model")
+    corpus: Corpus = Field(description="the target: its test speech is what is scored, its training speech is budgeted")
+    sources: dict[str, Source] = Field({}, description="corpora of other languages, by names of your own")
+    mixtures: tuple[tuple[str, ...], ...] = Field(
+        (), description="which sources join the target, such as [[], [en]]; if not given, all of them"
+    )
+    synthetic_speech: Path | None = Field(None, description="a folder with synthetic recordings, each named by its id")
+    schemes: tuple[str, ...] = Field(
+        ("zero_shot", "text_only", "direct_mixing", "curriculum"), description="their names in train/schemes.py"
+    )
     budgets: tuple[Size, ...] = Field(
         (0.05,),
-        description="shares of the training utterances that keep their speech, or {utterances: 20}, or {seconds: 600}, "
-        "or all: every recording there is",
+        description="shares of the training utterances that keep their speech, or {utterances: 20}, {seconds: 600}, "
+        "{hours: 1.5} or {speakers: 3}, or all: every recording there is",
     )
     num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
     num_test_utterances: int | None = Field(None, ge=1)
     train: Train = Train()
     decode: Decode = Decode()
-    seed: int = 0
+    seed: int = Field(0, description="draws the utterances to use, and trains if seeds are not given")
+    seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains cells of its own")
     out: Path = Path("runs")
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Recipe:
         if not self.schemes:
             raise ValueError("schemes is empty")
-        if len(set(self.schemes)) < len(self.schemes) or len(set(self.budgets)) < len(self.budgets):
-            raise ValueError("schemes and budgets must not repeat")
-        if not self.budgets and any(scheme in ("direct_mixing", "curriculum") for scheme in self.schemes):
-            raise ValueError("direct_mixing and curriculum need budgets")
+        for axis in ("schemes", "budgets", "seeds", "models", "mixtures"):
+            values = getattr(self, axis)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{axis} must not repeat")
+        if bool(self.model) == bool(self.models):
+            raise ValueError("give either model or models")
+        for name in (name for mixture in self.mixtures for name in mixture):
+            if name not in self.sources:
+                raise ValueError(f"mixtures names {name!r}; {nearest(name, self.sources)}")
+        for name in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name in ("main", "synthetic"):
+                raise ValueError(f"sources: {name!r} is no name for a source; use letters, digits and _, such as en")
         return self
+
+    @property
+    def all_models(self) -> tuple[str, ...]:
+        return self.models or (self.model,)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds or (self.seed,)
+
+    @property
+    def all_mixtures(self) -> tuple[tuple[str, ...], ...]:
+        """The sources of each mixture."""
+        return self.mixtures or (tuple(self.sources),)
+
+    def of_model(self, name: str) -> Recipe:
+        """The recipe for one of its models alone."""
+        return self.model_copy(update={"model": name, "models": ()})
 
     @property
     def folder(self) -> Path:
@@ -223,8 +276,8 @@ def _fault(error: ValidationError) -> str:
         message = str(first["msg"]).removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
     group: Any = Recipe
-    for parent in parents:
-        group = group.model_fields[parent].annotation
+    for parent in parents:  # below a mapping with names of the user's own stands what all its values are
+        group = group.model_fields[parent].annotation if hasattr(group, "model_fields") else get_args(group)[-1]
     valid = list(group.model_fields)
     near = difflib.get_close_matches(last, valid, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"

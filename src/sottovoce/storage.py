@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -75,3 +76,11 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
 def json_lines(rows: Iterable[dict[str, Any]]) -> str:
     """The rows as the text of a JSONL file, letters as they are."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether an error says that nothing more can be written."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
+    return any(sign in str(error) for sign in ("No space left on device", "Disk quota exceeded", "] . unexpected pos "))

@@ -1,6 +1,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -156,9 +157,26 @@ def test_seconds_that_the_manifest_leaves_out_come_from_the_recording(tmp_path: 
         choose_speech([row], num_utterances=1)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_speakers_keep_all_they_recorded_and_fewer_are_among_more(seed: int) -> None:
+    train = [replace(u, speaker=f"s{number % 4}") for number, u in enumerate(silenced(corpus(), every=3))]
+    heard: list[set[str]] = []
+    for number in range(5):
+        budget = choose_speech(train, num_speakers=number, seed=seed)
+        speakers = {u.speaker for u in train if u.id in set(budget.ids)}
+        assert len(speakers) == number
+        assert set(budget.ids) == {u.id for u in train if u.audio and u.speaker in speakers}
+        heard.append(set(budget.ids))
+    assert all(less < more for less, more in pairwise(heard))
+    with pytest.raises(UserError, match="asks for 5 speakers, there are 4"):
+        choose_speech(train, num_speakers=5, seed=seed)
+    with pytest.raises(UserError, match="the recording has no speaker"):
+        choose_speech(corpus(), num_speakers=1)
+
+
 def test_exactly_one_size_is_given() -> None:
     for sizes in ({}, {"share": 0.1, "num_utterances": 3}, {"share": 0.0, "seconds": 0.0}):
-        with pytest.raises(UserError, match="exactly one of share, num_utterances and seconds"):
+        with pytest.raises(UserError, match="exactly one of share, num_utterances, seconds and num_speakers"):
             choose_speech(corpus(), **sizes)  # type: ignore[arg-type]
 
 

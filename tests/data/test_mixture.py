@@ -45,3 +45,10 @@ def test_the_repeats_of_a_recording_are_copies_of_their_own_if_asked_for() -> No
     found = [(e.modality, e.utterance.id, e.copy) for e in examples_of(mixture, CORPORA, {"main": ("m2", "m5")})]
     copies = [("speech", identity, copy) for copy in range(3) for identity in ("m2", "m5")]
     assert found == [("text", "m2", 0), ("text", "m5", 0), *copies]
+
+
+def test_a_share_takes_the_first_of_the_budget_and_spreads_evenly_over_all() -> None:
+    mixture = (Part("speech", of="budget", share=2 / 3), Part("text", of="all", share=0.25))
+    found = [(e.modality, e.utterance.id) for e in examples_of(mixture, CORPORA, BUDGET)]
+    assert found == [("speech", "m2"), ("speech", "m7"), ("text", "m3"), ("text", "m7")]
+    assert len(examples_of((Part("speech", of="budget", share=1 / 3),), CORPORA, BUDGET)) == 1

@@ -32,7 +32,9 @@ from sottovoce.recipe import Train
 from sottovoce.study.activations import RowSize, kept_activations
 from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.train.parts import hears_anew, part_of, save_weights, with_weights
+from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.sharding import audio_part_apart, decoder_layers
+from sottovoce.train.weights import save_weights
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
@@ -153,7 +155,7 @@ def test_training_reaches_the_language_model_alone(case: Case, kind: str, tmp_pa
     with torch.no_grad():
         for parameter in trained.values():
             parameter -= 0.02 * parameter.grad if parameter.grad is not None else 0.0
-    save_weights(model, train, tmp_path)
+    save_weights(model, tmp_path)
     again = with_weights(load_model(str(case.folder), bf16=False), train, tmp_path)
     after = loss_of(model.eval(), rows, pad_id)
     assert loss_of(again.eval(), rows, pad_id) == after != loss_of(case.loaded.model, rows, pad_id)
@@ -268,3 +270,13 @@ def test_audio_heard_anew_enters_as_audio_that_was_kept_and_reaches_its_part(cas
         part_of(loaded.family, name) for name, p in model.named_parameters() if p.grad is not None and p.grad.any()
     }
     assert "audio_tower" in moving and "language_model" not in moving
+
+
+def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: Case) -> None:
+    model, family = case.loaded.model, case.loaded.family
+    assert len(decoder_layers(model)) == model.config.get_text_config().num_hidden_layers
+    names = [name for name, _ in model.named_parameters()]
+    with audio_part_apart(model):
+        left = [name for name, _ in model.named_parameters()]
+        assert left and all(part_of(family, name) == "language_model" for name in left)
+    assert [name for name, _ in model.named_parameters()] == names

@@ -2,16 +2,22 @@ import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from manifest_rows import row, save_rows
 
+from sottovoce.data.manifest import read_manifest
+from sottovoce.errors import UserError
 from sottovoce.speech import synthesis
 from sottovoce.speech.synthesis import speak_manifest, trim_silence, write_opus
+from sottovoce.speech.training_speech import speak_training
 from sottovoce.speech.voices import Voice, draw_voice
+from sottovoce.study.data import spoken_by_folder
 
 LOCALES = ("en-US", "fr-FR")
 ROWS = [
@@ -81,12 +87,12 @@ def test_quick_voices_are_those_of_alignment_without_kokoro(locale: str) -> None
 
 def test_every_row_gets_a_clip_and_keeps_its_keys(tmp_path: Path) -> None:
     assert speak_all(tmp_path, ROWS) == [1, 2, 3, 4, 5, 6]
-    for given, row in zip(ROWS, manifest(tmp_path), strict=True):
-        assert {key: row[key] for key in given} == given
-        header = soundfile.info(tmp_path / row["audio"])
+    for given, spoken in zip(ROWS, manifest(tmp_path), strict=True):
+        assert {key: spoken[key] for key in given} == given
+        header = soundfile.info(tmp_path / spoken["audio"])
         assert (header.samplerate, header.channels, header.subtype) == (16_000, 1, "OPUS")
-        assert header.duration == pytest.approx(row["seconds"], abs=0.02)
-        assert row["speaker"].startswith("kokoro:")
+        assert header.duration == pytest.approx(spoken["seconds"], abs=0.02)
+        assert spoken["speaker"].startswith("kokoro:")
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -165,3 +171,32 @@ def test_a_clip_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError):
         write_opus(tmp_path / "a.ogg", np.zeros(16_000, np.float32))
     assert not (tmp_path / "a.ogg").exists()
+
+
+def training_rows(tmp_path: Path, **changes: Any) -> Path:
+    rows = [row(number, **changes) for number in range(4)] + [row(9, "test")]
+    return save_rows(tmp_path, *rows)
+
+
+def test_training_utterances_are_spoken_with_their_labels(tmp_path: Path, spoken: list[tuple[str, str, float]]) -> None:
+    out = tmp_path / "out"
+    assert list(speak_training(training_rows(tmp_path), out, ["espeak:de", "flite:slt"], 0, 1)) == [1, 2, 3, 4]
+    assert {voice for _, voice, _ in spoken} == {"espeak:de", "flite:slt"}
+    heard = read_manifest(out / "manifest.jsonl")
+    assert [u.id for u in heard] == [f"train{number}" for number in range(4)]
+    found = spoken_by_folder([replace(u, audio=None) for u in heard], out / "audio")
+    assert [u.audio for u in found] == [u.audio for u in heard]
+    assert found[0].frame == heard[0].frame and found[0].speaker == "synthetic"
+
+
+def test_training_speech_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for voices, said in ((["siri:anna"], "no voice"), (["espeak"], "no voice")):
+        with pytest.raises(UserError, match=said):
+            list(speak_training(training_rows(tmp_path), out, voices, 0, 1))
+    with pytest.raises(UserError, match="no voices of our own for de-DE; name some"):
+        list(speak_training(training_rows(tmp_path, locale="de-DE"), out, [], 0, 1))
+    with pytest.raises(UserError, match="cannot name a recording"):
+        list(speak_training(save_rows(tmp_path, row(1, id="../x")), out, ["espeak:de"], 0, 1))
+    with pytest.raises(UserError, match="no utterance has split train"):
+        list(speak_training(save_rows(tmp_path, row(1, "test")), out, [], 0, 1))

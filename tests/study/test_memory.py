@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from spoken_rows import tone
-from tiny_study import run_tiny_study, tiny_recipe, write_recipe
-from typer.testing import CliRunner
+from tiny_study import run_tiny_study, tiny_recipe
 
-from sottovoce.cli import app
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
@@ -26,8 +25,8 @@ from sottovoce.study.memory import (
     check_memory,
     forecast_memory,
     longest_row,
-    plan_lines,
 )
+from sottovoce.study.memory_plan import plan_lines
 from sottovoce.train.parts import with_weights
 
 ROW = RowSize(48, 16)
@@ -148,6 +147,22 @@ def test_a_card_fits_what_is_not_more_than_it_has() -> None:
     assert [memory.fits(card) for card in CARDS] == [False, True, True, True]
 
 
+def test_sharded_each_card_holds_its_part_of_all_but_the_audio_part_and_the_first_proves_with_the_whole() -> None:
+    memory = Memory(10.0, 8.0, 16.0, 3.0, 1.0, audio_part=2.0)
+    four = memory.sharded(4)
+    assert (four.weights, four.gradients, four.optimizer, four.activations) == (4.0, 2.0, 4.0, 3.0)
+    assert four.held == 13.0 and memory.held == 37.0
+    assert memory.sharded(2).held == 6.0 + 4.0 + 8.0 + 3.0
+    assert memory.sharded(2, weights_too=False).held == 10.0 + 4.0 + 8.0 + 3.0
+
+
+def test_the_audio_part_is_counted(tiny_model_dir: Path) -> None:
+    model = load_model(str(tiny_model_dir)).model.model
+    parts = (model.audio_tower, model.multi_modal_projector)
+    bytes_of = sum(p.nbytes for part in parts for p in part.parameters())
+    assert forecast_memory(str(tiny_model_dir), train("full"), ROW).audio_part == bytes_of
+
+
 # --- the recipe's rows
 
 
@@ -168,7 +183,7 @@ def test_a_recipe_that_trains_nothing_has_no_rows(tiny_model_dir: Path, tiny_cor
         longest_row(recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["zero_shot"]))
 
 
-# --- before training, and as a verb
+# --- before training
 
 
 def test_a_step_that_cannot_fit_is_refused_before_training(
@@ -185,12 +200,22 @@ def test_a_step_that_cannot_fit_is_refused_before_training(
     assert not list(tmp_path.glob("runs/tiny/stages/*"))
 
 
-def test_the_verb_shows_methods_batches_and_cards(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:
-    path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus)
-    result = CliRunner().invoke(app, ["plan-memory", str(path)])
-    assert result.exit_code == 0, result.output
-    assert "The recipe as it is (lora, batch 4, rows of up to" in result.output
-    assert "Its largest epoch, 23 rows" in result.output
-    assert "24 GB, 48 GB, 80 GB, 141 GB: full with per_device_train_batch_size=4 gradient_accumulation" in result.output
-    given = CliRunner().invoke(app, ["plan-memory", str(path), "corpus.manifest=not_here.jsonl", "--num-tokens", "77"])
-    assert "rows of up to 77 tokens" in given.output and "largest epoch" not in given.output
+def test_before_sharded_training_a_process_s_share_is_what_must_fit(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {**tiny_recipe(tmp_path, tiny_model_dir, tiny_corpus)["train"], "language_model": "full"}
+    settings = recipe(tmp_path, tiny_model_dir, tiny_corpus, train=train)
+    memory = forecast_memory(settings.model, settings.train, ROW)
+    monkeypatch.setattr(module, "_memory_here", lambda: memory.sharded(4).held + 1)
+    with pytest.raises(UserError, match="plan-memory RECIPE"):
+        check_memory(settings, ROW)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setattr(module, "processes", lambda: SimpleNamespace(num_processes=4))
+    assert check_memory(settings, ROW).startswith("warning: a training step needs")
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setattr(module, "_memory_here", lambda: memory.sharded(4, weights_too=False).held - 1)
+    with pytest.raises(UserError, match="plan-memory RECIPE"):
+        check_memory(settings, ROW)
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    assert check_memory(settings, ROW).startswith("warning: a training step needs")

@@ -112,10 +112,10 @@ def adapter_is_cut_off(loaded: LoadedModel, rows: list[Row], patch: pytest.Monke
 def saving_loses(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
     sound = module.save_weights
 
-    def lossy(model: Any, train: Train, folder: Path) -> None:
+    def lossy(model: Any, folder: Path) -> None:
         with torch.no_grad():
             next(p for name, p in model.named_parameters() if "lora_B" in name).zero_()
-        sound(model, train, folder)
+        sound(model, folder)
 
     patch.setattr(module, "save_weights", lossy)
     return loaded

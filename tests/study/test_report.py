@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from study_folder import gold_rows, write_lines, write_study
 
+from sottovoce.study.examples import MAX_AUDIO_CHARACTERS, Piece, audio_uri, frame_pieces
 from sottovoce.study.figure import figure_svg
-from sottovoce.study.report import MAX_AUDIO_CHARACTERS, Piece, audio_uri, frame_pieces, report_html, write_report
-from sottovoce.study.results import read_study
+from sottovoce.study.report import read_report, report_html, write_report
 from sottovoce.types import Entity, Frame
 
 SCRIPT = "<script>alert('heard')</script>"
@@ -17,7 +17,7 @@ SCRIPT = "<script>alert('heard')</script>"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_study(tmp_path_factory.mktemp("study"))
-    write_report(folder)
+    write_report(read_report(folder))
     return folder
 
 
@@ -40,7 +40,7 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
 def test_recordings_are_embedded_within_the_limit(page: str, tmp_path: Path) -> None:
     assert page.count('src="data:audio/flac;base64,') == 16
     # 30 s of tone a clip: the page's room is spent before the sixteenth.
-    uris = re.findall(r'src="(data:audio[^"]*)"', report_html(read_study(write_study(tmp_path, seconds=30))))
+    uris = re.findall(r'src="(data:audio[^"]*)"', report_html(read_report(write_study(tmp_path, seconds=30))))
     assert 0 < len(uris) < 16
     assert sum(map(len, uris)) <= MAX_AUDIO_CHARACTERS
 
@@ -58,7 +58,7 @@ def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     write_lines(folder / "gold.jsonl", rows)
     study = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(study | {"title": SCRIPT, "corpus": f"home {SCRIPT} $x^2$ $"}))
-    page = write_report(folder).read_text(encoding="utf-8")
+    page = write_report(read_report(folder)).read_text(encoding="utf-8")
     assert "<script" not in page
     assert "<script" not in (folder / "figure.svg").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page
@@ -69,7 +69,7 @@ def test_an_unreadable_answer_is_shown_as_it_came(tmp_path: Path) -> None:
     for path in folder.glob("cells/*/predictions-speech.jsonl"):
         # Half a surrogate pair, which no UTF-8 file can hold.
         path.write_text(path.read_text().replace('\\"light\\", \\"act"', '\\"\\ud83d<b>"'))
-    page = write_report(folder).read_text(encoding="utf-8")
+    page = write_report(read_report(folder)).read_text(encoding="utf-8")
     assert "Unreadable answer" in page
     assert "\\ud83d&lt;b&gt;" in page
 
@@ -81,7 +81,7 @@ def test_official_scores_stand_beside_strict_ones_where_they_differ(tmp_path: Pa
     scores = json.loads(path.read_text())
     scores["speech"]["official"] |= {"intent_accuracy": 0.625, "num_scored": 96}
     path.write_text(json.dumps(scores))
-    page = report_html(read_study(folder))
+    page = report_html(read_report(folder))
     assert "Strict beside official" in page
     assert "62.5" in page and "96 of 100" in page
 
@@ -90,7 +90,7 @@ def test_an_unfinished_study_has_a_page_too(tmp_path: Path) -> None:
     folder = write_study(tmp_path, audio=False)
     for name in ("direct_mixing-5pct", "curriculum-5pct"):
         (folder / f"cells/{name}/scores.json").unlink()
-    page = write_report(folder).read_text(encoding="utf-8")
+    page = write_report(read_report(folder)).read_text(encoding="utf-8")
     assert "No answer yet: 2 of 4 cells have scores." in page
     assert "Unfinished: Direct mixing, Curriculum." in page
 
@@ -108,7 +108,7 @@ def test_the_figure_takes_its_ink_from_the_page(folder: Path) -> None:
     svg = (folder / "figure.svg").read_text(encoding="utf-8")
     assert "currentColor" in svg and "prefers-color-scheme" in svg
     assert "home en-US, 100 test utterances in unheard voices, 5 % speech = 20 clips" in svg
-    assert svg == figure_svg(read_study(folder))
+    assert svg == figure_svg(read_report(folder).curves)
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -6,19 +6,18 @@ from rich.console import Console
 from study_folder import write_study
 
 from sottovoce.errors import UserError
+from sottovoce.study.curves import Curves, study_curves
+from sottovoce.study.measures import Difference, gap_closed, intent_difference, share_unreadable, standard_error
 from sottovoce.study.results import (
     CellResult,
-    Difference,
     StudyResults,
-    gap_closed,
-    intent_difference,
     read_gold,
     read_predictions,
     read_study,
-    share_unreadable,
-    standard_error,
 )
-from sottovoce.study.table import comparison, headline, markdown_table, terminal_table
+from sottovoce.study.samples import study_samples
+from sottovoce.study.table import markdown_table, terminal_table
+from sottovoce.study.words import comparison, headline, label
 
 
 @pytest.fixture
@@ -28,6 +27,11 @@ def folder(tmp_path: Path) -> Path:
 
 def cell(results: StudyResults, scheme: str) -> CellResult:
     return next(cell for cell in results.cells if cell.scheme == scheme)
+
+
+def curves_of(folder: Path) -> Curves:
+    results = read_study(folder)
+    return study_curves(results, study_samples(results))
 
 
 def edit(path: Path, **changes: object) -> None:
@@ -90,25 +94,27 @@ def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
         path.unlink()
     results = read_study(folder)
     assert [cell.name for cell in results.finished] == ["zero_shot", "text_only"]
-    lines = markdown_table(results).splitlines()
+    lines = markdown_table(curves_of(folder)).splitlines()
     assert lines[4].startswith("| Direct mixing | 5 % | unfinished |")
     assert lines[5].startswith("| Curriculum | 5 % (20 clips) | unfinished |")
     assert headline(results, None) == "No answer yet: 2 of 4 cells have scores."
 
 
 def test_the_tables_tell_the_same(folder: Path) -> None:
-    results = read_study(folder)
     row = "| Curriculum | 5 % (20 clips) | 81.0 ± 3.9 | 72.9 | 89.0 ± 3.1 | 80.1 | 3.0 | 70.0 | 70.0 |"
-    assert row in markdown_table(results)
+    assert row in markdown_table(curves_of(folder))
     console = Console(width=80, record=True, file=(folder / "out").open("w"))
-    console.print(terminal_table(results))
+    console.print(terminal_table(curves_of(folder)))
     assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.1 80.1     3.0   70.0   70.0" in console.export_text()
 
 
 def test_several_budgets_stand_in_the_names(folder: Path) -> None:
     edit(folder / "study.json", cells=["text_only", "curriculum-5pct", "curriculum-10pct"])
-    rows = markdown_table(read_study(folder)).splitlines()[2:]
-    assert [row.split(" |")[0] for row in rows] == ["| Text-only", "| Curriculum 5 %", "| Curriculum 10 %"]
+    results = read_study(folder)
+    names = [label(results, cell) for cell in results.cells]
+    assert names == ["Text-only", "Curriculum 5 %", "Curriculum 10 %"]
+    rows = markdown_table(curves_of(folder)).splitlines()[2:]
+    assert [row.split(" |")[:2] for row in rows][1:] == [["| Curriculum", " 5 % (20 clips)"], ["| Curriculum", " 10 %"]]
 
 
 def test_no_study_folder(tmp_path: Path) -> None:

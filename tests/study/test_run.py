@@ -22,8 +22,10 @@ from sottovoce.errors import UserError
 from sottovoce.evaluate import decode as decoding
 from sottovoce.recipe import load_recipe
 from sottovoce.registry_files import sha256_of
+from sottovoce.study import cell_run
 from sottovoce.study import run as running
-from sottovoce.study.cells import load_data, plan_cells
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
 from sottovoce.study.opening import cut_clips_lines
 from sottovoce.train.trainer import AnswerTrainer
 
@@ -73,7 +75,9 @@ def test_the_study_tells_what_was_asked_and_has_a_report(
     monkeypatch.setattr(sys, "argv", ["sottovoce", "report", str(study)])
     cli.main()
     assert "Curriculum" in capsys.readouterr().out
-    for name in ("report.html", "report.csv", "report.md", "figure.svg", "figure.png"):
+    for name in ("html", "csv", "json", "md", "tex"):
+        assert (study / f"report.{name}").stat().st_size > 100
+    for name in ("figure.svg", "figure.png"):
         assert (study / name).stat().st_size
 
 
@@ -87,7 +91,7 @@ def test_the_shared_first_stage_is_trained_once_for_all_budgets(tiny_study: Path
     assert len(firsts) == 1
     # The text stage (here text_only's too), and a stage with speech for each scheme and budget.
     done = list(tiny_study.glob("stages/*/done.json"))
-    assert len(done) == len(list((tiny_study / "stages").iterdir())) == 5
+    assert len(done) == len([path for path in (tiny_study / "stages").iterdir() if path.is_dir()]) == 5
     assert not list(tiny_study.glob("stages/*/checkpoint-*"))
 
 
@@ -96,10 +100,10 @@ def test_a_finished_study_is_neither_trained_nor_decoded_again(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")}
     for name in ("run_stage", "decode"):
-        monkeypatch.setattr(running, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
+        monkeypatch.setattr(cell_run, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
     path = tiny_study / "recipe.yaml"
     said: list[str] = []
-    assert running.run_study(load_recipe(path), path, said.append) == tiny_study
+    assert running.run_study(load_recipe(path), path, said.append) == []
     assert "everything is finished already" in said
     assert {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")} == before
 
@@ -208,7 +212,7 @@ def test_a_test_recording_that_cannot_be_read_is_named_before_anything_is_traine
 
 
 @pytest.mark.parametrize(
-    ("part", "fault"), [("test", "results of other settings, data, recordings"), ("train", "other training recordings")]
+    ("part", "fault"), [("test", "results of other settings, data or recordings"), ("train", "other training data")]
 )
 def test_results_are_not_kept_when_a_recording_was_replaced(
     tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, part: str, fault: str

@@ -6,13 +6,12 @@ import pytest
 from sottovoce.train.align import Alignment, training_order_of
 
 NUM_UTTERANCES, NUM_REPLAY = 200, 7
-LENGTHS = [10 + number % 40 for number in range(6 * NUM_UTTERANCES + NUM_REPLAY)]
 
 
 def orders(**settings: object) -> list[list[int]]:
     """The order, an epoch each."""
     alignment = Alignment(speech=Path("speech"), out=Path("out"), **settings)  # type: ignore[arg-type]
-    order = training_order_of(LENGTHS, NUM_UTTERANCES, NUM_REPLAY, alignment)
+    order = training_order_of(NUM_UTTERANCES, NUM_REPLAY, alignment)
     size = len(order) // alignment.num_train_epochs
     return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -41,9 +40,15 @@ def test_texts_of_three_kinds_are_sprinkled_in() -> None:
     for order in orders(num_train_epochs=2, replay_share=0.1):
         texts = Counter(row // NUM_UTTERANCES for row in order if row >= 4 * NUM_UTTERANCES)
         assert texts == {4: 20, 5: 20, 6: 20}
-        assert max(order) < len(LENGTHS)
+        assert max(order) < 6 * NUM_UTTERANCES + NUM_REPLAY
 
 
 def test_the_order_is_decided_by_the_seed() -> None:
     assert orders() == orders()
     assert orders() != orders(seed=1)
+
+
+def test_rows_of_all_kinds_are_spread_over_an_epoch() -> None:
+    for order in orders(num_train_epochs=2):
+        transcriptions = [row // NUM_UTTERANCES in (0, 1) for row in order[: len(order) // 2]]
+        assert 0.6 < sum(transcriptions) / len(transcriptions) < 0.85

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +10,10 @@ import torch
 import two_processes
 from spoken_rows import tensors
 from tiny_study import results_of, write_recipe
+from two_processes import launched
 
 from sottovoce.errors import UserError
 from sottovoce.train.processes import accumulation_of
-
-
-def launched(*arguments: str, dies: bool = False) -> str:
-    """Starts two processes and returns what they said."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert bool(done.returncode) == dies, done.stderr[-3000:]
-    return done.stderr
 
 
 @pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])
@@ -34,7 +22,7 @@ def test_one_reads_text_and_the_other_hears_speech_and_the_result_is_that_of_one
 ) -> None:
     monkeypatch.setattr(two_processes.module, "training_order", None)  # put back afterwards
     alone = tensors(two_processes.train(tiny_model_dir, tmp_path / "one", kind))
-    launched(two_processes.__file__, str(tiny_model_dir), str(tmp_path / "two"), kind)
+    launched(two_processes.__file__, str(tiny_model_dir), str(tmp_path / "two"), kind, "1")
     (done,) = (tmp_path / "two").glob("*/done.json")
     assert json.loads(done.read_text())["steps"] == 3
     together = tensors(done.parent / "weights")
@@ -49,7 +37,7 @@ def test_what_two_began_one_finishes_as_if_it_had_been_alone(
 ) -> None:
     monkeypatch.setattr(two_processes.module, "training_order", None)
     alone = tensors(two_processes.train(tiny_model_dir, tmp_path / "one", "lora"))
-    launched(two_processes.__file__, str(tiny_model_dir), str(tmp_path / "two"), "lora", "3", dies=True)
+    launched(two_processes.__file__, str(tiny_model_dir), str(tmp_path / "two"), "lora", "1", "3", dies=True)
     assert [path.name for path in (tmp_path / "two").glob("*/checkpoint-*")] == ["checkpoint-2"]
     finished = tensors(two_processes.train(tiny_model_dir, tmp_path / "two", "lora"))
     for name, tensor in alone.items():

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from sottovoce.data.mixture import Mixture, Part
+from sottovoce.data.mixture import SYNTHETIC, Mixture, Part
+from sottovoce.errors import UserError
 from sottovoce.recipe import StageSettings, Train
-from sottovoce.train.schemes import SCHEMES, uses_speech
+from sottovoce.train.schemes import SCHEMES, Stage, scheme_named, uses_speech
 from sottovoce.train.stage import plan_stages
 
 TEXT: Mixture = (Part("text", of="all"),)
@@ -18,45 +19,85 @@ PAPER: dict[str, list[tuple[Mixture, int, float, float]]] = {
 }
 
 
-def test_there_are_no_other_schemes() -> None:
-    assert SCHEMES.keys() == PAPER.keys()
+def stages_of(scheme: str, train: Train | None = None, sources: tuple[str, ...] = ()) -> list[Stage]:
+    return scheme_named(scheme).stages(train or Train(), sources)
+
+
+def seen(scheme: str, sources: tuple[str, ...] = ()) -> list[list[tuple[str, str, str, float]]]:
+    """Of each stage what is seen: modality, of what, corpus, share."""
+    return [[(p.modality, p.of, p.corpus, p.share) for p in s.mixture] for s in stages_of(scheme, sources=sources)]
+
+
+ALL_TEXT, ALL_SPEECH = ("text", "all", "main", 1.0), ("speech", "budget", "main", 1.0)
+EN_TEXT, EN_SPEECH = ("text", "all", "en", 1.0), ("speech", "budget", "en", 1.0)
+
+
+def test_the_papers_schemes_come_first() -> None:
+    assert list(SCHEMES)[: len(PAPER)] == list(PAPER)
+
+
+def test_an_unknown_scheme_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UserError, match="did you mean 'text_only'"):
+        scheme_named("textonly")
+
+
+def test_what_the_further_schemes_see() -> None:
+    assert seen("speech_only") == [[ALL_SPEECH]]
+    assert seen("reverse_curriculum") == [[ALL_TEXT, ALL_SPEECH], [ALL_TEXT]]
+    assert seen("curriculum_replay") == [[ALL_TEXT], [("text", "all", "main", 0.25), ALL_SPEECH]]
+    synthetic = ("speech", "all", SYNTHETIC, 1.0)
+    assert seen("synthetic_curriculum") == [[ALL_TEXT], [ALL_TEXT, synthetic], [ALL_TEXT, ALL_SPEECH]]
+    shares = [stage[1][3] for stage in seen("ramp")[1:]]
+    assert seen("ramp")[0] == [ALL_TEXT] and shares == [1 / 3, 2 / 3, 1.0]
+
+
+def test_a_source_language_joins_text_and_speech() -> None:
+    assert seen("text_only", ("en",)) == [[ALL_TEXT, EN_TEXT]]
+    assert seen("direct_mixing", ("en",)) == [[ALL_TEXT, EN_TEXT, ALL_SPEECH, EN_SPEECH]]
+    assert seen("curriculum", ("en",)) == [[ALL_TEXT, EN_TEXT], [ALL_TEXT, EN_TEXT, ALL_SPEECH, EN_SPEECH]]
+    assert seen("source_first", ("en",)) == [[EN_TEXT, EN_SPEECH], [ALL_TEXT, ALL_SPEECH]]
+    three = [[EN_TEXT, EN_SPEECH], [ALL_TEXT], [ALL_TEXT, EN_TEXT, ALL_SPEECH, EN_SPEECH]]
+    assert seen("source_then_curriculum", ("en",)) == three
+    assert {name for name, scheme in SCHEMES.items() if scheme.needs_sources} == {
+        "source_first", "source_then_curriculum",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", PAPER)
 def test_by_default_a_scheme_is_trained_as_in_the_paper(scheme: str) -> None:
     found = [
         (s.mixture, s.settings.num_train_epochs, s.settings.learning_rate, s.settings.warmup_ratio)
-        for s in SCHEMES[scheme](Train())
+        for s in stages_of(scheme, Train())
     ]
     assert found == PAPER[scheme]
 
 
 @pytest.mark.parametrize(("scheme", "hears"), [(name, name in ("direct_mixing", "curriculum")) for name in PAPER])
 def test_only_mixing_schemes_hear_speech(scheme: str, hears: bool) -> None:
-    assert uses_speech(SCHEMES[scheme](Train())) == hears
+    assert uses_speech(stages_of(scheme, Train())) == hears
 
 
 def test_each_stage_takes_its_own_settings() -> None:
     settings = {
         name: StageSettings(num_train_epochs=n) for n, name in enumerate(("stage", "first_stage", "last_stage"), 4)
     }
-    epochs = {name: [s.settings.num_train_epochs for s in SCHEMES[name](Train(**settings))] for name in PAPER}
+    epochs = {name: [s.settings.num_train_epochs for s in stages_of(name, Train(**settings))] for name in PAPER}
     assert epochs == {"zero_shot": [], "text_only": [4], "direct_mixing": [4], "curriculum": [5, 6]}
 
 
 def test_speech_repeats_are_of_the_stage_that_hears_speech() -> None:
     train = Train(stage=StageSettings(speech_repeats=2), last_stage=StageSettings(speech_repeats=5))
-    assert SCHEMES["direct_mixing"](train)[0].mixture[1].repeats == 2
-    assert SCHEMES["curriculum"](train)[1].mixture[1].repeats == 5
-    assert SCHEMES["curriculum"](train)[1].mixture[1].perturbed is False
-    assert {part.repeats for scheme in PAPER for stage in SCHEMES[scheme](train) for part in stage.mixture[:1]} == {1}
+    assert stages_of("direct_mixing", train)[0].mixture[1].repeats == 2
+    assert stages_of("curriculum", train)[1].mixture[1].repeats == 5
+    assert stages_of("curriculum", train)[1].mixture[1].perturbed is False
+    assert {part.repeats for scheme in PAPER for stage in stages_of(scheme, train) for part in stage.mixture[:1]} == {1}
 
 
 def test_perturbed_repeats_do_not_change_what_hears_no_speech() -> None:
     plain, perturbed = (
         Train(stage=StageSettings(speech_repeats=2, perturb_repeats=perturb)) for perturb in (False, True)
     )
-    stages = {scheme: [SCHEMES[scheme](train) for train in (plain, perturbed)] for scheme in PAPER}
+    stages = {scheme: [stages_of(scheme, train) for train in (plain, perturbed)] for scheme in PAPER}
     assert stages["direct_mixing"][1][0].mixture[1].perturbed
     keys = {s: [plan_stages(part, [["k"]] * len(part), "root") for part in both] for s, both in stages.items()}
     names = {scheme: [[plan.key for plan in plans] for plans in both] for scheme, both in keys.items()}

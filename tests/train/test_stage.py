@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -280,9 +281,12 @@ def test_a_loss_that_is_not_finite_is_an_error_each_time_and_soon(
     stop_at(5)
     for _ in range(2):  # the second time there must be no checkpoint to go on from as if all were well
         loaded = fresh(tiny_model_dir)
-        with pytest.raises(UserError, match=r"stage text: the loss is no longer finite; lower its learning_rate"):
+        with pytest.raises(UserError, match=r"stage text: the loss is no longer finite .*; lower its learning_rate"):
             run_stage(loaded, plan(wild), mixed_rows(loaded), train(kind), tmp_path, seed=0)
-    assert not list(tmp_path.iterdir())
+    home = tmp_path / plan(wild).key
+    assert not list(home.glob("checkpoint-*")) and not (home / "done.json").exists()
+    course = json.loads((home / "diverged.json").read_text())
+    assert any(not math.isfinite(entry["loss"]) for entry in course if "loss" in entry)
 
 
 def test_weights_spoiled_by_the_last_step_are_an_error(

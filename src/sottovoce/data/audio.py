@@ -14,6 +14,7 @@ import soxr
 from sottovoce.errors import UserError
 
 SAMPLING_RATE = 16_000
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
 FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200

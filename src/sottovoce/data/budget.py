@@ -69,26 +69,33 @@ def choose_speech(
     share: float | None = None,
     num_utterances: int | None = None,
     seconds: float | None = None,
+    num_speakers: int | None = None,
     seed: int = 0,
 ) -> Budget:
-    """Chooses the train utterances that keep their speech; exactly one of the three sizes is given.
+    """Chooses the train utterances that keep their speech; exactly one of the four sizes is given.
 
     Args:
         utterances: all train utterances, with and without audio; their order does not matter.
         share: part of all of them in 0..1, rounded to the nearest whole utterance, at least one if above 0.
         num_utterances: how many.
         seconds: how much speech; the longest prefix of the priority order that does not exceed it is taken.
+        num_speakers: how many speakers, drawn by the seed, keep all that they have recorded.
         seed: another seed gives another order.
 
     Raises:
-        UserError: not exactly one size, or one out of range; fewer utterances have audio than the size asks for; rows
-            of another split, an id that occurs twice, or a recording whose length is neither given nor readable.
+        UserError: not exactly one size, or one out of range; fewer utterances have audio, or there are fewer speakers,
+            than the size asks for; rows of another split, an id that occurs twice, a recording whose length is neither
+            given nor readable, or whose speaker is not given where speakers are counted.
     """
-    if [share, num_utterances, seconds].count(None) != 2:
-        raise UserError("a speech budget needs exactly one of share, num_utterances and seconds", "give one of them")
+    if [share, num_utterances, seconds, num_speakers].count(None) != 3:
+        sizes = "share, num_utterances, seconds and num_speakers"
+        raise UserError(f"a speech budget needs exactly one of {sizes}", "give one of them")
     _check(utterances)
     order = priority_order(utterances, seed)
-    if seconds is not None:
+    if num_speakers is not None:
+        order = _of_speakers(order, num_speakers, seed)
+        count = len(order)
+    elif seconds is not None:
         count = _count_within(order, seconds)
     elif num_utterances is not None:
         count = num_utterances
@@ -129,6 +136,20 @@ def priority_order(utterances: Sequence[Utterance], seed: int = 0) -> list[Utter
         size = len(members)
         keyed += [(place / size, -size, rng.random(), intent, member) for place, member in enumerate(members)]
     return [member for *_, member in sorted(keyed, key=lambda entry: entry[:4])]
+
+
+def _of_speakers(order: Sequence[Utterance], number: int, seed: int) -> list[Utterance]:
+    """The recordings of so many speakers; fewer of them are among more."""
+    nameless = next((utterance for utterance in order if utterance.speaker is None), None)
+    if nameless is not None:
+        place = nameless.where or f"utterance {nameless.id!r}"
+        raise UserError(f"{place}: the recording has no speaker", "name the speakers, or count the budget otherwise")
+    speakers = sorted({utterance.speaker or "" for utterance in order})
+    if not 0 <= number <= len(speakers):
+        raise UserError(f"the speech budget asks for {number} speakers, there are {len(speakers)}", "ask for less")
+    Random(f"{seed}/speakers").shuffle(speakers)
+    chosen = set(speakers[:number])
+    return [utterance for utterance in order if utterance.speaker in chosen]
 
 
 def _check(utterances: Sequence[Utterance]) -> None:

@@ -5,12 +5,18 @@ It is a deterministic map from positions to examples; nothing is drawn at run ti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from sottovoce.data.prompts import slu_example
 from sottovoce.types import Example, Modality, Utterance
+
+TARGET = "main"
+"""The corpus whose speech is tested, and whose training speech is budgeted."""
+SYNTHETIC = "synthetic"
+"""The target's training utterances with synthetic recordings in place of their own."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Part:
     Args:
         modality: ``text`` shows the transcript in place of the audio, ``speech`` the recording.
         of: ``all`` training utterances, or only those of the speech ``budget``.
+        share: of these, 0..1: the first ones of the budget, or utterances evenly spread over all.
         repeats: how often each of them occurs in one epoch.
         perturbed: whether each repeat of a recording after the first is a perturbed copy of its own.
         corpus: which corpus of the recipe the utterances come from.
@@ -29,7 +36,8 @@ class Part:
     of: Literal["all", "budget"]
     repeats: int = 1
     perturbed: bool = False
-    corpus: str = "main"
+    corpus: str = TARGET
+    share: float = 1.0
 
 
 Mixture = tuple[Part, ...]
@@ -42,14 +50,17 @@ def examples_of(
 
     Args:
         corpora: training utterances by the corpus name that the parts use.
-        budget_ids: by corpus name, the ids of the utterances that keep their speech.
+        budget_ids: by corpus name, the ids of the utterances that keep their speech, in priority order.
     """
     examples = []
     for part in mixture:
         utterances = corpora[part.corpus]
         if part.of == "budget":
-            kept = set(budget_ids.get(part.corpus, ()))
-            utterances = [utterance for utterance in utterances if utterance.id in kept]
+            kept = budget_ids.get(part.corpus, ())
+            chosen = set(kept[: math.ceil(part.share * len(kept))])
+            utterances = [utterance for utterance in utterances if utterance.id in chosen]
+        elif part.share < 1.0:
+            utterances = [u for n, u in enumerate(utterances) if int((n + 1) * part.share) > int(n * part.share)]
         once = [slu_example(utterance, part.modality) for utterance in utterances]
         for number in range(part.repeats):
             examples += [replace(example, copy=number) for example in once] if part.perturbed else once

@@ -130,7 +130,7 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
         label = f"{pair['first']} - {pair['second']}"
         for name, shown in SHOWN.items():
             row = pair["figures"][name]
-            p_values = [_p(row[key]).removeprefix("= ") for key in ("p_value", "corrected_p_value")[: len(heads)]]
+            p_values = [p_words(row[key]).removeprefix("= ") for key in ("p_value", "corrected_p_value")[: len(heads)]]
             verdict = "cannot be told apart" if row["better"] is None else f"{row['better']} is better"
             points = f"{100 * row['difference']:+.2f}"
             table.add_row(printable(label), shown, points, Text(_percent(row["interval"])), *p_values, verdict)
@@ -226,19 +226,20 @@ def _sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
         sides = {"first": (pair["first"], pair["second"]), "second": (pair["second"], pair["first"])}
         for side, (better, worse) in sides.items():
             if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] == side]:
-                sentences.append(f"{better} is better than {worse} in {_listed(names)}.")
+                sentences.append(f"{better} is better than {worse} in {listed(names)}.")
         if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] is None]:
-            sentences.append(f"{pair['first']} and {pair['second']} cannot be told apart in {_listed(names)}.")
+            sentences.append(f"{pair['first']} and {pair['second']} cannot be told apart in {listed(names)}.")
         test = pair["mcnemar_intent"]
         counts = f"{pair['first']} has more intents right in {test['num_first_better']} utterances, {pair['second']}"
-        p_value = _p(test["corrected_p_value"])
+        p_value = p_words(test["corrected_p_value"])
         sentences.append(f"{counts} in {test['num_second_better']} (McNemar's exact test: p {p_value}).")
     if len(pairs) > 1:
         sentences.append(f"The p-values are corrected for {len(pairs)} comparisons (Holm); the intervals are not.")
     return sentences
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -246,5 +247,6 @@ def _percent(bounds: Sequence[float]) -> str:
     return f"{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}"
 
 
-def _p(p_value: float) -> str:
+def p_words(p_value: float) -> str:
+    """A p-value in a sentence, behind "p"."""
     return f"= {p_value:.4f}" if p_value >= 0.0001 else "< 0.0001"

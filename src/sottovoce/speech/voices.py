@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from sottovoce.errors import UserError, nearest
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -16,6 +18,22 @@ class Voice:
     @property
     def speaker(self) -> str:
         return f"{self.engine}:{self.name}"
+
+
+ENGINES = ("kokoro", "piper", "flite", "espeak")
+CAST_LOCALES = ("en-US", "fr-FR")  # that the casts below can speak
+
+
+def voice_named(name: str) -> Voice:
+    """A voice by ``ENGINE:NAME``, such as ``kokoro:af_sky``, ``espeak:de`` or ``piper:voices/de.onnx``.
+
+    Raises:
+        UserError: there is no such engine, or no name.
+    """
+    engine, _, own_name = name.partition(":")
+    if engine not in ENGINES or not own_name:
+        raise UserError(f"{name!r} is no voice (ENGINE:NAME)", nearest(engine, ENGINES))
+    return Voice(engine, own_name)
 
 
 # fmt: off

@@ -1,132 +1,102 @@
-"""From a recipe to its cells: which utterances, which stages, which clips; nothing here trains or decodes."""
+"""From a recipe and its utterances to the cells: which stages, which clips; nothing here trains or decodes."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import random
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sottovoce.data.budget import Budget, choose_speech
-from sottovoce.data.corpora.home import home_manifest
-from sottovoce.data.manifest import read_manifest
-from sottovoce.data.mixture import examples_of
+from sottovoce.data.budget import Budget
+from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.errors import UserError
-from sottovoce.recipe import Corpus, Recipe, Size, SpeechSeconds, SpeechUtterances
+from sottovoce.recipe import Recipe
 from sottovoce.registry_files import sha256_of
-from sottovoce.train.schemes import SCHEMES, Stage, uses_speech
+from sottovoce.study.data import Data, speech_of
+from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 from sottovoce.types import Example, Utterance
 
 
 @dataclass(frozen=True)
-class Data:
-    """A recipe's utterances: for training, and for testing (all with speech)."""
-
-    manifest: Path
-    sha256: str
-    train: list[Utterance]
-    test: list[Utterance]
-
-    @property
-    def num_spoken(self) -> int:
-        """Training utterances that have a recording."""
-        return sum(utterance.audio is not None for utterance in self.train)
-
-
-@dataclass(frozen=True)
 class Cell:
-    """One scheme at one speech budget; ``budget`` is None where the scheme hears no speech."""
+    """One scheme at one speech budget, seed, mixture and model; ``budget`` is None where it does not matter."""
 
     name: str
     scheme: str
     stages: list[Stage]
     budget: Budget | None
     share: float
+    seed: int
+    sources: tuple[str, ...]
+    model: str
 
     def examples(self, data: Data) -> list[list[Example]]:
         """One epoch's examples of each stage."""
-        kept = {"main": self.budget.ids if self.budget else ()}
-        return [examples_of(stage.mixture, {"main": data.train}, kept) for stage in self.stages]
-
-
-def manifest_of(corpus: Corpus) -> Path:
-    """The manifest that a recipe's corpus names."""
-    return home_manifest(corpus.locale or "") if corpus.builtin else corpus.manifest or Path()
-
-
-def load_data(recipe: Recipe) -> Data:
-    """Reads the corpus and limits it as the recipe says.
-
-    Raises:
-        UserError: an unreadable manifest, an empty split, test utterances without speech, or a test intent that no
-            training utterance has.
-    """
-    path = manifest_of(recipe.corpus)
-    utterances = read_manifest(path, recipe.corpus.allow_outside)
-    train = [u for u in utterances if u.split == "train"]
-    test = [u for u in utterances if u.split == "test" and u.audio is not None]
-    if not train:
-        raise UserError(f"{path}: no utterance has split train", "mark the training utterances with split train")
-    if not test:
-        raise UserError(f"{path}: no utterance of split test has a recording", "record test utterances, or mark them")
-    train = limited(train, recipe.num_train_utterances, recipe.seed)
-    test = limited(test, recipe.num_test_utterances, recipe.seed)
-    unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
-    if unseen:
-        advice = "add training utterances for them, raise num_train_utterances, or leave them out of test"
-        raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
-    return Data(path, sha256_of(path), train, test)
-
-
-def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> list[Utterance]:
-    """At most ``limit`` utterances, in their order: one of each intent first, then each intent in proportion, and
-    within an intent those with and without speech in proportion."""
-    if limit is None or limit >= len(utterances):
-        return list(utterances)
-    groups: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
-    for utterance in utterances:
-        groups[utterance.frame.intent, utterance.audio is not None].append(utterance.id)
-    rng, seen = random.Random(seed), set[str]()
-    ranked = []
-    for (intent, _), ids in sorted(groups.items(), reverse=True):  # of each intent, those with speech come first
-        rng.shuffle(ids)
-        ranked += [((rank + rng.random()) / len(ids), identity) for rank, identity in enumerate(ids)]
-        if intent not in seen:
-            ranked[-len(ids)] = (-1.0, ids[0])
-            seen.add(intent)
-    kept = {identity for _, identity in sorted(ranked)[:limit]}
-    return [utterance for utterance in utterances if utterance.id in kept]
+        kept = {name: [u.id for u in utterances if u.audio] for name, utterances in data.others.items()}
+        kept[TARGET] = list(self.budget.ids) if self.budget else []
+        corpora = {**data.others, TARGET: data.train}
+        return [examples_of(stage.mixture, corpora, kept) for stage in self.stages]
 
 
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
-    """The recipe's cells; schemes that hear no speech come once, the others once a budget."""
-    cells = []
-    for scheme in recipe.schemes:
-        stages = SCHEMES[scheme](recipe.train)
-        if not uses_speech(stages):
-            cells.append(Cell(scheme, scheme, stages, None, 0.0))
+    """The recipe's cells, model after model, scheme after scheme.
+
+    What does not matter to a scheme is no axis of it: zero_shot has one cell, text_only none for each budget, schemes
+    that start from a source language none without one. A cell that would hear no speech, as at budget 0 without
+    sources, is text_only's and is left out.
+
+    Raises:
+        UserError: an unknown scheme, a scheme without the speech or sources that it needs, or two cells of one name.
+    """
+    cells: list[Cell] = []
+    for model, name in itertools.product(recipe.all_models, recipe.schemes):
+        scheme, before = scheme_named(name), len(cells)
+        if not scheme.stages(recipe.train, ()):
+            cells.append(Cell(_name(name, (), "", 0, recipe, model), name, [], None, 0.0, 0, (), model))
             continue
-        for size in recipe.budgets:
-            name, budget = _budget(size, data, recipe.seed)
-            cells.append(Cell(f"{scheme}-{name}", scheme, stages, budget, budget.share))
+        for sources, seed in itertools.product(recipe.all_mixtures, recipe.all_seeds):
+            if scheme.needs_sources and not sources:
+                continue
+            stages = scheme.stages(recipe.train, sources)
+            for size in recipe.budgets if uses_speech(stages) else (None,):
+                called, budget = speech_of(size, data.train, seed) if size is not None else ("", None)
+                share = budget.share if budget else 0.0
+                full = _name(name, sources, called, seed, recipe, model)
+                cell = Cell(full, name, stages, budget, share, seed, sources, model)
+                if budget is None or _hears(cell, data):
+                    cells.append(cell)
+        if len(cells) == before:
+            raise UserError(f"the scheme {name} has nothing to train on", _needed(scheme, recipe))
+    names = Counter(cell.name for cell in cells)
+    if twice := [name for name, number in names.items() if number > 1]:
+        raise UserError(f"two cells would be called {twice[0]}", "give models that end in different names")
     return cells
 
 
-def _budget(size: Size, data: Data, seed: int) -> tuple[str, Budget]:
-    """A speech budget and what its cells are called."""
-    if size == "all":
-        return "all", choose_speech(data.train, num_utterances=data.num_spoken, seed=seed)
-    if isinstance(size, SpeechUtterances):
-        number = size.utterances
-        return f"{number}utterances", choose_speech(data.train, num_utterances=number, seed=seed)
-    if isinstance(size, SpeechSeconds):
-        return f"{size.seconds:g}seconds", choose_speech(data.train, seconds=size.seconds, seed=seed)
-    budget = choose_speech(data.train, share=size, seed=seed)
-    return f"{size * 100:g}pct", replace(budget, share=size)  # what was asked for, not what it was rounded to
+def _needed(scheme: Scheme, recipe: Recipe) -> str:
+    if scheme.needs_sources and not any(recipe.all_mixtures):
+        return "name a source language under sources"
+    return "give budgets above 0"
+
+
+def _hears(cell: Cell, data: Data) -> bool:
+    parts = [part for stage in cell.stages for part in stage.mixture]
+    if SYNTHETIC not in data.others and any(part.corpus == SYNTHETIC for part in parts):
+        advice = "name a folder of recordings in synthetic_speech; `sottovoce speak` makes one"
+        raise UserError(f"the scheme {cell.scheme} needs synthetic speech", advice)
+    return any(example.modality == "speech" for stage in cell.examples(data) for example in stage)
+
+
+def _name(scheme: str, sources: tuple[str, ...], size: str, seed: int, recipe: Recipe, model: str) -> str:
+    """What a cell is called, by all that it is; seed 0 and the first model go without saying."""
+    parts = [scheme, f"from-{'+'.join(sources)}" if sources else "", size, f"seed{seed}" if seed else ""]
+    if model != recipe.all_models[0]:
+        parts.append(re.sub(r"[^A-Za-z0-9._]+", "_", model.rstrip("/").rpartition("/")[2]))
+    return "-".join(part for part in parts if part)
 
 
 def example_key(example: Example) -> str:

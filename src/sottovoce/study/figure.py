@@ -1,26 +1,26 @@
-"""The study's figure: per scheme a solid dot for test speech and a ring for gold text, the gap drawn between them.
-
-The shaded band runs from text-only's score on speech to its score on gold text, so how far a scheme's solid dot moves
-into the band is the share of the gap that its speech closes.
-"""
+"""The study's figure as SVG and PNG: learning curves where schemes have several cells, else a row of dots a scheme."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
-from sottovoce.study.page import BAND, INK, SPEECH, svg_of, without_prolog
-from sottovoce.study.results import CellResult, Metric, StudyResults, standard_error
-from sottovoce.study.table import UNFINISHED, clips, label, percent, speech_used
+from sottovoce.study.curve_figure import curve_figure
+from sottovoce.study.curves import Curves
+from sottovoce.study.dots_figure import dots_figure
+from sottovoce.study.page import svg_of, without_prolog
+from sottovoce.study.published import Published
+from sottovoce.study.results import StudyResults
+from sottovoce.study.words import clips
 
-_PANELS: tuple[tuple[Metric, str], ...] = (("intent_accuracy", "Intent accuracy, %"), ("slu_f1", "SLU-F1, %"))
+_ALT = {
+    True: "Learning curves of intent accuracy and SLU-F1 on speech against the speech budget, a line for each scheme",
+    False: "Dot plot of intent accuracy and SLU-F1 by scheme, on speech and on gold text",
+}
 # A standalone SVG has no page to inherit its ink from.
 _STYLE = (
     "<style>.sottovoce-figure{color:#1d2329}"
@@ -31,130 +31,44 @@ _STYLE = (
 
 def figure_title(results: StudyResults) -> str:
     """What was tested, in one line."""
-    voices = " in unheard voices" if results.unheard_voices else ""
-    up_to = "up to " if len({cell.budget_share for cell in results.cells if cell.budget_share}) > 1 else ""
-    budget = f"{up_to}{100 * results.budget_share:g} % speech = {clips(results.num_speech)}"
-    return f"{results.corpus}, {results.num_test} test utterances{voices}, {budget}"
+    return ", ".join(_title_parts(results))
 
 
-def figure_svg(results: StudyResults, *, narrow: bool = False, inline: bool = False) -> str:
+def figure_svg(
+    curves: Curves, published: Sequence[Published] = (), *, narrow: bool = False, inline: bool = False
+) -> str:
     """The figure as SVG on a transparent background, its ink the text colour around it.
 
     Args:
-        results: the study.
-        narrow: the two panels below each other, for a phone.
+        curves: the study's.
+        published: figures to draw beside it.
+        narrow: the panels below each other, for a phone.
         inline: for use inside an HTML page: no XML prolog, and no style of its own.
     """
-    alt = "Dot plot of intent accuracy and SLU-F1 by scheme, on speech and on gold text"
-    svg = svg_of(_figure(results, narrow), alt, salt=f"sottovoce{narrow}")
+    figure = _figure(curves, published, narrow)
+    svg = svg_of(figure, _ALT[curves.results.is_grid], salt=f"sottovoce{narrow}")
     if inline:
         return without_prolog(svg)
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + _STYLE, svg, count=1)
 
 
-def figure_png(results: StudyResults, path: Path) -> None:
+def figure_png(curves: Curves, published: Sequence[Published], path: Path) -> None:
     """Writes the figure as PNG on white."""
-    figure = _figure(results, narrow=False)
+    figure = _figure(curves, published, narrow=False)
     FigureCanvasAgg(figure)
     figure.savefig(path, format="png", dpi=200, facecolor="white")
 
 
-def _figure(results: StudyResults, narrow: bool) -> Any:
-    # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
-    margin, names, row, between = 0.1, 1.3, 0.62, 0.85
-    head, foot = (1.1, 0.4) if narrow else (0.98, 0.4)
-    panel_height = row * len(results.cells)
-    width = 4.7 if narrow else 9.4
-    panel_width = (width - names - margin) / (1 if narrow else 2) - (0 if narrow else 0.2)
-    height = head + panel_height + foot + (panel_height + between if narrow else 0)
-    figure = Figure(figsize=(width, height))
-    for number, (metric, name) in enumerate(_PANELS):
-        left = names if narrow else names + number * (panel_width + 0.4)
-        top = head + (number * (panel_height + between) if narrow else 0)
-        axes = figure.add_axes(
-            (left / width, 1 - (top + panel_height) / height, panel_width / width, panel_height / height)
-        )
-        _panel(axes, results, metric, panel_width)
-        start = margin if narrow else left + 4 / 108 * panel_width
-        figure.text(start / width, 1 - (top - 0.1) / height, name, va="bottom", fontsize=10, color=INK, weight="bold")
-        for place, cell in enumerate(results.cells if left == names else ()):
-            y = 1 - (top + (place + 0.5) * row) / height
-            heard = clips(cell.num_clips) if cell.num_clips else speech_used(cell).replace("none", "no speech")
-            figure.text(margin / width, y, label(results, cell), va="bottom", fontsize=9.5, color=INK, parse_math=False)
-            figure.text(margin / width, y - 0.03 / height, heard, va="top", fontsize=8.5, color=INK, alpha=0.7)
-    title = figure_title(results)
-    if narrow:
-        corpus, utterances, budget = title.rsplit(", ", 2)
-        title = f"{corpus}, {budget}\n{utterances}"
-    figure.text(
-        margin / width, 1 - 0.1 / height, title, va="top", fontsize=9.5, color=INK, linespacing=1.4, parse_math=False
-    )
-    _legend(figure, margin / width, 1 - (0.52 if narrow else 0.36) / height)
-    return figure
+def _figure(curves: Curves, published: Sequence[Published], narrow: bool) -> Any:
+    corpus, utterances, budget = _title_parts(curves.results)
+    title = f"{corpus}, {budget}\n{utterances}" if narrow else figure_title(curves.results)
+    if curves.results.is_grid:
+        return curve_figure(curves, published, title, narrow)
+    return dots_figure(curves.results, title, narrow)
 
 
-def _legend(figure: Any, x: float, y: float) -> None:
-    handles = [
-        Line2D([], [], marker="o", color=SPEECH, markersize=7, linestyle="", label="heard as speech"),
-        Line2D([], [], marker="o", color=INK, markerfacecolor="none", markersize=7, linestyle="", label="gold text"),
-        Line2D([], [], marker="s", color=BAND, alpha=0.35, markersize=9, linestyle="", label="text-only’s gap"),
-    ]
-    legend = figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(x, y), ncols=3, frameon=False, fontsize=8.5,
-        handletextpad=0.3, columnspacing=1.4, borderpad=0, borderaxespad=0, handlelength=1.2,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_color(INK)
-
-
-def _panel(axes: Any, results: StudyResults, metric: Metric, width: float) -> None:
-    cells = results.cells
-    axes.set_xlim(-4, 104)
-    axes.set_ylim(len(cells) - 0.5, -0.5)
-    axes.set_facecolor("none")
-    for side in ("top", "right", "left", "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.set_xticks(range(0, 101, 25))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.tick_params(axis="both", length=0, labelsize=8.5, labelcolor=INK)
-    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.set_yticks([])
-    text_only = next((cell for cell in results.finished if cell.scheme == "text_only"), None)
-    if text_only is not None:
-        floor, ceiling = (100 * getattr(text_only.strict(modality), metric) for modality in ("speech", "text"))
-        if ceiling > floor:
-            axes.axvspan(floor, ceiling, color=BAND, alpha=0.16, linewidth=0, zorder=0)
-    # Markers are sized in points: the line between two stops at the ring's edge, which is not filled.
-    radius = 4.0 / 72 / width * 108
-    for row, cell in enumerate(cells):
-        if cell.finished:
-            _dots(axes, row, cell, metric, radius)
-        else:
-            axes.text(2, row, UNFINISHED, fontsize=8.5, color=INK, alpha=0.6, style="italic", va="center")
-
-
-def _dots(axes: Any, row: int, cell: CellResult, metric: Metric, radius: float) -> None:
-    speech, text = (100 * getattr(cell.strict(modality), metric) for modality in ("speech", "text"))
-    way = 1 if text > speech else -1
-    if abs(text - speech) > 2 * radius:
-        axes.plot([speech, text - way * radius], [row, row], color=INK, alpha=0.35, linewidth=1.4, zorder=2)
-    for value, colour, modality in ((text, INK, "text"), (speech, SPEECH, "speech")):
-        if metric == "intent_accuracy":
-            scores = cell.strict("speech" if modality == "speech" else "text")
-            error = 100 * standard_error(scores.intent_accuracy, scores.num_scored)
-            # In two pieces, from the marker's edge outwards: the ring stays a ring.
-            for end in (value - error, value + error) if error > radius else ():
-                edge = value + math.copysign(radius, end - value)
-                axes.plot([edge, end], [row, row], color=colour, linewidth=1.8, zorder=3, solid_capstyle="butt")
-                axes.plot([end, end], [row - 0.07, row + 0.07], color=colour, linewidth=1.4, zorder=3)
-        filled = SPEECH if modality == "speech" else "none"
-        axes.plot(
-            value, row, marker="o", markersize=8, markeredgewidth=1.5, color=colour, markerfacecolor=filled, zorder=4
-        )
-        # Speech below, gold text above: the two values never collide, however near.
-        axes.annotate(
-            percent(value / 100), (value, row), xytext=(0, -9 if modality == "speech" else 9),
-            textcoords="offset points", ha="center", va="top" if modality == "speech" else "bottom", fontsize=8.5,
-            color=colour, weight="bold" if modality == "speech" else "normal", zorder=5,
-        )  # fmt: skip
+def _title_parts(results: StudyResults) -> tuple[str, str, str]:
+    voices = " in unheard voices" if results.unheard_voices else ""
+    up_to = "up to " if len({cell.budget_share for cell in results.cells if cell.budget_share}) > 1 else ""
+    budget = f"{up_to}{100 * results.budget_share:.3g} % speech = {clips(results.num_speech)}"
+    return results.corpus, f"{results.num_test} test utterances{voices}", budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import astuple, dataclass
 
 import torch
 from rich.progress import Progress
@@ -17,42 +17,76 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
-from sottovoce.study.cells import Cell, Data
+from sottovoce.study.cell_run import Work
+from sottovoce.study.cells import Cell
+from sottovoce.study.data import Data
+from sottovoce.study.opening import STAGES, Study
 from sottovoce.train.parts import with_weights
-from sottovoce.train.stage import DONE, StagePlan
-from sottovoce.types import Example
+from sottovoce.train.stage import DONE
 
 MAX_PROBE_ROWS, PROBE_TOKENS = 16, 8
 
 
-def forecast_lines(
-    loaded: LoadedModel, work: list[tuple[StagePlan, list[Example]]], cells: list[Cell], data: Data, recipe: Recipe,
-    folder: Path,
-) -> list[str]:  # fmt: skip
-    """What is left to do and about how long it takes.
+@dataclass(frozen=True)
+class Forecast:
+    """What is left to do: seconds of each kind of work, and bytes that the weights will take on disk."""
+
+    training: float = 0.0
+    decoding: float = 0.0
+    hearing: float = 0.0
+    disk_bytes: float = 0.0
+
+    def __add__(self, other: Forecast) -> Forecast:
+        return Forecast(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+def forecast_lines(study: Study, work: list[Work], cells: list[Cell]) -> list[str]:
+    """What is left to do, and about how long it takes.
 
     Args:
-        loaded: a model of its own; the probe trains an adapter on it.
         work: every stage of every cell with its examples; stages that are named alike are counted once.
+        cells: those that are not finished.
     """
-    stages = {plan.key: (plan, part) for plan, part in work if not (folder / "stages" / plan.key / DONE).exists()}
-    undecoded = [cell for cell in cells if not (folder / "cells" / cell.name / "scores.json").exists()]
-    if not undecoded:
+    if not cells:
         return ["everything is finished already"]
+    stages = {item.plan.key: item for item in work if not (study.folder / STAGES / item.plan.key / DONE).exists()}
+    total = Forecast()
+    for model in dict.fromkeys(cell.model for cell in cells):
+        own = [item for item in stages.values() if item.cell.model == model]
+        total += _forecast(study, model, own, [cell for cell in cells if cell.model == model])
+    num_rows = sum(_num_rows(item) for item in stages.values())
+    time = total.training + total.decoding + total.hearing
+    return [
+        f"{len(cells)} cells to do: {len(stages)} training stages with {num_rows} examples (shared ones once), "
+        f"{2 * len(cells)} decodings of {len(study.data.test)} utterances",
+        f"about {minutes(time)} on this machine (training {minutes(total.training)}, decoding "
+        f"{minutes(total.decoding)}, hearing {minutes(total.hearing)}) and {total.disk_bytes / 2**30:.1f} GiB on disk; "
+        "you can stop it at any time and start it again",
+    ]
+
+
+def _num_rows(item: Work) -> int:
+    return item.plan.stage.settings.num_train_epochs * len(item.examples)
+
+
+def _forecast(study: Study, model: str, stages: list[Work], cells: list[Cell]) -> Forecast:
+    """Of one model; the probe trains an adapter on a model of its own."""
+    loaded, recipe, data = study.load(model), study.recipe, study.data
     # Small batches are slower a row: the probe is as large as a training step, or as large as it may be.
     num_probe = min(recipe.train.per_device_train_batch_size, MAX_PROBE_ROWS)
     probe = [tokenize(slu_example(u, "text"), loaded.processor, None) for u in data.train[:num_probe]]
-    hearing_seconds = _hearing_seconds(loaded, data)
-    num_rows = sum(plan.stage.settings.num_train_epochs * len(part) for plan, part in stages.values())
-    training = _training_seconds(loaded, recipe, probe) / len(probe) * num_rows
-    decoding = _decoding_seconds(loaded, undecoded, data, recipe, probe)
-    total = training + decoding + hearing_seconds
-    return [
-        f"{len(undecoded)} of {len(cells)} cells to do: {len(stages)} training stages with {num_rows} examples, "
-        f"{2 * len(undecoded)} decodings of {len(data.test)} utterances",
-        f"about {minutes(total)} on this machine (training {minutes(training)}, decoding {minutes(decoding)}, "
-        f"hearing {minutes(hearing_seconds)}); you can stop it at any time and start it again",
-    ]
+    clips = {
+        (example.utterance.audio, example.copy)
+        for item in stages
+        for example in item.examples
+        if example.modality == "speech"
+    }
+    hearing = _hearing_seconds(loaded, data) * (len(clips) + len(data.test))
+    decoding = _decoding_seconds(loaded, cells, data, recipe, probe)
+    row, num_bytes = _training_cost(loaded, recipe, probe)
+    # Each trained cell keeps a copy of its last stage's weights.
+    kept = num_bytes * (len(stages) + sum(bool(cell.stages) for cell in cells))
+    return Forecast(row * sum(_num_rows(item) for item in stages), decoding, hearing, kept)
 
 
 def minutes(seconds: float) -> str:
@@ -67,12 +101,14 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _hearing_seconds(loaded: LoadedModel, data: Data) -> float:
+    """For one recording."""
     store, clips = AudioStore(loaded), data.test[:2]
     with Progress(disable=True) as progress:
-        return _timed(lambda: store.encode([(clip, 0) for clip in clips], progress)) / len(clips) * len(data.test)
+        return _timed(lambda: store.encode([(clip, 0) for clip in clips], progress)) / len(clips)
 
 
-def _training_seconds(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> float:
+def _training_cost(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> tuple[float, int]:
+    """Seconds a row, and the bytes of what is trained."""
     model = with_weights(loaded, recipe.train, None).train()
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
 
@@ -81,7 +117,8 @@ def _training_seconds(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> f
             answer_loss(model, batch)[0].backward()  # type: ignore[no-untyped-call]
 
     step()  # the first one also allocates
-    return _timed(step)
+    num_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return _timed(step) / len(rows), num_bytes
 
 
 def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe: Recipe, rows: list[Row]) -> float:

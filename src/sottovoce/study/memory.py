@@ -18,19 +18,21 @@ import torch
 from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
+from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.activations import Clip, RowSize, kept_activations
-from sottovoce.study.cells import load_data, plan_cells
-from sottovoce.study.forecast import minutes
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
 from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.processes import processes
+from sottovoce.train.sharding import asked_engine
 from sottovoce.types import Example
 
 GIB = 2**30
 MOMENTS = 2  # AdamW's, each as large as what it is of
 CONTEXT = 1.0 * GIB  # of CUDA and its libraries
 FRAGMENTS = 0.1  # share of the rest that the allocator loses; assumed
-UTILISATION = 0.4  # share of the peak that training reaches; assumed
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight: 4 bits, an 8-bit scale for 64, a 32-bit one for 256 scales
 LETTERS_A_TOKEN = 3.0  # of English and of JSON, on the low side, so that rows are rather thought too long
 TEMPLATE_TOKENS = 24  # what chat templates write around a message
@@ -59,6 +61,8 @@ class Memory:
     """What a training step holds, in bytes, and what its language model computes, in floating-point operations.
 
     ``uncounted`` says why what a trained audio part keeps is not among the activations, "" if it is (or keeps nothing).
+    ``audio_part`` is that of ``weights`` which sharding leaves whole; ``proofs`` what the proofs before the first step
+    hold, for which the first process needs the whole model, 0 where they need no more than the step.
     """
 
     weights: float
@@ -67,11 +71,13 @@ class Memory:
     activations: float
     operations: float
     uncounted: str = ""
+    audio_part: float = 0.0
+    proofs: float = 0.0
 
     @property
     def held(self) -> float:
         """By tensors."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return max(self.weights + self.gradients + self.optimizer + self.activations, self.proofs)
 
     @property
     def total(self) -> float:
@@ -80,6 +86,18 @@ class Memory:
 
     def fits(self, card: Card) -> bool:
         return self.total <= card.bytes
+
+    def sharded(self, num_cards: int, weights_too: bool = True) -> Memory:
+        """What one of several cards holds where FSDP2 or ZeRO-3 share out the language model, or ZeRO-2 all of it but
+        the weights; what is kept of the forward pass is each one's own."""
+        shared = self.audio_part + (self.weights - self.audio_part) / num_cards
+        return replace(
+            self,
+            weights=shared if weights_too else self.weights,
+            gradients=self.gradients / num_cards,
+            optimizer=self.optimizer / num_cards,
+            proofs=self.weights + self.activations,
+        )
 
 
 def row_size(example: Example, family: Family) -> RowSize:
@@ -155,6 +173,9 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
     size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     saved = _saved_by_four_bits(loaded) if train.load_in_4bit else 0.0
+    named = bare(model).named_parameters()
+    audio = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
+    audio_part = sum(parameter.numel() * parameter.element_size() for parameter in audio)
     operations = _operations(loaded, train, row)
     anew = row.seconds > 0 and hears_anew(loaded.family, train)
     try:
@@ -164,7 +185,7 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
         if not anew:
             raise
         return replace(_step(name, train, replace(row, seconds=0.0)), uncounted=str(error).splitlines()[0])
-    return Memory(weights - saved, size, MOMENTS * size, activations, operations)
+    return Memory(weights - saved, size, MOMENTS * size, activations, operations, audio_part=audio_part)
 
 
 def _silence(name: str, skeleton: LoadedModel, seconds: float) -> Clip:
@@ -203,6 +224,8 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
     if not family_named(recipe.model).model_class:
         return "memory was not forecast for this family"
     memory = forecast_memory(recipe.model, recipe.train, row)
+    if engine := asked_engine():
+        memory = memory.sharded(processes().num_processes, weights_too=engine != "ZeRO-2")
     here = _memory_here()
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
     if memory.uncounted:
@@ -216,63 +239,3 @@ def _memory_here() -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory)
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-
-
-def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list[list[str]], list[str]]:
-    """What to show of a recipe: a table of methods and batch sizes, header first, and sentences about the recipe.
-
-    In the table "Adam" is gradients and moments, "kept" what the backward pass needs of the forward pass.
-
-    Args:
-        row: the longest training row.
-        num_rows: of the largest epoch, None if the data is not at hand.
-    """
-    table = [["trained", "batch", "weights", "Adam", "kept", "all, GiB", "fits", "1,000 rows"]]
-    own = recipe.train
-    whole = own.per_device_train_batch_size * own.gradient_accumulation_steps
-    best: dict[tuple[str, str], int] = {}
-    for method in ("lora",) if own.audio_tower == "lora" else ("lora", "full"):
-        for batch_size in _batch_sizes(whole):
-            train = own.model_copy(update={"language_model": method, "per_device_train_batch_size": batch_size})
-            memory = forecast_memory(recipe.model, train, row)
-            parts = (memory.weights, memory.gradients + memory.optimizer, memory.activations, memory.total)
-            card = next((card for card in CARDS if memory.fits(card)), None)
-            for other in CARDS:
-                if memory.fits(other):
-                    best[method, other.name] = batch_size
-            shown = f"{card.gigabytes} GB" if card else "none"
-            time = _minutes(memory, card, batch_size, 1000) if card else "–"
-            table.append([method, str(batch_size), *(f"{part / GIB:.1f}" for part in parts), shown, time])
-    memory = forecast_memory(recipe.model, own, row)
-    fitting = [card for card in CARDS if memory.fits(card)]
-    where = f"fits {', '.join(f'{card.gigabytes} GB' for card in fitting)}" if fitting else "fits no card listed"
-    sentences = [
-        f"The recipe as it is ({own.language_model}, batch {own.per_device_train_batch_size}, rows of up to "
-        f"{row.num_tokens} tokens) needs {memory.total / GIB:.1f} GiB: {where}."
-    ]
-    if memory.uncounted:
-        sentences.append(f"What its audio part keeps of each recording comes on top; not counted: {memory.uncounted}.")
-    elif row.seconds > 0 and hears_anew(family_named(recipe.model), own):
-        sentences.append(f"Rows hear up to {row.seconds:.1f} s anew at every step: counted here, and not in the times.")
-    if num_rows and fitting:
-        time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
-        sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
-    cards: dict[str, list[str]] = {}  # by what fits them
-    for card in CARDS:
-        ways = [
-            f"{method} with per_device_train_batch_size={size} gradient_accumulation_steps={whole // size}"
-            for method in ("full", "lora")
-            if (size := best.get((method, card.name)))
-        ]
-        cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
-    sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
-    return table, sentences
-
-
-def _batch_sizes(whole: int) -> list[int]:
-    return [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < whole] + [whole]
-
-
-def _minutes(memory: Memory, card: Card, batch_size: int, num_rows: int) -> str:
-    seconds = memory.operations / batch_size * num_rows / (card.teraflops * 1e12 * UTILISATION)
-    return minutes(seconds)

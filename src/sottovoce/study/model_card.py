@@ -15,8 +15,8 @@ from sottovoce.evaluate.scoring import read_answers, score_report
 from sottovoce.models.embedded import EMBEDDED, HUB_AUDIO, HUB_LANGUAGE
 from sottovoce.recipe import Recipe
 from sottovoce.study.results import CellResult, StudyResults, read_study
-from sottovoce.study.table import label, speech_used
 from sottovoce.study.trained import Say
+from sottovoce.study.words import label, speech_used
 from sottovoce.types import MODALITIES
 
 SHOWN = {"intent_accuracy": "intent accuracy", "frame_accuracy": "frame accuracy", "slu_f1": "SLU-F1"}

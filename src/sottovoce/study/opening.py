@@ -8,72 +8,102 @@ import os
 import platform
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from sottovoce.data.audio import audio_header
 from sottovoce.data.manifest import row_of
 from sottovoce.errors import UserError
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.load import LoadedModel, model_identity
+from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
 from sottovoce.storage import json_lines, write_whole
-from sottovoce.study.cells import Cell, Data, recording_sha256
+from sottovoce.study.cells import Cell, recording_sha256
+from sottovoce.study.data import Data
 from sottovoce.study.trained import Say, load_for
 from sottovoce.train.parts import hears_anew
+from sottovoce.train.processes import processes
 from sottovoce.types import Utterance
+
+LOCK, CELLS, STAGES = ".lock", "cells", "stages"
+AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
 
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and the recordings heard so far."""
+    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far."""
 
     recipe: Recipe
     recipe_path: Path
     data: Data
     folder: Path
-    store: AudioStore
     say: Say
+    stores: dict[str, AudioStore] = field(default_factory=dict)
 
-    def load(self) -> LoadedModel:
-        return load_for(self.recipe, self.say)
+    def load(self, model: str) -> LoadedModel:
+        """One of the recipe's models, freshly."""
+        return load_for(self.recipe.of_model(model), self.say)
+
+    def store(self, model: str) -> AudioStore:
+        """What the model has heard; every cell of the model shares it."""
+        if model not in self.stores:
+            loaded = self.load(model)
+            self.stores[model] = AudioStore(loaded, hears_anew(loaded.family, self.recipe.train))
+        return self.stores[model]
+
+
+@contextmanager
+def only_study(folder: Path) -> Iterator[None]:
+    """Keeps other processes from working on a study's folder meanwhile.
+
+    Raises:
+        UserError: one does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        advice = "wait for it, or stop it; or give this study another name"
+        raise UserError(f"another process is working on {folder}", advice) from None
 
 
 def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
     """Makes the study's folder, or reopens it.
 
     Raises:
-        UserError: a recording that the study needs is missing or unreadable (found now, not hours later), or the folder
-            holds results of other settings, data, recordings or model weights.
+        UserError: the folder holds results of other settings, data or recordings.
     """
-    for clip in _training_clips(data, cells) + data.test:
-        audio_header(clip.audio or Path(), clip.where)
     folder = recipe.folder
     earlier = summary_of(folder)
-    fingerprint = _fingerprint(recipe, data, say)
+    fingerprint = _fingerprint(recipe, data)
     if earlier and earlier.get("fingerprint") != fingerprint:
         if any(folder.glob("cells/*/scores.json")):
             raise UserError(
-                f"{folder} holds results of other settings, data, recordings or model weights",
+                f"{folder} holds results of other settings, data or recordings",
                 f"give this study another name (name={recipe.name}-2), or delete that folder",
             )
         shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
-    rows = [row_of(utterance, folder) for utterance in data.test]
-    write_whole(folder / "gold.jsonl", json_lines(rows))
+    write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     summary = {
         "name": recipe.name,
         "title": recipe.title or recipe.name,
         "recipe": str(recipe_path),
         "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
-        "model": recipe.model,
+        "machine": machine(),
+        "model": ", ".join(recipe.all_models),
         "corpus": f"{recipe.corpus.builtin or (recipe.corpus.manifest or Path()).parent.name} {data.test[0].locale}",
         "unheard_voices": not {u.speaker for u in data.test} & {u.speaker for u in data.train if u.audio}
         and all(u.speaker for u in data.test),
@@ -87,10 +117,17 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "fingerprint": fingerprint,
     }
     write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    loaded = load_for(recipe, say)
-    for line in cut_clips_lines(data, cells, loaded.window_seconds):
-        say(line)
-    return Study(recipe, recipe_path, data, folder, AudioStore(loaded, hears_anew(loaded.family, recipe.train)), say)
+    study = Study(recipe, recipe_path, data, folder, say)
+    for model in recipe.all_models:
+        for line in cut_clips_lines(data, cells, study.load(model).window_seconds):
+            say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
+    return study
+
+
+def check_recordings(data: Data, cells: list[Cell]) -> None:
+    """Raises UserError if a recording that the study needs is missing or unreadable: now, not hours later."""
+    for clip in _training_clips(data, cells) + data.test:
+        audio_header(clip.audio or Path(), clip.where)
 
 
 def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
@@ -104,21 +141,28 @@ def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> lis
 
 
 def _training_clips(data: Data, cells: list[Cell]) -> list[Utterance]:
-    spoken = {identity for cell in cells if cell.budget for identity in cell.budget.ids}
-    return [utterance for utterance in data.train if utterance.id in spoken]
+    heard = (e.utterance for cell in cells for stage in cell.examples(data) for e in stage if e.modality == "speech")
+    return list({utterance.audio: utterance for utterance in heard}.values())
 
 
 def _seconds(clip: Utterance) -> float:
     return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
 
 
-def _fingerprint(recipe: Recipe, data: Data, say: Say) -> str:
-    """What decides a study's results, apart from which schemes and budgets are asked for: those may be added."""
-    settings = recipe.model_dump(mode="json", exclude={"name", "title", "out", "schemes", "budgets", "corpus"})
+def machine() -> str:
+    """What the study runs on; as many GPUs as it uses, one a process."""
+    gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}{gpus}"
+
+
+def _fingerprint(recipe: Recipe, data: Data) -> str:
+    """What decides all of a study's results. What decides a single cell's stands in its own name or files: schemes,
+    budgets, seeds, mixtures and models may be added."""
+    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
     for key in ("logging_steps", "save_steps"):
         del settings["train"][key]
     heard = [recording_sha256(utterance) for utterance in data.test]
-    content = json.dumps([settings, data.sha256, heard, model_identity(recipe.model, say)], sort_keys=True)
+    content = json.dumps([settings, data.sha256, heard], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

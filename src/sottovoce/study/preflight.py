@@ -24,7 +24,8 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
-from sottovoce.train.parts import has_adapter, part_of, save_weights, whole_parts, with_weights
+from sottovoce.train.parts import has_adapter, part_of, whole_parts, with_weights
+from sottovoce.train.weights import save_weights
 from sottovoce.types import MODALITIES, Example, Utterance
 
 LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
@@ -197,16 +198,23 @@ def _parts_are_trained_as_asked(subject: _Subject) -> str:
 
 
 def _frozen_has_no_gradient(subject: _Subject) -> str:
+    moved: set[torch.Tensor] = set()
+
+    def note(parameter: torch.Tensor) -> None:
+        if parameter.grad is not None and bool(parameter.grad.any()):
+            moved.add(parameter)
+        parameter.grad = None  # all gradients at once may be more than there is room for where sharded training has it
+
+    trained = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
+    hooks = [parameter.register_post_accumulate_grad_hook(note) for parameter in trained]
     subject.model.train()  # 4-bit layers have no gradient otherwise
     with subject.autocast():
         total, count = answer_loss(subject.model, subject.batch(subject.rows))
     (total / count).backward()  # type: ignore[no-untyped-call]
     subject.model.eval()
-    moving = {
-        part: sum(p.grad is not None and bool(p.grad.any()) for p in parameters)
-        for part, parameters in _by_part(subject).items()
-    }
-    subject.model.zero_grad(set_to_none=True)
+    for hook in hooks:
+        hook.remove()
+    moving = {part: sum(p in moved for p in parameters) for part, parameters in _by_part(subject).items()}
     for part, number in moving.items():
         if bool(number) != (getattr(subject.train, part) != "frozen"):
             fault = f"{part} is to be {getattr(subject.train, part)}, and {number} of its tensors have a gradient"
@@ -232,7 +240,7 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
             p.add_(0.01 * torch.randn(p.shape, generator=generator).to(p))
     before = subject.losses(subject.rows)
     with tempfile.TemporaryDirectory() as folder:
-        save_weights(subject.model, subject.train, Path(folder))
+        save_weights(subject.model, Path(folder))
         if has_adapter(subject.train):
             subject.model.unload()
         with torch.no_grad():

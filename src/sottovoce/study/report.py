@@ -1,245 +1,125 @@
-"""The study's report: one self-contained HTML page, with CSV and figure files beside it. Loads no model."""
+"""The study's report: one self-contained HTML page, with data and figure files beside it. Loads no model."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from markupsafe import Markup
 
+from sottovoce.evaluate.compare import p_words
+from sottovoce.storage import write_whole
+from sottovoce.study.answer import Answer, study_answer
+from sottovoce.study.cost import study_cost
+from sottovoce.study.curves import Curves, study_curves
+from sottovoce.study.data_files import csv_table, json_report
+from sottovoce.study.differences import Comparison, difference_sentences, scheme_differences
 from sottovoce.study.figure import figure_png, figure_svg, figure_title
+from sottovoce.study.findings import Finding, findings
+from sottovoce.study.matrix import difference_matrix, gap_matrix
 from sottovoce.study.page import page_environment
-from sottovoce.study.results import (
-    CellResult,
-    StudyResults,
-    gap_closed,
-    intent_difference,
-    intent_right,
-    read_gold,
-    read_predictions,
-    read_study,
-)
-from sottovoce.study.table import (
-    comparison,
-    csv_table,
-    headline,
-    label,
-    markdown_table,
-    percent,
-    signed_points,
-    table_rows,
-)
-from sottovoce.types import MODALITIES, Entity, Frame, Prediction, Utterance
-
-MAX_EXAMPLES = 8
-MAX_AUDIO_CHARACTERS = 1_000_000
-MAX_RAW_CHARACTERS = 400
-# Only these are embedded, so that a manifest cannot carry another file of the disk into a page that is passed on.
-_AUDIO_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
-
-Answers = Mapping[str, Prediction]
+from sottovoce.study.published import Published, published_for
+from sottovoce.study.results import METRICS, StudyResults, read_study
+from sottovoce.study.samples import study_samples
+from sottovoce.study.table import covered, latex_table, markdown_table, table_rows
+from sottovoce.study.words import duration, label, no_answer, percent, signed_points, state_of
+from sottovoce.types import MODALITIES
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One part of a frame; ``fault`` tells what of it differs from the other frame: nothing, the value, or all."""
+class Report:
+    """Everything that a study's report says."""
 
-    name: str
-    value: str
-    fault: str
+    curves: Curves
+    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    published: tuple[Published, ...]
+    answer: Answer | None
 
-
-@dataclass(frozen=True)
-class Example:
-    """One utterance of the report: gold frame, answered frame (None if there is none to read) and its recording."""
-
-    utterance: Utterance
-    gold: list[Piece]
-    answer: list[Piece] | None
-    raw: str
-    audio: str | None
+    @property
+    def headline(self) -> str:
+        return self.answer.headline if self.answer else no_answer(self.curves.results)
 
 
-def write_report(folder: Path) -> Path:
-    """Writes ``report.html``, ``report.csv``, ``report.md``, ``figure.svg`` and ``figure.png`` into a study folder.
+def read_report(folder: Path, published: Path | None = None) -> Report:
+    """Reads a study, finished or not.
+
+    Args:
+        folder: the study's.
+        published: published figures of the user's own, see :func:`published_for`.
+
+    Raises:
+        UserError: the folder holds no study, or one of its files or ``published`` is damaged.
+    """
+    results = read_study(folder)
+    curves = study_curves(results, study_samples(results))
+    comparisons = scheme_differences(curves)
+    found = tuple(findings(curves))
+    return Report(curves, comparisons, found, published_for(results, published), study_answer(curves, comparisons))
+
+
+def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
+    """Writes report.html, .csv, .json, .md and .tex and figure.svg and .png into the study's folder.
+
+    Args:
+        report: as read from the folder.
+        refresh_seconds: how often an open page loads itself anew; None if it does not.
 
     Returns:
         The path of the HTML page.
-
-    Raises:
-        UserError: the folder holds no study, or one of its files is damaged.
     """
-    results = read_study(folder)
-    page = folder / "report.html"
-    # A model can spell half a surrogate pair, which UTF-8 has no bytes for.
-    page.write_text(report_html(results), encoding="utf-8", errors="backslashreplace")
-    (folder / "report.csv").write_text(csv_table(results), encoding="utf-8")
-    (folder / "report.md").write_text(markdown_table(results), encoding="utf-8")
-    (folder / "figure.svg").write_text(figure_svg(results), encoding="utf-8")
-    figure_png(results, folder / "figure.png")
-    return page
+    curves = report.curves
+    folder = curves.results.folder
+    files = {
+        "report.csv": csv_table(curves.results),
+        "report.json": json_report(curves, report.comparisons, report.findings, report.published, report.headline),
+        "report.md": markdown_table(curves),
+        "report.tex": latex_table(curves),
+        "figure.svg": figure_svg(curves, report.published),
+        "report.html": report_html(report, refresh_seconds),
+    }
+    for name, text in files.items():
+        # A model can spell half a surrogate pair, which UTF-8 has no bytes for.
+        write_whole(folder / name, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    figure_png(curves, report.published, folder / "figure.png")
+    return folder / "report.html"
 
 
-def report_html(results: StudyResults) -> str:
+def report_html(report: Report, refresh_seconds: int | None = None) -> str:
     """The report page; everything that comes from the study's files is escaped."""
+    curves, results = report.curves, report.curves.results
     environment = page_environment()
-    environment.filters |= {"percent": percent, "duration": duration}
+    environment.filters |= {"percent": percent, "duration": duration, "points": signed_points, "p": p_words}
+    environment.filters["tight"] = lambda text: text.replace(" %", "\u00a0%")  # no line begins with a % sign
+    headers, rows = table_rows(curves)
     context: dict[str, Any] = {
+        "report": report,
         "results": results,
+        "curves": curves,
+        "answer": report.answer,
+        "headline": report.headline,
+        "refresh_seconds": refresh_seconds,
         "subject": figure_title(results),
         "recipe": Path(results.recipe).name if Path(results.recipe).is_absolute() else results.recipe,
-        "headline": headline(results, None),
-        "rows": list(zip(results.cells, table_rows(results)[1], strict=True)),
+        "headers": headers,
+        "rows": rows,
+        "covered": covered(curves),
         "labels": {cell.name: label(results, cell) for cell in results.cells},
-        "figure": Markup(figure_svg(results, inline=True)),
-        "figure_narrow": Markup(figure_svg(results, inline=True, narrow=True)),
+        "state_of": state_of,
+        "differences": [difference_matrix(results, report.comparisons, place) for place in range(len(METRICS))],
+        "slu_notes": difference_sentences(results, report.comparisons, METRICS.index("slu_f1")),
+        "gaps": [gap_matrix(curves, place) for place in range(len(METRICS))],
+        "failed": [cell for cell in results.cells if cell.failed and not cell.finished],
+        "figure": Markup(figure_svg(curves, report.published, inline=True)),
+        "figure_narrow": Markup(figure_svg(curves, report.published, inline=True, narrow=True)),
         "two_scorers": _two_scorers(results),
+        "cost": study_cost(results),
         "versions": sorted({f"{name} {version}" for cell in results.cells for name, version in cell.versions.items()}),
         # The file's name alone: its folder is the machine's own business.
         "data": sorted({(Path(c.data.get("manifest", "")).name, c.data.get("sha256", "")) for c in results.cells}),
-        "answer": None,
     }
-    best = results.best
-    text_only = results.text_only_for(best) if best else None
-    if best is not None and text_only is not None:
-        context |= _answer(results, best, text_only)
     return environment.get_template("report.html.j2").render(context)
-
-
-def duration(seconds: float | None) -> str:
-    """A wall time in words."""
-    if seconds is None:
-        return "not measured"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def frame_pieces(frame: Frame, other: Frame | None) -> list[Piece]:
-    """A frame's parts, each marked with how it differs from another frame; entities match in any order."""
-    other = frame if other is None else other
-    pieces = [
-        Piece("scenario", frame.scenario, "" if frame.scenario == other.scenario else "value"),
-        Piece("action", frame.action, "" if frame.action == other.action else "value"),
-    ]
-    unmatched, types = Counter(map(_key, other.entities)), {entity.type for entity in other.entities}
-    for entity in frame.entities:
-        fault = "value" if entity.type in types else "all"
-        if unmatched[_key(entity)]:
-            unmatched[_key(entity)] -= 1
-            fault = ""
-        pieces.append(Piece(entity.type, entity.filler, fault))
-    return pieces
-
-
-def audio_uri(path: Path | None, room: int) -> str | None:
-    """A recording as a data URI of at most ``room`` characters; None if there is none, or it does not fit.
-
-    WAV is packed as FLAC, which is lossless and half as long.
-    """
-    if path is None or path.suffix.lower() not in _AUDIO_TYPES or not path.is_file() or path.stat().st_size > 8 * room:
-        return None
-    kind, data = _AUDIO_TYPES[path.suffix.lower()], path.read_bytes()
-    if kind == "audio/wav":
-        packed = io.BytesIO()
-        try:
-            samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
-            soundfile.write(packed, samples, rate, format="FLAC", subtype="PCM_16")
-        except soundfile.LibsndfileError:
-            return None  # a damaged recording is shown as none: the report is about the answers
-        kind, data = "audio/flac", packed.getvalue()
-    uri = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return uri if len(uri) <= room else None
-
-
-def _answer(results: StudyResults, best: CellResult, text_only: CellResult) -> dict[str, Any]:
-    gold = read_gold(results)
-    baseline, answers = (read_predictions(results, cell, "speech") for cell in (text_only, best))
-    gain = intent_difference(gold, baseline, answers)
-    notes = [comparison(label(results, text_only), label(results, best), gain)]
-    for cell in results.finished:
-        if cell.scheme in ("direct_mixing", "curriculum") and cell.name != best.name:
-            other = intent_difference(gold, read_predictions(results, cell, "speech"), answers)
-            notes.append(comparison(label(results, cell), label(results, best), other))
-    mended = [row for row in gold if not _right(baseline.get(row.id), row) and _right(answers.get(row.id), row)]
-    remaining = [row for row in gold if not _right(answers.get(row.id), row)]
-    audio = _audio(mended := _various(mended, baseline), remaining := _various(remaining, answers))
-    return {
-        "headline": headline(results, gain),
-        "answer": {
-            "best": best,
-            "text_only": text_only,
-            "gap_closed": gap_closed(best, text_only, "intent_accuracy"),
-            "notes": notes,
-            "intents": _intents(gold, baseline, answers),
-            "mended": [_example(row, baseline.get(row.id), audio) for row in mended],
-            "remaining": [_example(row, answers.get(row.id), audio) for row in remaining],
-        },
-    }
-
-
-def _key(entity: Entity) -> tuple[str, str]:
-    return entity.type, " ".join(entity.filler.casefold().split())
-
-
-def _right(prediction: Prediction | None, gold: Utterance) -> bool:
-    return intent_right(prediction, gold) and _entities(prediction) == Counter(map(_key, gold.frame.entities))
-
-
-def _entities(prediction: Prediction | None) -> Counter[tuple[str, str]]:
-    return Counter(map(_key, prediction.frame.entities if prediction and prediction.frame else ()))
-
-
-def _various(rows: Iterable[Utterance], answers: Answers) -> list[Utterance]:
-    """The rows to show: wrong intents before wrong entities, and every intent once before any intent twice."""
-    seen: Counter[str] = Counter()
-    ranked = []
-    for place, row in enumerate(rows):
-        ranked.append((seen[row.frame.intent], intent_right(answers.get(row.id), row), place, row))
-        seen[row.frame.intent] += 1
-    return [row for *_, row in sorted(ranked, key=lambda rank: rank[:3])[:MAX_EXAMPLES]]
-
-
-def _audio(*lists: Sequence[Utterance]) -> dict[str, str]:
-    """The recordings that fit into the page, the lists taking turns so that each gets its share."""
-    room, uris = MAX_AUDIO_CHARACTERS, dict[str, str]()
-    for row in (row for turn in zip_longest(*lists) for row in turn if row is not None):
-        uri = audio_uri(row.audio, room)
-        if uri is not None and row.id not in uris:
-            uris[row.id] = uri
-            room -= len(uri)
-    return uris
-
-
-def _example(row: Utterance, prediction: Prediction | None, audio: Mapping[str, str]) -> Example:
-    frame, raw = (prediction.frame, prediction.raw) if prediction else (None, "")
-    shown = raw if len(raw) <= MAX_RAW_CHARACTERS else raw[:MAX_RAW_CHARACTERS] + " …"
-    answer = frame_pieces(frame, row.frame) if frame else None
-    return Example(row, frame_pieces(row.frame, frame), answer, shown, audio.get(row.id))
-
-
-def _intents(gold: Sequence[Utterance], before: Answers, after: Answers) -> list[dict[str, Any]]:
-    """Accuracy per intent on speech, the best cell's worst first."""
-    rows = defaultdict[str, list[Utterance]](list)
-    for row in gold:
-        rows[row.frame.intent].append(row)
-
-    def share(group: list[Utterance], answers: Answers) -> float:
-        return sum(intent_right(answers.get(row.id), row) for row in group) / len(group)
-
-    lines: list[dict[str, Any]] = [
-        {"intent": intent, "number": len(group), "before": share(group, before), "after": share(group, after)}
-        for intent, group in rows.items()
-    ]
-    lines.sort(key=lambda line: (line["after"], line["before"], line["intent"]))
-    return [{**line, "change": signed_points(line["after"] - line["before"])} for line in lines]
 
 
 def _two_scorers(results: StudyResults) -> list[dict[str, Any]]:

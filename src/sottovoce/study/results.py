@@ -1,4 +1,4 @@
-"""A study folder read back: its cells and scores, and the figures derived from them. Loads no model.
+"""A study folder read back: its cells and their scores. Loads no model.
 
 A cell (a scheme at a speech budget) is tested on two inputs: ``speech``, and ``text``, the gold transcripts. How far
 its speech score lies below the gold-text score of text-only fine-tuning is what labelled speech can still win. Unless
@@ -8,28 +8,42 @@ it says "official", a figure is a strict one: a missing or unreadable answer cou
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate import files
+from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Modality, Prediction, Utterance
 
-Scheme = Literal["zero_shot", "text_only", "direct_mixing", "curriculum"]
 Metric = Literal["intent_accuracy", "slu_f1"]
-SCHEMES: tuple[Scheme, ...] = ("zero_shot", "text_only", "direct_mixing", "curriculum")
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _T = TypeVar("_T")
+UNBUDGETED = ("zero_shot", "text_only")  # the schemes that hear no speech in training
 _ADVICE = "the file is damaged: delete it and run the study again"
+# What a cell is called tells what it is, before it has begun: "curriculum-from-en-5pct-seed1-Qwen2-Audio-7B".
+_NAME = re.compile(
+    r"(?P<scheme>[^-]+)(?:-from-(?P<sources>[A-Za-z0-9_+]+))?"
+    r"(?:-(?P<size>all|\d[\d.e+-]*(?:pct|utterances|seconds|hours|speakers)))?(?:-seed(?P<seed>-?\d+))?(?:-(?P<model>.+))?"
+)
+
+
+def _known(scheme: str) -> str:
+    if scheme not in SCHEMES:
+        raise ValueError(f"no such scheme: {scheme!r}")
+    return scheme
+
+
+_Scheme = Annotated[str, AfterValidator(_known)]
 
 
 @dataclass(frozen=True)
@@ -58,12 +72,22 @@ class InputScores:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One trained cell; ``speech`` and ``text`` hold its scores on each input, None while it is unfinished."""
+    """One trained cell; ``speech`` and ``text`` hold its scores on each input, None while it is unfinished.
+
+    ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``size`` is the budget as its name has it, such as
+    "5pct" or "all"; ``sources`` names the source languages that its mixture adds; ``failed`` says why the last try
+    failed, if it did.
+    """
 
     name: str
-    scheme: Scheme
+    scheme: _Scheme
     budget_share: float = 0.0
+    size: str = ""
     seed: int = 0
+    sources: tuple[str, ...] = ()
+    model_name: str = ""
+    speech_seconds: float = 0.0
+    failed: str = ""
     seconds: float | None = None
     num_text_rows: int = 0
     num_speech_rows: int = 0
@@ -115,70 +139,26 @@ class StudyResults:
     def finished(self) -> tuple[CellResult, ...]:
         return tuple(cell for cell in self.cells if cell.finished)
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether some scheme has several cells, so that there are lines to draw and not just points."""
+        return len({cell.scheme for cell in self.cells}) < len(self.cells)
+
     def text_only_for(self, cell: CellResult) -> CellResult | None:
-        """The finished text-only cell that a cell is measured against: of its own seed if there is one."""
-        baselines = [other for other in self.finished if other.scheme == "text_only"]
-        return next((other for other in baselines if other.seed == cell.seed), baselines[0] if baselines else None)
+        """The finished text-only cell that a cell is measured against: of its model and mixture, and of its own seed
+        if there is one."""
+        same = (cell.model_name, cell.sources)
+        alike = [c for c in self.finished if c.scheme == "text_only" and (c.model_name, c.sources) == same]
+        return next((other for other in alike if other.seed == cell.seed), alike[0] if alike else None)
 
     @property
     def best(self) -> CellResult | None:
-        """The finished cell with training speech that is best on test speech: by intent accuracy, then SLU-F1."""
-        heard = [cell for cell in self.finished if cell.scheme in ("direct_mixing", "curriculum")]
+        """The finished cell with training speech (of whatever language) that is best on test speech: by intent
+        accuracy, then SLU-F1."""
+        heard = [cell for cell in self.finished if cell.scheme not in UNBUDGETED]
         return max(
             heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None
         )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference of two accuracies on the same utterances, with its standard error."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def distinguishable(self) -> bool:
-        """Whether it is at least two standard errors, and not nothing."""
-        return self.value != 0 and abs(self.value) >= 2 * self.standard_error
-
-
-def standard_error(accuracy: float, num_scored: int) -> float:
-    """Standard error sqrt(p(1-p)/n) of an accuracy; it covers the choice of test utterances, not of the run."""
-    return math.sqrt(accuracy * (1 - accuracy) / num_scored) if num_scored else math.nan
-
-
-def share_unreadable(scores: Scores) -> float:
-    """Share of the scored answers that could not be read as a frame."""
-    return scores.num_unreadable / scores.num_scored if scores.num_scored else math.nan
-
-
-def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float | None:
-    """Share of text-only's loss from gold text to speech that a cell wins back; None if text-only loses nothing.
-
-    (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
-    1 is as good on speech as text-only on gold text; it may be negative or above 1.
-    """
-    floor, ceiling = (float(getattr(text_only.strict(modality), metric)) for modality in MODALITIES)
-    reached = float(getattr(cell.strict("speech"), metric))
-    return (reached - floor) / (ceiling - floor) if ceiling > floor else None
-
-
-def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
-    """Whether the intent was read and is right; a missing answer is wrong."""
-    return prediction is not None and prediction.frame is not None and prediction.frame.intent == gold.frame.intent
-
-
-def intent_difference(
-    gold: Sequence[Utterance], before: Mapping[str, Prediction], after: Mapping[str, Prediction]
-) -> Difference:
-    """How much higher the intent accuracy of ``after`` is than that of ``before``, paired by utterance.
-
-    With w utterances won and l lost of n, the difference is (w - l) / n, with standard error
-    sqrt(w + l - (w - l)^2 / n) / n: utterances on which both agree say nothing about it.
-    """
-    steps = [intent_right(after.get(row.id), row) - intent_right(before.get(row.id), row) for row in gold]
-    number, net = len(steps), sum(steps)
-    return Difference(net / number, math.sqrt(sum(map(abs, steps)) - net**2 / number) / number)
 
 
 def read_study(folder: Path) -> StudyResults:
@@ -194,7 +174,8 @@ def read_study(folder: Path) -> StudyResults:
     names = card.get("cells")
     if not isinstance(names, list):
         raise UserError(f"{path}: the list 'cells' is missing", _ADVICE)
-    cells = tuple(_read_cell(folder / "cells" / str(name)) for name in names)
+    models = str(card.get("model", "")).split(", ")
+    cells = tuple(_read_cell(folder / "cells" / str(name), models) for name in names)
     return _checked(StudyResults, {**card, "folder": folder, "cells": cells}, str(path))
 
 
@@ -203,31 +184,50 @@ def read_gold(results: StudyResults) -> list[Utterance]:
     return read_manifest(results.folder / "gold.jsonl", allow_outside=True)
 
 
+def prediction_file(results: StudyResults, cell: CellResult, modality: Modality) -> Path:
+    """Where a cell's answers on an input lie."""
+    return results.folder / "cells" / cell.name / f"predictions-{modality}.jsonl"
+
+
 def read_predictions(results: StudyResults, cell: CellResult, modality: Modality) -> dict[str, Prediction]:
     """A cell's answers on an input, by utterance id."""
-    rows = files.read_predictions(results.folder / "cells" / cell.name / f"predictions-{modality}.jsonl")
+    rows = files.read_predictions(prediction_file(results, cell, modality))
     return {
         row.key: Prediction(row.key, row.text or "", row.status, row.frame if row.status == "ok" else None)
         for row in rows
     }
 
 
-def _read_cell(folder: Path) -> CellResult:
-    card, scores = folder / "cell.json", folder / "scores.json"
-    if not card.is_file():
-        # Not begun, or not scored: the name still tells scheme and budget, as in "curriculum-5pct".
-        scheme, _, budget = folder.name.partition("-")
-        found = re.match(r"(\d+(?:\.\d+)?)pct", budget)
-        share = float(found[1]) / 100 if found else 0.0
-        row = {"name": folder.name, "scheme": scheme, "budget_share": share}
-        return _checked(CellResult, row, f"{folder.parent}: cell {folder.name}")
-    cell = {**_object(card), "name": folder.name}
-    if scores.is_file():
-        both = _object(scores)
-        for modality in MODALITIES:
-            if modality in both:
-                cell[modality] = _checked(InputScores, both[modality], f"{scores}: {modality}")
-    return _checked(CellResult, cell, str(card))
+def _read_cell(folder: Path, models: list[str]) -> CellResult:
+    card, failed, scores = (folder / name for name in ("cell.json", "failed.json", "scores.json"))
+    cell = cell_named(folder.name, models)
+    if card.is_file():
+        cell |= {**_object(card), "name": folder.name}
+        if scores.is_file():
+            both = _object(scores)
+            for modality in MODALITIES:
+                if modality in both:
+                    cell[modality] = _checked(InputScores, both[modality], f"{scores}: {modality}")
+    if failed.is_file():
+        cell["failed"] = _object(failed).get("what", "")
+    return _checked(CellResult, cell, str(card) if card.is_file() else f"{folder.parent}: cell {folder.name}")
+
+
+def cell_named(name: str, models: list[str]) -> dict[str, Any]:
+    """What a cell's name says of it; the first model goes without saying."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return {"name": name, "scheme": name}
+    size, tail = found["size"] or "", re.sub(r"\W+", "_", found["model"] or "")
+    return {
+        "name": name,
+        "scheme": found["scheme"],
+        "size": size,
+        "budget_share": float(size[:-3]) / 100 if size.endswith("pct") else 0.0,
+        "seed": int(found["seed"] or 0),
+        "sources": tuple((found["sources"] or "").split("+")) if found["sources"] else (),
+        "model_name": next((m for m in models if tail and re.sub(r"\W+", "_", m).endswith(tail)), models[0]),
+    }
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -1,203 +1,158 @@
-"""A study in words and figures: the answer in a sentence, and its table for the terminal, Markdown and CSV."""
+"""A study's table: a row a cell, or a row a point where schemes have several cells; for terminal, Markdown, LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from dataclasses import asdict
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 
-from sottovoce.study.results import (
-    CellResult,
-    Difference,
-    Scheme,
-    Scores,
-    StudyResults,
-    gap_closed,
-    share_unreadable,
-    standard_error,
-)
+from sottovoce.study.curves import Curves, Line, Point
+from sottovoce.study.measures import gap_closed, share_closed, share_unreadable, standard_error
+from sottovoce.study.results import METRICS, UNBUDGETED, CellResult, StudyResults
+from sottovoce.study.words import NONE, label, line_label, percent, speech_used, speech_words, state_of
 from sottovoce.types import MODALITIES
 
-SCHEME_LABELS: dict[Scheme, str] = {
-    "zero_shot": "Zero-shot",
-    "text_only": "Text-only",
-    "direct_mixing": "Direct mixing",
-    "curriculum": "Curriculum",
-}
-UNFINISHED = "unfinished"
-NONE = "–"
-
-_HEADERS = (
-    "Scheme",
-    "Training speech",
-    "Speech: intent %",
-    "Speech: SLU-F1 %",
-    "Gold text: intent %",
-    "Gold text: SLU-F1 %",
-    "Unreadable %",
-    "Gap closed: intent %",
-    "Gap closed: SLU-F1 %",
-)
-_SHORT_HEADERS = (
-    "Scheme",
-    "Training\nspeech",
-    "Speech\nintent %",
-    "\nF1 %",
-    "Text\nintent %",
-    "\nF1 %",
-    "Unread-\nable %",
-    "Gap %\nintent",
-    "closed\nF1",
-)
-_CSV_SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
+_SPEECH = ("Speech: intent %", "Speech: SLU-F1 %", "Gold text: intent %", "Gold text: SLU-F1 %")
+_CLOSED = ("Gap closed: intent %", "Gap closed: SLU-F1 %")
+_CELL_HEADERS = ("Scheme", "Training speech", *_SPEECH, "Unreadable %", *_CLOSED)
+_POINT_HEADERS = ("Scheme", "Training speech", "Seeds", *_SPEECH, *_CLOSED)
+# Headers in the terminal.
+_SHORT = {
+    "Training speech": "Training\nspeech", "Speech: intent %": "Speech\nintent %", "Speech: SLU-F1 %": "\nF1 %",
+    "Gold text: intent %": "Text\nintent %", "Gold text: SLU-F1 %": "\nF1 %", "Unreadable %": "Unread-\nable %",
+    "Gap closed: intent %": "Gap %\nintent", "Gap closed: SLU-F1 %": "closed\nF1",
+}  # fmt: skip
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_", "$": r"\$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "’": "'",
+}  # fmt: skip
 
 
-def percent(share: float | None) -> str:
-    """A share as a percentage with one decimal and no % sign, or a dash."""
-    return NONE if share is None or math.isnan(share) else f"{100 * share:.1f}".replace("-", "−")
+@dataclass(frozen=True)
+class Row:
+    """One row: its columns, the cells behind it, and whether they are finished, unfinished or failed."""
+
+    columns: tuple[str, ...]
+    cells: tuple[CellResult, ...]
+    state: str
 
 
-def signed_points(share: float) -> str:
-    """A difference of shares in percentage points, with a sign and one decimal."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+def table_rows(curves: Curves) -> tuple[tuple[str, ...], list[Row]]:
+    """The headers and the rows of the study's table, strict figures."""
+    results = curves.results
+    if not results.is_grid:
+        return _CELL_HEADERS, [Row(_cell_columns(results, cell), (cell,), state_of(cell)) for cell in results.cells]
+    return _POINT_HEADERS, [_point_row(curves, line, point) for line in curves.lines for point in line.points]
 
 
-def clips(number: int) -> str:
-    """A number of recordings in words."""
-    return f"{number} clip" if number == 1 else f"{number} clips"
-
-
-def label(results: StudyResults, cell: CellResult) -> str:
-    """A cell's name for people; budget and seed stand in it only where the study has several of them."""
-    alike = [other for other in results.cells if other.scheme == cell.scheme]
-    text = SCHEME_LABELS[cell.scheme]
-    if len({other.budget_share for other in alike}) > 1:
-        text += f" {100 * cell.budget_share:g} %"
-    if len({other.seed for other in alike}) > 1:
-        text += f", seed {cell.seed}"
-    return text
-
-
-def speech_used(cell: CellResult) -> str:
-    """How much labelled speech a cell was trained on, e.g. ``5 % (20 clips)``."""
-    if not cell.budget_share and not cell.num_clips:
-        return "none" if cell.scheme in ("zero_shot", "text_only") else NONE
-    share = f"{100 * cell.budget_share:g} %"
-    return f"{share} ({clips(cell.num_clips)})" if cell.num_clips else share
-
-
-def table_rows(results: StudyResults) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The headers and the rows of the study's table, one row a cell, strict figures."""
-    return _HEADERS, [_row(results, cell) for cell in results.cells]
-
-
-def terminal_table(results: StudyResults) -> Table:
-    """The study's table for the terminal."""
-    _, rows = table_rows(results)
-    # Eighty columns are enough: the headers are shorter here, and ± stands close.
-    table = Table(title=results.title, box=box.SIMPLE_HEAD, caption=_caption(results), padding=0)
-    for number, header in enumerate(_SHORT_HEADERS):
-        table.add_column(header, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=number != 1)
-    for cells in rows:
-        table.add_row(*(cell.replace(" ± ", "±") for cell in cells), style="dim" if UNFINISHED in cells else None)
+def terminal_table(curves: Curves) -> Table:
+    """The study's table for the terminal; eighty columns are enough, so ± stands close, and not behind F1 of points."""
+    grid = curves.results.is_grid
+    headers, rows = table_rows(curves)
+    table = Table(title=curves.results.title, box=box.SIMPLE_HEAD, caption=_caption(curves), padding=0)
+    for number, header in enumerate(headers):
+        short = "Speech\n(clips)" if grid and number == 1 else _SHORT.get(header, header)
+        wraps = number == (0 if grid else 1)  # names of points can be long, what a cell has heard of small studies
+        table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
+    for row in rows:
+        texts = [text.replace(" ± ", "±") for text in row.columns]
+        if grid:
+            texts[1] = texts[1].replace(" clips)", ")")
+            texts = [
+                text.partition("±")[0] if "F1" in header else text for header, text in zip(headers, texts, strict=True)
+            ]
+        table.add_row(*texts, style=None if row.state == "finished" else "dim")
     return table
 
 
-def markdown_table(results: StudyResults) -> str:
+def markdown_table(curves: Curves) -> str:
     """The study's table in Markdown, for the documentation."""
-    headers, rows = table_rows(results)
+    headers, rows = table_rows(curves)
     ruler = ["---" if number < 2 else "---:" for number in range(len(headers))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headers, ruler, *rows)) + "\n"
+    lines = (headers, ruler, *(row.columns for row in rows))
+    return "\n".join("| " + " | ".join(columns) + " |" for columns in lines) + "\n"
 
 
-def csv_table(results: StudyResults) -> str:
-    """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty."""
-    plain = ["cell", "scheme", "budget_share", "num_speech_rows", "num_text_rows", "seed", "seconds"]
-    derived = ["intent_standard_error", "share_unreadable", "intent_gap_closed", "slu_f1_gap_closed"]
-    counts = ["num_scored", "num_missing", "num_unreadable"]
-    scored = [f"{kind}_{name}" for kind in ("strict", "official") for name in (*_CSV_SCORES, *counts)]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*plain, "input", "finished", *scored, *derived], lineterminator="\n")
-    writer.writeheader()
-    for cell in results.cells:
-        facts = {**asdict(cell), "cell": cell.name, "finished": str(cell.finished).lower()}
-        for modality in MODALITIES:
-            row: dict[str, object] = {key: facts[key] for key in (*plain, "finished")} | {"input": modality}
-            scores = cell.speech if modality == "speech" else cell.text
-            if scores is not None:
-                for kind, figures in asdict(scores).items():
-                    row |= {f"{kind}_{name}": value for name, value in figures.items()}
-                row["intent_standard_error"] = standard_error(scores.strict.intent_accuracy, scores.strict.num_scored)
-                row["share_unreadable"] = share_unreadable(scores.strict)
-            if modality == "speech":
-                row["intent_gap_closed"], row["slu_f1_gap_closed"] = gaps_closed(results, cell)
-            writer.writerow(row)
-    return out.getvalue()
+def latex_table(curves: Curves) -> str:
+    """The study's table in LaTeX, for a document that loads the package booktabs."""
+    headers, rows = table_rows(curves)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\begin{{tabular}}{{ll{'r' * (len(headers) - 2)}}}",
+        "\\toprule",
+        f"{' & '.join(map(_tex, headers))} \\\\",
+        "\\midrule",
+        *(f"{' & '.join(map(_tex, row.columns))} \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+        f"\\caption{{{_tex(curves.results.title)}. {_tex(_caption(curves))}.}}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, float | None]:
     """A cell's gap closed in intent accuracy and SLU-F1; None for the cells that saw no speech in training."""
     text_only = results.text_only_for(cell)
-    if text_only is None or not cell.finished or cell.scheme in ("zero_shot", "text_only"):
+    if text_only is None or not cell.finished or cell.scheme in UNBUDGETED:
         return None, None
     return gap_closed(cell, text_only, "intent_accuracy"), gap_closed(cell, text_only, "slu_f1")
 
 
-def headline(results: StudyResults, gain: Difference | None) -> str:
-    """The study's answer in one sentence.
-
-    Args:
-        results: the study.
-        gain: how much the best cell's intent accuracy on speech lies above text-only's, None if one is unfinished.
-    """
-    best = results.best
-    text_only = results.text_only_for(best) if best else None
-    if best is None or text_only is None or gain is None:
-        return f"No answer yet: {len(results.finished)} of {len(results.cells)} cells have scores."
-    name = label(results, best).lower()
-    examples = "example" if best.num_clips == 1 else "examples"
-    start = f"With {best.num_clips} spoken training {examples}, {name}"
-    before, after = (percent(cell.strict("speech").intent_accuracy) for cell in (text_only, best))
-    if not gain.distinguishable:
-        return (
-            f"{start} gets the intent of {after} % of the spoken test utterances right and text-only fine-tuning "
-            f"{before} %: not distinguishable on {best.strict('speech').num_scored} utterances."
-        )
-    if gain.value < 0:
-        return f"{start} is worse than text-only: intent accuracy on speech falls from {before} % to {after} %."
-    closed = gap_closed(best, text_only, "intent_accuracy")
-    gap = "" if closed is None else f", closing {100 * closed:.0f} % of the gap to gold text"
-    return f"{start} raises intent accuracy on speech from text-only’s {before} % to {after} %{gap}."
+def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float | None, ...]:
+    """The same of a point, from the means over its seeds."""
+    text_only = curves.text_only(line.sources, line.model)
+    if text_only is None or not point.speech or line not in curves.budgeted:
+        return (None,) * len(METRICS)
+    return tuple(
+        share_closed(reached.mean, floor.mean, ceiling.mean)
+        for reached, floor, ceiling in zip(point.speech, text_only.speech, text_only.text, strict=True)
+    )
 
 
-def comparison(before: str, after: str, difference: Difference) -> str:
-    """One difference of intent accuracy on speech in words; below two standard errors it is called none."""
-    size = f"{signed_points(difference.value)} ± {percent(difference.standard_error)} points"
-    if not difference.distinguishable:
-        return f"{after} and {before.lower()} are not distinguishable ({size})."
-    return f"{after} is {'better' if difference.value > 0 else 'worse'} than {before.lower()} ({size})."
+def covered(curves: Curves) -> str:
+    """What the standard errors and intervals of a study with several cells a scheme cover."""
+    if max((len(point.cells) for line in curves.lines for point in line.points), default=1) > 1:
+        return "the choice of test utterances and of training seeds"
+    return "the choice of test utterances, not of the one training seed"
 
 
-def _row(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
+def _cell_columns(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
     start = (label(results, cell), speech_used(cell))
     if not cell.finished:
-        return (*start, UNFINISHED, *[NONE] * (len(_HEADERS) - 3))
+        return (*start, state_of(cell), *[NONE] * (len(_CELL_HEADERS) - 3))
     figures: list[str] = []
     for modality in MODALITIES:
         scores = cell.strict(modality)
         error = standard_error(scores.intent_accuracy, scores.num_scored)
         figures += [f"{percent(scores.intent_accuracy)} ± {percent(error)}", percent(scores.slu_f1)]
-    return (
-        *start,
-        *figures,
-        percent(share_unreadable(cell.strict("speech"))),
-        *map(percent, gaps_closed(results, cell)),
+    unreadable = percent(share_unreadable(cell.strict("speech")))
+    return (*start, *figures, unreadable, *map(percent, gaps_closed(results, cell)))
+
+
+def _point_row(curves: Curves, line: Line, point: Point) -> Row:
+    done, planned = len(point.finished), len(point.cells)
+    failed = any(cell.failed and not cell.finished for cell in point.cells)
+    start = (
+        line_label(curves.results, line.scheme, line.sources, line.model),
+        speech_words(point.share, point.num_clips, line.scheme, point.size),
+        f"{done}" if done == planned else f"{done} of {planned}",
     )
+    state = "finished" if done == planned else "failed" if failed else "unfinished"
+    if not done:
+        return Row((*start, state, *[NONE] * (len(_POINT_HEADERS) - 4)), point.cells, state)
+    figures = [f"{percent(e.mean)} ± {percent(e.standard_error)}" for m in MODALITIES for e in point.on(m)]
+    return Row((*start, *figures, *map(percent, point_gaps_closed(curves, line, point))), point.cells, state)
 
 
-def _caption(results: StudyResults) -> str:
-    return f"{results.corpus}, {results.num_test} test utterances; strict scores; ± one standard error"
+def _caption(curves: Curves) -> str:
+    results = curves.results
+    mean = "mean over seeds ± one standard error" if results.is_grid else "± one standard error"
+    return f"{results.corpus}, {results.num_test} test utterances; strict scores; {mean}"
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,21 +56,24 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
 def trained_recipe(run: Path) -> Recipe:
     """The recipe of a run whose training is finished. Raises UserError if it is not, or the folder is no run."""
     recipe = recipe_of_run(run)
-    study_folder, scheme = run.resolve().parent.parent, run.resolve().name.split("-")[0]
-    if SCHEMES[scheme](recipe.train) and not (run / "weights").exists():
-        raise UserError(f"{run} is not trained yet", f"run `sottovoce study {study_folder / 'recipe.yaml'}`")
+    if not (run / "weights").exists() and run.resolve().name.partition("-")[0] != "zero_shot":
+        advice = f"run `sottovoce study {run.resolve().parent.parent / 'recipe.yaml'}`"
+        raise UserError(f"{run} is not trained yet", advice)
     return recipe
 
 
 def recipe_of_run(run: Path) -> Recipe:
-    """The recipe that a run folder was trained by. Raises UserError if the folder is no run."""
+    """The recipe that a run folder was trained by, with its model alone. Raises UserError if the folder is no run."""
     study_folder = run.resolve().parent.parent
     known = run.resolve().parent.name == "cells" and run.resolve().name.split("-")[0] in SCHEMES
     if not (study_folder / "recipe.yaml").exists() or not run.is_dir() or not known:
         cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
-    return recipe_of(study_folder)
+    recipe, card = recipe_of(study_folder), run / "cell.json"
+    if not recipe.models or not card.exists():
+        return recipe.of_model(recipe.all_models[0])
+    return recipe.of_model(json.loads(card.read_text(encoding="utf-8"))["model_name"])
 
 
 def decoded_files(run: Path) -> dict[Modality, Path]:

@@ -36,7 +36,7 @@ from sottovoce.models.qwen2_audio import encode_short
 from sottovoce.storage import json_lines, whole_file, whole_rows, write_whole
 from sottovoce.train.hearing import Hearing, Schedule, alignment_arguments, hear
 from sottovoce.train.replay import replay_examples
-from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, last_checkpoint
+from sottovoce.train.trainer import AnswerTrainer, Rows, last_checkpoint
 from sottovoce.train.word_tasks import word_task
 from sottovoce.types import Example, Frame, Modality, Utterance
 
@@ -109,7 +109,7 @@ def align(settings: Alignment, say: Callable[[str], None] = print) -> Path:
     )
     if earlier and not resumed:
         load_lora(bare(model).model.language_model, earlier)
-    order = training_order_of([len(row) for row in rows], len(utterances), len(replay), settings)
+    order = training_order_of(len(utterances), len(replay), settings)
     arguments, pad_id = alignment_arguments(settings.out, settings), processor.tokenizer.pad_token_id
     AnswerTrainer(model, arguments, Rows(rows, order), pad_id).train_shown("alignment", resumed)
     path = settings.out / "alignment.safetensors"
@@ -174,12 +174,11 @@ def _task(utterance: Utterance, modality: Modality, utterances: Sequence[Utteran
     return word_task(utterance, modality, utterances, random.Random(f"{seed}/{modality}/{utterance.id}"))
 
 
-def training_order_of(lengths: Sequence[int], num_utterances: int, num_replay: int, settings: Alignment) -> list[int]:
-    """The order of all epochs' rows.
+def training_order_of(num_utterances: int, num_replay: int, settings: Alignment) -> list[int]:
+    """The order of all epochs' rows, shuffled (see :func:`sottovoce.train.trainer.training_order` for why).
 
-    Args:
-        lengths: of all rows, in tokens. They are: transcriptions of clean speech, of perturbed speech, tasks on clean
-            speech, on perturbed speech, transcriptions of text, tasks on text (``num_utterances`` each), replay.
+    The rows are: transcriptions of clean speech, of perturbed speech, tasks on clean speech, on perturbed speech,
+    transcriptions of text, tasks on text (``num_utterances`` each), and ``num_replay`` rows of replay.
     """
     order: list[int] = []
     num_texts = int(settings.replay_share * num_utterances)
@@ -192,8 +191,6 @@ def training_order_of(lengths: Sequence[int], num_utterances: int, num_replay: i
             chosen.append(kind * num_utterances + number)
         for kind, size in ((4, num_utterances), (5, num_utterances), (6, num_replay)):
             chosen += [kind * num_utterances + rng.randrange(size) for _ in range(num_texts)]
-        shuffled = batched_by_length(
-            [lengths[i] for i in chosen], settings.per_device_train_batch_size, settings.seed + epoch
-        )
-        order += [chosen[i] for i in shuffled]
+        rng.shuffle(chosen)
+        order += chosen
     return order

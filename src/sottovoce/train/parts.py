@@ -13,7 +13,7 @@ from sottovoce.errors import UserError
 from sottovoce.models.family import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
-from sottovoce.train.trainer import TRAINED, load_trained, save_trained
+from sottovoce.train.weights import TRAINED, load_trained
 
 
 def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
@@ -21,7 +21,7 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 
     Args:
         loaded: its model is changed.
-        weights: the folder written by :func:`save_weights`, or None to start from the model as it is.
+        weights: the folder written by ``weights.save_weights``, or None to start from the model as it is.
 
     Raises:
         UserError: LoRA found nothing to attach to, or of this family the parts cannot be trained apart.
@@ -48,15 +48,6 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
         return get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"LoRA finds nothing to attach to in {family.model_type}", str(error)) from error
-
-
-def save_weights(model: Any, train: Train, folder: Path) -> None:
-    """Saves what training changed, as safetensors."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if has_adapter(train):
-        model.save_pretrained(folder)
-    else:
-        save_trained(model, folder / TRAINED)
 
 
 def has_adapter(train: Train) -> bool:

@@ -1,11 +1,21 @@
 """The fine-tuning schemes. A scheme is a list of stages, and nothing else.
 
-==============  =====================================================================================
-zero_shot       no stage: the model as it is
-text_only       the transcript in place of the audio, for every training utterance
-direct_mixing   text of all utterances and speech of the budget, shuffled together from the start
-curriculum      first text only, then text and speech together, from the first stage's weights
-==============  =====================================================================================
+======================  =================================================================================
+zero_shot               no stage: the model as it is
+text_only               the transcript in place of the audio, for every training utterance
+direct_mixing           text of all utterances and speech of the budget, shuffled together from the start
+curriculum              first text only, then text and speech together, from the first stage's weights
+speech_only             the budget's speech and no text
+ramp                    text only, then text with a third, two thirds and all of the budget's speech
+curriculum_replay       as curriculum, but of the text the last stage sees only a quarter again
+synthetic_curriculum    text only, then text and synthetic speech, then text and the budget's speech
+reverse_curriculum      text and speech first, then text only: a control
+source_first            a source language's text and speech, then the target's
+source_then_curriculum  a source language's text and speech, then the target's text, then all together
+======================  =================================================================================
+
+A study's mixture may add source languages: their text goes wherever the target's text goes, and their speech wherever
+the budget's speech goes, unless the scheme says otherwise. The first four are those of Choi et al., 2025.
 """
 
 from __future__ import annotations
@@ -13,8 +23,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sottovoce.data.mixture import Mixture, Part
+from sottovoce.data.mixture import SYNTHETIC, TARGET, Mixture, Part
+from sottovoce.errors import UserError, nearest
 from sottovoce.recipe import StageSettings, Train
+
+Sources = tuple[str, ...]
+"""The corpora of source languages that a mixture adds, by their names in the recipe."""
+REPLAYED_SHARE = 0.25  # of the text, in the last stage of curriculum_replay
+RAMP = (1 / 3, 2 / 3, 1.0)  # shares of the budget, a stage each
 
 
 @dataclass(frozen=True)
@@ -26,42 +42,111 @@ class Stage:
     settings: StageSettings
 
 
-def _text() -> Mixture:
-    return (Part("text", of="all"),)
+@dataclass(frozen=True)
+class Scheme:
+    """A scheme: its name for people, and its stages under a recipe's training settings and a mixture's sources."""
+
+    label: str
+    stages: Callable[[Train, Sources], list[Stage]]
+    needs_sources: bool = False
 
 
-def _text_and_speech(settings: StageSettings) -> Mixture:
-    speech = Part("speech", of="budget", repeats=settings.speech_repeats, perturbed=settings.perturb_repeats)
-    return (Part("text", of="all"), speech)
+def _text(corpora: Sources, share: float = 1.0) -> Mixture:
+    return tuple(Part("text", of="all", share=share, corpus=corpus) for corpus in corpora)
 
 
-def zero_shot(train: Train) -> list[Stage]:
+def _speech(corpora: Sources, settings: StageSettings, share: float = 1.0) -> Mixture:
+    repeats, perturbed = settings.speech_repeats, settings.perturb_repeats
+    budget = Part("speech", of="budget", repeats=repeats, perturbed=perturbed, share=share)
+    # A source's speech is plenty: it is not repeated, nor held back.
+    return tuple(budget if corpus == TARGET else Part("speech", of="budget", corpus=corpus) for corpus in corpora)
+
+
+def _text_stage(corpora: Sources, settings: StageSettings) -> Stage:
+    return Stage("text", _text(corpora), settings)
+
+
+def _mixed_stage(corpora: Sources, settings: StageSettings, share: float = 1.0) -> Stage:
+    return Stage("text+speech", _text(corpora) + _speech(corpora, settings, share), settings)
+
+
+def zero_shot(train: Train, sources: Sources) -> list[Stage]:
     return []
 
 
-def text_only(train: Train) -> list[Stage]:
-    return [Stage("text", _text(), train.stage)]
+def text_only(train: Train, sources: Sources) -> list[Stage]:
+    return [_text_stage((TARGET, *sources), train.stage)]
 
 
-def direct_mixing(train: Train) -> list[Stage]:
-    return [Stage("text+speech", _text_and_speech(train.stage), train.stage)]
+def direct_mixing(train: Train, sources: Sources) -> list[Stage]:
+    return [_mixed_stage((TARGET, *sources), train.stage)]
 
 
-def curriculum(train: Train) -> list[Stage]:
-    return [
-        Stage("text", _text(), train.first_stage),
-        Stage("text+speech", _text_and_speech(train.last_stage), train.last_stage),
-    ]
+def curriculum(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    return [_text_stage(corpora, train.first_stage), _mixed_stage(corpora, train.last_stage)]
 
 
-SCHEMES: dict[str, Callable[[Train], list[Stage]]] = {
-    "zero_shot": zero_shot,
-    "text_only": text_only,
-    "direct_mixing": direct_mixing,
-    "curriculum": curriculum,
+def speech_only(train: Train, sources: Sources) -> list[Stage]:
+    return [Stage("speech", _speech((TARGET, *sources), train.stage), train.stage)]
+
+
+def ramp(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    mixed = [_mixed_stage(corpora, train.last_stage, share) for share in RAMP]
+    return [_text_stage(corpora, train.first_stage), *mixed]
+
+
+def curriculum_replay(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    seen = _text(corpora, REPLAYED_SHARE) + _speech(corpora, train.last_stage)
+    return [_text_stage(corpora, train.first_stage), Stage("replay+speech", seen, train.last_stage)]
+
+
+def synthetic_curriculum(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    spoken = Stage("text+synthetic", (*_text(corpora), Part("speech", of="all", corpus=SYNTHETIC)), train.last_stage)
+    return [_text_stage(corpora, train.first_stage), spoken, _mixed_stage(corpora, train.last_stage)]
+
+
+def reverse_curriculum(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    return [_mixed_stage(corpora, train.first_stage), _text_stage(corpora, train.last_stage)]
+
+
+def source_first(train: Train, sources: Sources) -> list[Stage]:
+    source = Stage("source", _text(sources) + _speech(sources, train.first_stage), train.first_stage)
+    return [source, _mixed_stage((TARGET,), train.stage)]
+
+
+def source_then_curriculum(train: Train, sources: Sources) -> list[Stage]:
+    source = Stage("source", _text(sources) + _speech(sources, train.first_stage), train.first_stage)
+    both = _mixed_stage((TARGET, *sources), train.last_stage)
+    return [source, _text_stage((TARGET,), train.first_stage), both]
+
+
+SCHEMES: dict[str, Scheme] = {
+    "zero_shot": Scheme("Zero-shot", zero_shot),
+    "text_only": Scheme("Text-only", text_only),
+    "direct_mixing": Scheme("Direct mixing", direct_mixing),
+    "curriculum": Scheme("Curriculum", curriculum),
+    "speech_only": Scheme("Speech only", speech_only),
+    "ramp": Scheme("Ramp", ramp),
+    "curriculum_replay": Scheme("Curriculum with replay", curriculum_replay),
+    "synthetic_curriculum": Scheme("Synthetic speech first", synthetic_curriculum),
+    "reverse_curriculum": Scheme("Reverse curriculum", reverse_curriculum),
+    "source_first": Scheme("Source first", source_first, needs_sources=True),
+    "source_then_curriculum": Scheme("Source, then curriculum", source_then_curriculum, needs_sources=True),
 }
 
 
+def scheme_named(name: str) -> Scheme:
+    """The scheme of that name. Raises UserError, with the nearest name, if there is none."""
+    if name not in SCHEMES:
+        raise UserError(f"there is no scheme {name!r}", nearest(name, SCHEMES))
+    return SCHEMES[name]
+
+
 def uses_speech(stages: list[Stage]) -> bool:
-    """Whether any stage hears speech, so that the speech budget matters to the scheme."""
-    return any(part.modality == "speech" for stage in stages for part in stage.mixture)
+    """Whether any stage hears the budget's speech, so that the budget matters to the scheme."""
+    return any(part.of == "budget" and part.corpus == TARGET for stage in stages for part in stage.mixture)

@@ -22,9 +22,11 @@ from sottovoce.data.collate import Row
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
-from sottovoce.train.parts import save_weights, with_weights
+from sottovoce.storage import write_whole
+from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
+from sottovoce.train.sharding import whole
 from sottovoce.train.trainer import (
     AnswerTrainer,
     Rows,
@@ -32,8 +34,9 @@ from sottovoce.train.trainer import (
     last_checkpoint,
     training_order,
 )
+from sottovoce.train.weights import save_weights
 
-WEIGHTS, DONE = "weights", "done.json"
+WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
 IN_MIXTURE = {"speech_repeats", "perturb_repeats"}  # settings that show in a stage's mixture, if they matter to it
 
 
@@ -91,12 +94,15 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
         shutil.rmtree(home)
         raise UserError(f"stage {plan.stage.name}: {moved[0]} is frozen and has changed", "report this")
     if not (math.isfinite(result.training_loss) and _finite(model)):
-        shutil.rmtree(home)  # its checkpoints are of no use
-        raise UserError(f"stage {plan.stage.name}: the loss is no longer finite", "lower its learning_rate")
+        write_whole(home / DIVERGED, json.dumps(trainer.state.log_history, indent=1))
+        for checkpoint in home.glob("checkpoint-*"):  # of no use
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        told = f"stage {plan.stage.name}: the loss is no longer finite (its course: {home / DIVERGED})"
+        raise UserError(told, "lower its learning_rate")
+    save_weights(model, home / WEIGHTS)
     if not processes().is_main_process:
         wait_for(home / DONE)
         return home / WEIGHTS
-    save_weights(model, train, home / WEIGHTS)
     summary = {"loss": result.training_loss, "steps": result.global_step, "seconds": result.metrics["train_runtime"]}
     (home / DONE).write_text(json.dumps({**summary, "num_rows": len(rows), "parent": plan.parent_key}, indent=1))
     for checkpoint in home.glob("checkpoint-*"):
@@ -118,11 +124,13 @@ def _epochs(rows: Sequence[Row], num_epochs: int, arguments: TrainingArguments, 
 def _frozen_sums(model: Any) -> dict[str, int]:
     """The sum of each frozen tensor's bytes: another one, and it has changed."""
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad} | dict(model.named_buffers())
-    return {name: int(t.detach().reshape(-1).view(torch.uint8).sum(dtype=torch.int64)) for name, t in frozen.items()}
+    return {name: int(whole(t).reshape(-1).view(torch.uint8).sum(dtype=torch.int64)) for name, t in frozen.items()}
 
 
 def _finite(model: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in model.parameters() if tensor.requires_grad)
+    trained = (whole(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    # Of every one, also after the first that is not: all processes must ask for the same.
+    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in trained) == 0
 
 
 def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> TrainingArguments:

@@ -12,19 +12,27 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.data.collate import Row, collate_training
 from sottovoce.errors import UserError
 from sottovoce.models.injection import answer_loss
 from sottovoce.progress import progress_bar
+from sottovoce.train.sharding import (
+    engine_of,
+    load_optimizer,
+    note_zero,
+    refuse_foreign,
+    save_optimizer,
+    set_up,
+    sharded,
+)
+from sottovoce.train.weights import TRAINED, load_trained, save_weights
 
 # PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-
-TRAINED = "trained.safetensors"
 
 
 class Rows(Dataset[Row]):
@@ -71,19 +79,6 @@ def training_order(num_rows: int, num_epochs: int, seed: int) -> list[int]:
     return order
 
 
-def save_trained(model: Any, path: Path) -> None:
-    """Writes the parameters that are trained, under their own names, as safetensors."""
-    trained = {name: tensor.detach().contiguous() for name, tensor in model.named_parameters() if tensor.requires_grad}
-    save_file(trained, path)
-
-
-def load_trained(model: Any, path: Path) -> None:
-    """Reads what :func:`save_trained` wrote. Raises KeyError if the model has no parameter of some name."""
-    parameters = dict(model.named_parameters())
-    for name, tensor in load_file(path).items():
-        parameters[name].data.copy_(tensor)
-
-
 def last_checkpoint(home: Path) -> str | None:
     """The newest checkpoint of a Trainer's folder that is whole, None if there is none.
 
@@ -97,7 +92,7 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
     """The Trainer on a data set that is in training order already, with checkpoints that hold what is trained.
 
     Raises:
-        UserError: one process has several GPUs, or the launcher asks for FSDP or DeepSpeed.
+        UserError: one process has several GPUs, or the launcher asks for a sharding that does not go with the model.
     """
 
     def __init__(self, model: Any, args: TrainingArguments, train_dataset: Dataset[Any], **kwargs: Any) -> None:
@@ -107,40 +102,65 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise UserError(
-                "FSDP and DeepSpeed are not supported yet", "launch with --multi_gpu (each GPU holds it all)"
-            )
+        self.engine = engine_of(self.accelerator)
+        if self.engine:
+            set_up(self.accelerator, self.engine, model, args.bf16)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
 
     def train_shown(self, name: str, resumed: str | None) -> Any:
-        """Trains with a progress line of that name, from a checkpoint if there is one; what ``train`` returns."""
+        """Trains with a progress line of that name, from a checkpoint if there is one; what ``train`` returns.
+
+        Raises:
+            UserError: the checkpoint cannot be read with this engine in this number of processes.
+        """
+        if resumed:
+            refuse_foreign(Path(resumed), self.engine, self.args.world_size)
+            if self.engine == "FSDP2":
+                self._load_from_checkpoint(resumed)
         line = ProgressLine(name)
         self.add_callback(line)
         try:
-            return self.train(resume_from_checkpoint=resumed)
+            with sharded(self.engine, self.model):
+                return self.train(resume_from_checkpoint=resumed)
         finally:
             line.stop()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
-    # A checkpoint of a model without adapter holds what is trained, under the model's own names. transformers would
-    # write the names of the hub's files, and on resuming find none of them in the model and go on without the weights.
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if isinstance(self.model, PeftModel):
-            super()._save(output_dir, state_dict)
-            return
+    # A checkpoint holds what is trained, under the model's own names. transformers would write the names of the hub's
+    # files, and on resuming find none of them in the model and go on without the weights. Sharded by FSDP2 it is the
+    # checkpoint that one process would have written; DeepSpeed has its own, with the weights in it.
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_trained(self.model, folder / TRAINED)
+        if not self.engine.startswith("ZeRO"):
+            save_weights(self.model, folder)
+        elif self.args.should_save:
+            note_zero(folder, self.engine, self.args.world_size)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if model is not None:  # sharded, and loaded before it was
+            return
         if isinstance(self.model, PeftModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            super()._load_from_checkpoint(resume_from_checkpoint)
         else:
             load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.engine != "FSDP2":
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(self.optimizer, Path(output_dir) / OPTIMIZER_NAME if self.args.should_save else None)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.engine != "FSDP2" or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(self.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 
 
 class AnswerTrainer(OrderedTrainer):

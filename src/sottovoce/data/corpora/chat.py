@@ -16,9 +16,9 @@ from typing import Any
 
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.labelled import SPLIT_NAMES, entities_of, placed, scenario_and_action, text_or_none
-from sottovoce.data.corpora.source import Clips, SourceRow, as_switch, existing, nearest, read_rows, write_corpus
+from sottovoce.data.corpora.source import Clips, SourceRow, as_switch, existing, read_rows, write_corpus
 from sottovoce.data.prompts import SLU_INSTRUCTION
-from sottovoce.errors import UserError
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Frame, Utterance
 
 TAG = "<audio>"

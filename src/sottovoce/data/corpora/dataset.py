@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, utterance_of
-from sottovoce.data.corpora.source import nearest, write_corpus
-from sottovoce.errors import UserError
+from sottovoce.data.corpora.source import write_corpus
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Utterance
 
 

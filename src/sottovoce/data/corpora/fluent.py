@@ -14,8 +14,8 @@ from pathlib import Path
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.archives import is_archive, unpacked
 from sottovoce.data.corpora.csv_rows import read_csv
-from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, nearest, write_corpus
-from sottovoce.errors import UserError
+from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, write_corpus
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Frame, Split, Utterance
 
 LOCALE = "en-US"

@@ -7,9 +7,8 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from sottovoce.data.corpora.source import nearest
 from sottovoce.data.manifest import read_manifest, write_manifest
-from sottovoce.errors import UserError
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Utterance
 
 

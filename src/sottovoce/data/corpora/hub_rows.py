@@ -16,8 +16,8 @@ from typing import Any
 
 import soundfile
 
-from sottovoce.data.corpora.source import SourceRow, existing, inside, nearest
-from sottovoce.errors import UserError
+from sottovoce.data.corpora.source import SourceRow, existing, inside
+from sottovoce.errors import UserError, nearest
 from sottovoce.storage import whole_file
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

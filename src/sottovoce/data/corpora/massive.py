@@ -14,13 +14,12 @@ from sottovoce.data.corpora.source import (
     SourceRow,
     existing,
     inside,
-    nearest,
     read_rows,
     rows_of,
     write_corpus,
 )
 from sottovoce.data.manifest import decoded_lines
-from sottovoce.errors import UserError
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "test": "test"}

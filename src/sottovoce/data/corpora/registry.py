@@ -19,8 +19,7 @@ from sottovoce.data.corpora import (
     table,
     timers_and_such,
 )
-from sottovoce.data.corpora.source import nearest
-from sottovoce.errors import UserError
+from sottovoce.errors import UserError, nearest
 
 CORPORA: dict[str, Callable[..., Path]] = {
     "chat": chat.prepare,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sottovoce.data.audio import audio_header
-from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, nearest, read_rows, write_corpus
-from sottovoce.errors import UserError
+from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, read_rows, write_corpus
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Entity, Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "train_synthetic": "train", "devel": "dev", "test": "test"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -165,10 +164,3 @@ def write_corpus(utterances: Iterable[Utterance], out: Path, sources: Sequence[P
         seen[row.id] = row.where
     write_manifest(rows, path)
     return path
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Advice for a name that is not known: the nearest valid one if there is one, and all of them."""
-    known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(known) or 'none'}"

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.labelled import text_or_none
-from sottovoce.data.corpora.source import SourceRow, nearest, write_corpus
-from sottovoce.errors import UserError
+from sottovoce.data.corpora.source import SourceRow, write_corpus
+from sottovoce.errors import UserError, nearest
 from sottovoce.types import Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "validation": "dev", "test": "test"}

@@ -1,0 +1,85 @@
+"""The verbs about whole studies: what they need, running them, their reports; imports stand inside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from sottovoce.console import Overrides, RecipePath, say
+
+studies = typer.Typer()
+
+
+@studies.command()
+def study(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
+    on: Annotated[str, typer.Option(help="`here`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")] = "here",
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
+    ] = None,
+    cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
+) -> None:
+    """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
+    from sottovoce.evaluate.table import table_of
+    from sottovoce.recipe import load_recipe
+    from sottovoce.study.engines import engine_named
+    from sottovoce.study.run import plan_study, run_study
+    from sottovoce.train.processes import processes
+
+    settings = load_recipe(recipe, overrides)
+    if dry_run:
+        Console().print(table_of(plan_study(settings, recipe, say)))
+        return
+    failures = run_study(settings, recipe, say, engine_named(on, gpus_per_cell, cpus_per_cell))
+    if processes().is_main_process:
+        report(settings.folder)
+    if failures:
+        names = ", ".join(failure.cell for failure in failures)
+        say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
+        sys.exit(1)
+
+
+@studies.command("plan-memory")
+def plan_memory(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, if the data is not here")] = None,
+    num_answer_tokens: Annotated[int, typer.Option(min=1, help="of these, the answer's")] = 64,
+) -> None:
+    """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
+    from sottovoce.evaluate.table import table_of
+    from sottovoce.recipe import load_recipe
+    from sottovoce.study.memory import longest_row, row_of
+    from sottovoce.study.memory_plan import plan_lines
+
+    settings = load_recipe(recipe, overrides)
+    for own in map(settings.of_model, settings.all_models):
+        given = row_of(own.model, num_tokens, num_answer_tokens) if num_tokens else None
+        row, num_rows = (given, None) if given else longest_row(own)
+        table, sentences = plan_lines(own, row, num_rows)
+        Console().print(table_of(table))
+        for sentence in sentences:
+            Console(highlight=False, soft_wrap=True).print(sentence)
+
+
+@studies.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="a study's folder")],
+    watch: Annotated[bool, typer.Option(help="write it anew whenever the study changes, until it is finished")] = False,
+    published: Annotated[Optional[Path], typer.Option(help="published figures to draw beside it (YAML)")] = None,  # noqa: UP045
+) -> None:
+    """Print a study's table and write its report.html, .csv, .json, .md, .tex and its figure."""
+    from sottovoce.study.report import read_report, write_report
+    from sottovoce.study.table import terminal_table
+    from sottovoce.study.watch import watch_report
+
+    told = watch_report(folder, published, say) if watch else read_report(folder, published)
+    page = folder / "report.html" if watch else write_report(told)
+    Console().print(terminal_table(told.curves))
+    say(f"report: {page}")

@@ -1,0 +1,209 @@
+"""How a score grows with recordings: a power law that starts at none, and what may be read off it.
+
+    score(n) = ceiling - scale * (n + offset) ** -exponent
+
+is the power law of learning curves (Cortes, Jackel, Solla, Vapnik and Denker, NIPS 1993; Hestness et al., "Deep
+Learning Scaling is Predictable, Empirically", 2017; Viering and Loog's review, "The Shape of Learning Curves", 2022).
+The offset makes it hold at n = 0, where the model has learned from text alone: text is worth ``offset`` recordings (as
+in Hernandez et al., "Scaling Laws for Transfer", 2021). It is written here by what can be seen of it: the score without
+recordings, and how much it has risen at the largest number measured. These two are linear given exponent and offset.
+
+A score of one training is the curve at its n, plus what its seed adds to all its scores, plus what this training adds,
+plus what comes of having tested on these utterances. The last has a covariance, which the bootstrap over utterances
+gives, with the same resamples for all trainings, since they shared them. How large the other two are is not known:
+their deviations, the exponent and the offset are taken from grids. Given these the two linear parameters are normal, so
+that curves can be drawn from the posterior without a chain. Quantiles of the draws are the intervals.
+
+The plain way, resampling utterances and seeds, fitting each time and taking percentiles, is the baseline of the
+simulation in docs/planner.md. It counts the chance of each answer twice, with the utterances and with the seeds, which
+happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are too wide.
+
+The ceiling may lie above 1, since a bound that far outside the measured range bends the curve inside it. The score must
+lie between 0 and 1 as far as the curve is used, SUPPORT times the largest number measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.evaluate.uncertainty import NUM_RESAMPLES, bootstrap
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.8
+SUPPORT = 2.0
+"""A curve is used up to this many times the largest number of recordings measured: one doubling, for which the coverage
+of the intervals was counted. Beyond it the measured scores say little and the prior of the shape decides."""
+MIN_BUDGETS = 3
+NUM_DRAWS = 4000
+
+# Log-uniform priors. Exponents: 0.07 to 0.35 in Hestness et al., 0.5 to 1 in Cortes et al. An offset below the smallest
+# budget or above the largest supported one leaves curves that the budgets cannot tell from those within. Deviations:
+# two tenths of a point to eight points of score; log-uniform is what makes Student's t of a few seeds.
+_EXPONENTS = np.geomspace(0.1, 1.2, 12)
+_NUM_OFFSETS = 14
+_DEVIATIONS = np.geomspace(0.002, 0.08, 9)
+_MAX_ROUNDS = 25
+
+
+class NoCurveError(ValueError):
+    """The scores do not determine a curve of this form; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The median and the LEVEL interval; a number of recordings beyond what the curve supports is infinite."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Estimate:
+        """All three multiplied; ``factor`` is above 0."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Curves drawn from the posterior; each array holds one number a draw.
+
+    ``start`` is the score without recordings, ``rise`` how much higher it is with ``largest`` recordings, the most that
+    were measured. The ceiling is start + rise / (1 - (1 + largest / offset) ** -exponent).
+    """
+
+    start: Floats
+    rise: Floats
+    exponent: Floats
+    offset: Floats
+    largest: float
+
+    @property
+    def limit(self) -> int:
+        """The most recordings that the curve is used for."""
+        return int(SUPPORT * self.largest)
+
+    def scores(self, num_recordings: float) -> Floats:
+        """Each draw's score. Raises ValueError beyond ``limit``."""
+        if not 0 <= num_recordings <= self.limit:
+            raise ValueError(f"{num_recordings} recordings, of a curve that supports {self.limit}")
+        shape = _risen(num_recordings, self.exponent, self.offset) / _risen(self.largest, self.exponent, self.offset)
+        return self.start + self.rise * shape
+
+    def score(self, num_recordings: float) -> Estimate:
+        """The score with so many recordings, 0..1, averaged over seeds and all utterances of this kind."""
+        return _estimate(self.scores(num_recordings))
+
+    def gain(self, before: float, after: float) -> Estimate:
+        """How much higher the score is with ``after`` recordings than with ``before``."""
+        return _estimate(self.scores(after) - self.scores(before))
+
+    def recordings_for(self, target: float) -> Estimate:
+        """The recordings with which the score reaches a target; 0 where text alone reaches it."""
+        share = np.divide(target - self.start, self.rise, out=np.full_like(self.start, np.inf), where=self.rise > 0)
+        left = 1 - share * _risen(self.largest, self.exponent, self.offset)  # (1 + n / offset) ** -exponent
+        logs = -np.log(left, out=np.full_like(left, -np.inf), where=left > 0) / self.exponent
+        number = self.offset * np.expm1(np.minimum(logs, 700.0))
+        number = np.where(number > self.limit, np.inf, number)
+        return _estimate(np.where(self.start >= target, 0.0, number))
+
+
+def score_covariance(
+    sums: Sequence[Floats],
+    figure_of: Callable[[Floats], Floats],
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Floats:
+    """How the scores of several trainings vary together with the choice of test utterances: trainings x trainings.
+
+    Args:
+        sums: of each training, utterances x columns, the same utterances in the same order.
+        figure_of: from summed columns (..., columns) to the score (...).
+        num_resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    number, columns = len(sums), sums[0].shape[1]
+
+    def figures_of(together: Floats) -> Floats:
+        return figure_of(together.reshape(*together.shape[:-1], number, columns))
+
+    return np.atleast_2d(np.cov(bootstrap(np.hstack(sums), figures_of, num_resamples, seed), rowvar=False))
+
+
+def fit_curve(
+    num_recordings: Sequence[float], seeds: Sequence[int], scores: Sequence[float], covariance: Floats, seed: int = 0
+) -> LearningCurve:
+    """Draws curves from the posterior given the scores of several trainings.
+
+    With M pairs of deviations, G pairs of exponent and offset and C trainings, everything is done for all of them at
+    once: (M, C, C) covariances, (C, G) curve shapes, and generalised least squares of start and rise for each of M x G.
+
+    Args:
+        num_recordings: of each training; some must be 0.
+        seeds: of each training.
+        scores: of each training, 0..1.
+        covariance: trainings x trainings, from ``score_covariance``.
+        seed: of the draws.
+
+    Raises:
+        NoCurveError: fewer than MIN_BUDGETS different numbers of recordings, none of them 0, or scores that no curve
+            between 0 and 1 follows.
+    """
+    n, y = np.asarray(num_recordings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    budgets = np.unique(n)
+    if len(budgets) < MIN_BUDGETS or budgets[0] != 0:
+        shown = ", ".join(f"{budget:g}" for budget in budgets) or "no"
+        raise NoCurveError(f"measured with {shown} recordings; a curve needs {MIN_BUDGETS} budgets, one of them 0")
+    largest = float(budgets[-1])
+    offsets = np.geomspace(budgets[1], SUPPORT * largest, _NUM_OFFSETS)
+    exponents, offsets = (grid.ravel() for grid in np.meshgrid(_EXPONENTS, offsets))  # (G)
+    shapes = _risen(n[:, None], exponents, offsets) / _risen(largest, exponents, offsets)  # (C, G)
+
+    of_seeds, of_trainings = (grid.ravel()[:, None, None] for grid in np.meshgrid(_DEVIATIONS, _DEVIATIONS))
+    same_seed = np.equal.outer(np.asarray(seeds), np.asarray(seeds))
+    full = covariance + of_seeds**2 * same_seed + of_trainings**2 * np.eye(len(n))  # (M, C, C)
+    precision, (_, log_determinant) = np.linalg.inv(full), np.linalg.slogdet(full)
+
+    # The normal equations of start and rise, a11 a12 a22 | b1 b2, each (M, G) or (M, 1).
+    weighted = precision @ shapes
+    a11 = precision.sum(axis=(1, 2))[:, None]
+    a12 = precision.sum(axis=2) @ shapes
+    a22 = (weighted * shapes).sum(axis=1)
+    b1, b2 = (precision @ y).sum(axis=1)[:, None], (precision @ y) @ shapes
+    determinant = a11 * a22 - a12**2
+    start, rise = (a22 * b1 - a12 * b2) / determinant, (a11 * b2 - a12 * b1) / determinant
+    misfit = ((precision @ y) @ y)[:, None] - start * b1 - rise * b2
+    # The likelihood with start and rise integrated out, under a flat prior of both.
+    log_weight = -0.5 * (log_determinant[:, None] + np.log(determinant) + misfit)
+    cumulated = np.cumsum(np.exp(log_weight - log_weight.max()))
+
+    rng, kept, number = np.random.default_rng(seed), [], 0
+    for _ in range(_MAX_ROUNDS):
+        places = np.searchsorted(cumulated, rng.random(NUM_DRAWS) * cumulated[-1], side="right")
+        m, g = np.divmod(np.minimum(places, cumulated.size - 1), len(exponents))
+        first, second = rng.standard_normal((2, NUM_DRAWS))
+        spread = np.sqrt(a22[m, g] / determinant[m, g])  # of start; given start, rise has variance 1 / a22
+        drawn_start = start[m, g] + spread * first
+        drawn_rise = rise[m, g] - a12[m, g] / a22[m, g] * spread * first + second / np.sqrt(a22[m, g])
+        curve = LearningCurve(drawn_start, drawn_rise, exponents[g], offsets[g], largest)
+        end = curve.scores(curve.limit)  # the curve is monotone: between 0 and 1 at both ends is so everywhere
+        possible = (drawn_start >= 0) & (drawn_start <= 1) & (end >= 0) & (end <= 1)
+        kept.append(np.stack([drawn_start, drawn_rise, exponents[g], offsets[g]])[:, possible])
+        if (number := number + int(possible.sum())) >= NUM_DRAWS:
+            drawn_start, drawn_rise, exponent, offset = np.hstack(kept)[:, :NUM_DRAWS]
+            return LearningCurve(drawn_start, drawn_rise, exponent, offset, largest)
+    raise NoCurveError("the scores follow no power law that stays between 0 and 1")
+
+
+def _risen(num_recordings: float | Floats, exponent: Floats, offset: Floats) -> Floats:
+    """Which share of the way from the score without recordings to the ceiling is done."""
+    return 1 - (1 + num_recordings / offset) ** -exponent
+
+
+def _estimate(samples: Floats) -> Estimate:
+    # inverted_cdf takes a draw as it is: between a number and infinity there is nothing to interpolate.
+    low, value, high = np.quantile(samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf").tolist()
+    return Estimate(value, low, high)

@@ -1,0 +1,31 @@
+"""Synthetic recordings of a corpus's training utterances, for schemes that learn from synthetic speech first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sottovoce.data.manifest import read_manifest, row_of
+from sottovoce.errors import UserError
+from sottovoce.speech.synthesis import speak_manifest
+from sottovoce.speech.voices import CAST_LOCALES, voice_named
+
+
+def speak_training(manifest: Path, out: Path, voices: list[str], seed: int, workers: int) -> Iterator[int]:
+    """Speaks the transcripts of a manifest's training utterances into ``out/audio``; yields the clips so far.
+
+    Args:
+        voices: ``ENGINE:NAME`` each; none: the Kokoro voices that test speech does not use.
+
+    Raises:
+        UserError: no utterance has split train, an unknown voice, or an engine that is not installed.
+    """
+    utterances = [u for u in read_manifest(manifest, allow_outside=True) if u.split == "train"]
+    if not utterances:
+        raise UserError(f"{manifest}: no utterance has split train", "mark the training utterances with split train")
+    if not voices and (locale := next((u.locale for u in utterances if u.locale not in CAST_LOCALES), None)):
+        raise UserError(f"there are no voices of our own for {locale}", "name some, such as --voice espeak:de")
+    keys = ("id", "locale", "transcript", "scenario", "action", "entities", "split")
+    rows = [{key: value for key, value in row_of(u, out).items() if key in keys} for u in utterances]
+    cast = tuple(map(voice_named, voices)) if voices else "train"
+    yield from speak_manifest(rows, out, cast=cast, seed=seed, workers=workers)

@@ -1,0 +1,182 @@
+"""Runs one cell: its stages, decoding from speech and from gold text, scores. Finished work is never redone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.files import read_gold, read_predictions, write_predictions
+from sottovoce.evaluate.metrics.slurp import score
+from sottovoce.evaluate.parse import parse_answer
+from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.load import model_identity
+from sottovoce.progress import progress_bar
+from sottovoce.recipe import Recipe
+from sottovoce.storage import write_whole, written_whole
+from sottovoce.study.cells import Cell, example_key
+from sottovoce.study.opening import CELLS, STAGES, Study
+from sottovoce.study.trained import prediction_row, tuned
+from sottovoce.train.processes import processes, wait_for
+from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
+from sottovoce.types import MODALITIES, Example
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage of a cell with one epoch's examples."""
+
+    cell: Cell
+    plan: StagePlan
+    examples: list[Example]
+
+
+def work_of(study: Study, cells: list[Cell]) -> list[Work]:
+    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each."""
+    work = []
+    for cell in cells:
+        examples = cell.examples(study.data)
+        plans = cell_stage_plans(study.recipe, cell, examples)
+        work += [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
+    return work
+
+
+def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) -> list[StagePlan]:
+    """The cell's stages with the names of their folders; equal stages of different cells have equal names."""
+    common = recipe.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
+    return plan_stages(cell.stages, [[example_key(e) for e in part] for part in examples], root)
+
+
+def is_finished(study: Study, cell: Cell) -> bool:
+    """Whether the cell has scores.
+
+    Raises:
+        UserError: they are of another model or of other training data.
+    """
+    folder = study.folder / CELLS / cell.name
+    if not (folder / "scores.json").exists():
+        return False
+    if not _is_same(study, cell):
+        advice = "delete that folder to train it again, or give the study another name"
+        raise UserError(f"{folder} holds results of another model or of other training data", advice)
+    return True
+
+
+def _is_same(study: Study, cell: Cell) -> bool:
+    """Whether the cell's folder is of its model and training data, not only of its name."""
+    earlier = json.loads((study.folder / CELLS / cell.name / "cell.json").read_text(encoding="utf-8"))
+    stages = [item.plan.key for item in work_of(study, [cell])]
+    return bool((earlier["stages"], earlier["model"]) == (stages, model_identity(cell.model)))
+
+
+def run_cell(study: Study, cell: Cell) -> None:
+    """Trains, decodes and scores one cell, from wherever an earlier start stopped."""
+    started = time.monotonic()
+    train_cell(study, cell)
+    if not processes().is_main_process:
+        wait_for(study.folder / CELLS / cell.name / "scores.json")
+        return
+    decode_cell(study, cell)
+    describe_cell(study, cell, time.monotonic() - started)
+    score_cell(study.folder, cell.name)
+
+
+def train_cell(study: Study, cell: Cell) -> None:
+    """Runs the cell's stages and puts the resulting weights into its folder, ``cells/<cell>/weights``."""
+    if cell.budget:
+        for line in cell.budget.lines():
+            study.say(f"{cell.name}: {line}")
+    folder = study.folder / CELLS / cell.name
+    if processes().is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "cell.json").exists() and not _is_same(study, cell):
+            for answers in folder.glob("predictions-*"):  # an earlier start gave them with other weights
+                answers.unlink()
+        describe_cell(study, cell, None)
+    weights = None
+    for item in work_of(study, [cell]):
+        weights = train_stage(study, item)
+    if weights and processes().is_main_process:
+        shutil.rmtree(folder / "weights", ignore_errors=True)  # they, too, may be those of an earlier start
+        with written_whole(folder / "weights") as copy:
+            shutil.copytree(weights, copy, dirs_exist_ok=True)
+
+
+def train_stage(study: Study, item: Work) -> Path:
+    """Trains a stage, or finds it trained, and returns the folder of its weights."""
+    model, folder = item.cell.model, study.folder / STAGES
+    folder.mkdir(exist_ok=True)
+    # Cells that run at once elsewhere may need the same stage; processes that train it together must not wait.
+    alone = processes().num_processes == 1
+    with FileLock(folder / f".{item.plan.key}.lock") if alone else nullcontext():
+        if (folder / item.plan.key / DONE).exists():
+            return folder / item.plan.key / WEIGHTS
+        rows = study.store(model).rows_of(item.examples)
+        return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
+
+
+def decode_cell(study: Study, cell: Cell) -> None:
+    """Decodes the test utterances from speech and from gold text into the cell's prediction files."""
+    folder = study.folder / CELLS / cell.name
+    loaded, store = study.load(cell.model), study.store(cell.model)
+    model = tuned(loaded, study.recipe, folder)
+    if store.keeps_inputs:
+        store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before
+    with progress_bar() as progress:
+        store.encode([(utterance, 0) for utterance in study.data.test], progress)
+        for modality in MODALITIES:
+            target = folder / f"predictions-{modality}.jsonl"
+            if target.exists():
+                continue
+            examples = [slu_example(utterance, modality) for utterance in study.data.test]
+            partial = folder / f"predictions-{modality}.partial"
+            title = f"{cell.name}: decoding {modality}"
+            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title)
+            predictions = [parse_answer(u.id, answers[u.id]) for u in study.data.test]
+            write_predictions([prediction_row(prediction) for prediction in predictions], target)
+            partial.unlink()
+
+
+def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
+    """Writes cell.json: what the cell is, what it saw, with which versions and data; ``seconds`` it took, if known."""
+    examples = [example for stage in cell.examples(study.data) for example in stage]
+    summary: dict[str, Any] = {
+        "name": cell.name,
+        "scheme": cell.scheme,
+        "budget_share": cell.share,
+        "seed": cell.seed,
+        "sources": list(cell.sources),
+        "model_name": cell.model,
+        "seconds": None if seconds is None else round(seconds, 1),
+        "num_text_rows": sum(example.modality == "text" for example in examples),
+        "num_speech_rows": sum(example.modality == "speech" for example in examples),
+        "speech_ids": list(cell.budget.ids) if cell.budget else [],
+        "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
+        "model": model_identity(cell.model),
+        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, cell.examples(study.data))],
+        "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
+        "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
+    }
+    write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
+
+
+def score_cell(study_folder: Path, name: str) -> dict[str, Any]:
+    """Scores the cell's prediction files against the study's gold and writes scores.json."""
+    gold, folder = read_gold(study_folder / "gold.jsonl"), study_folder / CELLS / name
+    files = {modality: folder / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    scores: dict[str, Any] = {
+        modality: score(gold, read_predictions(path)) for modality, path in files.items() if path.exists()
+    }
+    write_whole(folder / "scores.json", json.dumps(scores, indent=1))
+    return scores

@@ -1,0 +1,132 @@
+"""A study's figures for other programs: CSV with a row a cell and input, JSON with everything that the page says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sottovoce.evaluate.uncertainty import LEVEL, NUM_RESAMPLES
+from sottovoce.study.cost import study_cost
+from sottovoce.study.curves import Curves, Line, Point
+from sottovoce.study.differences import Comparison
+from sottovoce.study.findings import Finding
+from sottovoce.study.measures import share_unreadable, standard_error
+from sottovoce.study.published import Published
+from sottovoce.study.results import METRICS, CellResult, Scores, StudyResults
+from sottovoce.study.samples import Estimate
+from sottovoce.study.table import covered, gaps_closed, point_gaps_closed
+from sottovoce.study.words import state_of
+from sottovoce.types import MODALITIES
+
+_SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
+_PLAIN = (
+    *("cell", "scheme", "budget_share", "num_clips", "speech_seconds", "num_speech_rows", "num_text_rows"),
+    *("seed", "sources", "model_name", "seconds", "failed"),
+)
+
+
+def csv_table(results: StudyResults) -> str:
+    """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty."""
+    derived = ["intent_standard_error", "share_unreadable", "intent_gap_closed", "slu_f1_gap_closed"]
+    counts = ["num_scored", "num_missing", "num_unreadable"]
+    scored = [f"{kind}_{name}" for kind in ("strict", "official") for name in (*_SCORES, *counts)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*_PLAIN, "input", "finished", *scored, *derived], lineterminator="\n")
+    writer.writeheader()
+    for cell in results.cells:
+        facts = _facts(cell)
+        facts |= {"sources": "+".join(cell.sources), "finished": str(cell.finished).lower()}
+        for modality in MODALITIES:
+            row: dict[str, object] = {key: facts[key] for key in (*_PLAIN, "finished")} | {"input": modality}
+            scores = cell.speech if modality == "speech" else cell.text
+            if scores is not None:
+                for kind, figures in asdict(scores).items():
+                    row |= {f"{kind}_{name}": value for name, value in figures.items()}
+                row["intent_standard_error"] = standard_error(scores.strict.intent_accuracy, scores.strict.num_scored)
+                row["share_unreadable"] = share_unreadable(scores.strict)
+            if modality == "speech":
+                row["intent_gap_closed"], row["slu_f1_gap_closed"] = gaps_closed(results, cell)
+            writer.writerow(row)
+    return out.getvalue()
+
+
+def json_report(
+    curves: Curves,
+    comparisons: Sequence[Comparison],
+    findings: Sequence[Finding],
+    published: Sequence[Published],
+    headline: str,
+) -> str:
+    """The study as one JSON object; shares and differences of shares from 0 to 1, times in seconds.
+
+    ``cells`` has every cell with its scores and provenance; ``lines`` the points with mean, interval, standard error
+    and number of seeds on each input; ``differences``, ``findings``, ``published`` and ``cost`` what the page has.
+    """
+    results = curves.results
+    own = ("name", "title", "recipe", "created", "machine", "model", "corpus", "num_train", "num_test", "seconds")
+    report = {
+        "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")},
+        "headline": headline,
+        "intervals": {"level": LEVEL, "num_resamples": NUM_RESAMPLES, "cover": covered(curves)},
+        "lines": [_line(curves, line) for line in curves.lines],
+        "differences": [_comparison(each) for each in comparisons],
+        "findings": [asdict(each) for each in findings],
+        "published": [asdict(each) for each in published],
+        "cost": asdict(study_cost(results)),
+        "cells": [_cell(cell) for cell in results.cells],
+    }
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
+def _facts(cell: CellResult) -> dict[str, Any]:
+    return {**asdict(cell), "cell": cell.name, "num_clips": cell.num_clips}
+
+
+def _cell(cell: CellResult) -> dict[str, Any]:
+    facts = _facts(cell)
+    keys = (*_PLAIN, "versions", "data", *MODALITIES)
+    return {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
+
+
+def _line(curves: Curves, line: Line) -> dict[str, Any]:
+    points = [{**_point(point), **_closed(curves, line, point)} for point in line.points]
+    return {"scheme": line.scheme, "sources": line.sources, "model": line.model, "points": points}
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "budget": point.size,
+        "share": point.share,
+        "num_clips": point.num_clips,
+        "speech_seconds": point.speech_seconds,
+        "cells": [f"cells/{cell.name}" for cell in point.cells],
+        "speech": _estimates(point.speech),
+        "text": _estimates(point.text),
+        "text_minus_speech": _estimates(point.gap),
+    }
+
+
+def _closed(curves: Curves, line: Line, point: Point) -> dict[str, Any]:
+    closed = zip(METRICS, point_gaps_closed(curves, line, point), strict=True)
+    return {"gap_closed": dict(closed)}
+
+
+def _estimates(estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """Of a score the p-value means nothing, so it is left out."""
+    named = zip(METRICS, estimates, strict=True) if estimates else ()
+    return {name: {k: v for k, v in asdict(each).items() if k != "p_value"} for name, each in named}
+
+
+def _comparison(each: Comparison) -> dict[str, Any]:
+    figures = {
+        name: {**asdict(figure), "corrected_p_value": corrected, "better": each.better(place)}
+        for place, (name, figure, corrected) in enumerate(zip(METRICS, each.figures, each.p_values, strict=True))
+    }
+    return {
+        "first": each.first, "second": each.second, "sources": each.sources, "model": each.model, "budget": each.size,
+        "share": each.share, "first_minus_second": figures,
+    }  # fmt: skip

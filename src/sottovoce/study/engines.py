@@ -1,0 +1,27 @@
+"""Where a study's cells run, by name."""
+
+from __future__ import annotations
+
+from sottovoce.errors import UserError, nearest
+from sottovoce.study.launch import Launch, one_by_one
+
+
+def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Launch:
+    """What runs the cells: ``here``, one after the other; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or
+    ``slurm:PARTITION``, as SLURM jobs.
+
+    Raises:
+        UserError: there is no such place.
+    """
+    kind, _, address = name.partition(":")
+    if name == "here":
+        return one_by_one
+    if kind == "ray":
+        from sottovoce.study.ray_engine import OnRay
+
+        return OnRay(address, gpus_per_cell, cpus_per_cell)
+    if kind == "slurm":
+        from sottovoce.study.slurm_engine import OnSlurm
+
+        return OnSlurm(address, gpus_per_cell, cpus_per_cell)
+    raise UserError(f"--on {name}: unknown", nearest(kind, ("here", "ray", "slurm")))

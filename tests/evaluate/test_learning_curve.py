@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from curve_simulation import QUESTIONS, TRUTHS, Truth, coverage, draw_study, ratio
+
+from sottovoce.evaluate.learning_curve import (
+    LearningCurve,
+    NoCurveError,
+    fit_curve,
+    score_covariance,
+)
+
+TRUTH = Truth("precise", 0.6, 0.15, 0.6, 60, (0, 20, 50, 100, 200), num_test=400)
+EXACT = 1e-8 * np.eye(15)
+
+
+def fitted(truth: Truth, seed: int = 0) -> LearningCurve:
+    numbers = np.repeat(truth.budgets, 3)
+    return fit_curve(numbers.tolist(), [0, 1, 2] * 5, [truth.score(n) for n in numbers], EXACT, seed)
+
+
+def test_exact_scores_give_the_curve_back() -> None:
+    curve = fitted(TRUTH)
+    for number in (0, 35, 75, 150, 200):
+        assert curve.score(number).value == pytest.approx(TRUTH.score(number), abs=0.004)
+    assert curve.gain(200, 300).value == pytest.approx(TRUTH.score(300) - TRUTH.score(200), abs=0.005)
+    needed = curve.recordings_for(TRUTH.score(120))
+    assert needed.low < 120 < needed.high and needed.high - needed.low < 20
+
+
+def test_the_number_for_a_target_is_where_the_curve_meets_it() -> None:
+    curve = LearningCurve(*np.array([[0.4], [0.3], [0.6], [60.0]]), largest=200)
+    target = float(curve.scores(120)[0])
+    assert curve.recordings_for(target).value == pytest.approx(120)
+    assert curve.recordings_for(0.39).value == 0  # text alone
+    assert curve.recordings_for(float(curve.scores(400)[0]) + 0.001).value == np.inf  # beyond the support
+    assert curve.recordings_for(0.999).value == np.inf  # above the ceiling
+    falling = LearningCurve(*np.array([[0.4], [-0.1], [0.6], [60.0]]), largest=200)
+    assert falling.recordings_for(0.41).value == np.inf
+    assert falling.recordings_for(0.4).value == 0
+
+
+def test_a_curve_is_not_used_beyond_its_support() -> None:
+    curve = fitted(TRUTH)
+    assert curve.limit == 400
+    with pytest.raises(ValueError, match="supports 400"):
+        curve.score(401)
+
+
+def test_every_drawn_curve_stays_a_score() -> None:
+    numbers, scores = [0, 10, 20, 40] * 2, [0.9, 0.95, 0.97, 0.99] * 2
+    curve = fit_curve(numbers, [0] * 4 + [1] * 4, scores, 0.03**2 * np.eye(8))
+    for number in (0, 10, 40, 80):
+        drawn = curve.scores(number)
+        assert drawn.min() >= 0 and drawn.max() <= 1
+    assert len(curve.start) == 4000
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    assert fitted(TRUTH).score(150) == fitted(TRUTH).score(150)
+    assert fitted(TRUTH).score(150) != fitted(TRUTH, seed=1).score(150)
+
+
+def test_covariance_is_that_of_shared_utterances() -> None:
+    study = draw_study(TRUTH, np.random.default_rng(3))
+    found = score_covariance(list(study.sums), ratio, num_resamples=4000)
+    exact = np.cov(study.sums[..., 0]) / TRUTH.num_test
+    assert found == pytest.approx(exact, abs=0.1 * exact.max())
+    assert exact[0, 1] > 0.3 * exact[0, 0]  # not independent: it would be wrong to treat them so
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    numbers = np.repeat(TRUTH.budgets, 3)
+    scores, seeds = np.array([TRUTH.score(n) for n in numbers]), np.tile([0, 1, 2], 5)
+    widths = []
+    for deviation in (0.0, 0.04):
+        moved = scores + deviation * np.array([-1, 0, 1])[seeds]
+        score = fit_curve(numbers.tolist(), seeds.tolist(), moved.tolist(), 0.01**2 * np.eye(15)).score(200)
+        widths.append(score.high - score.low)
+    assert widths[1] > 1.5 * widths[0]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [([0, 20, 20], "with 0, 20 recordings"), ([10, 20, 40], "one of them 0"), ([], "with no recordings")],
+)
+def test_too_few_budgets_make_no_curve(numbers: list[float], message: str) -> None:
+    with pytest.raises(NoCurveError, match=message):
+        fit_curve(numbers, [0] * len(numbers), [0.5] * len(numbers), np.eye(len(numbers)))
+
+
+def test_scores_that_no_score_could_follow() -> None:
+    with pytest.raises(NoCurveError, match="between 0 and 1"):
+        fit_curve([0, 10, 20], [0, 0, 0], [2.0, 2.1, 2.2], EXACT[:3, :3])
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    held = coverage(TRUTH, 60)  # 80 % of 60 with a standard error of 5 points
+    assert all(0.65 <= share <= 0.95 for share in held)
+
+
+@pytest.mark.slow
+def test_eighty_per_cent_intervals_hold_the_truth_eighty_per_cent_of_the_time() -> None:
+    held = np.array([coverage(truth, 500) for truth in TRUTHS])
+    for question, share in zip(QUESTIONS, held.mean(axis=0), strict=True):
+        assert 0.75 <= share <= 0.85, question
+    assert held.min() > 0.7 and held.max() < 0.9  # of a single truth: 80 % with a standard error of 1.8 points

@@ -1,0 +1,57 @@
+"""Learning curves without files: cells whose figures and resamples are made from the scores that a test names."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from study_folder import scores
+
+from sottovoce.study.curves import Curves, study_curves
+from sottovoce.study.results import CellResult, InputScores, Scores, StudyResults, cell_named
+from sottovoce.study.samples import Sampled
+
+NUM_RESAMPLES = 400
+
+
+def made_curves(
+    rights: Mapping[str, tuple[float, float] | None], models: tuple[str, ...] = ("embedded",), error: float = 0.004
+) -> Curves:
+    """Curves of cells by name, with their shares on speech and gold text; None leaves a cell unfinished.
+
+    Args:
+        rights: SLU-F1 is 0.9 times the share.
+        models: the study's.
+        error: of each cell's own resamples, beside one of 0.02 that all cells share, as test utterances are.
+    """
+    shared = np.random.default_rng(0).normal(0, 0.02, (NUM_RESAMPLES, 1))
+    some = InputScores(*(Scores(**scores(50)[kind]) for kind in ("official", "strict")))
+    cells, samples = [], {}
+    for name, both in rights.items():
+        named = cell_named(name, list(models))
+        ids = tuple(map(str, range(round(1000 * named["budget_share"]))))
+        inputs = {"speech": some, "text": some} if both else {}
+        cells.append(CellResult(**named, **inputs, speech_ids=ids))
+        rng = np.random.default_rng(random.Random(name).randrange(2**32))
+        for modality, right in zip(("speech", "text"), both or (), strict=False):
+            seen = np.array([right, 0.9 * right])
+            samples[name, modality] = Sampled(seen, seen + shared + rng.normal(0, error, (NUM_RESAMPLES, 2)))
+    results = StudyResults(
+        Path(), "made", "Made", "made.yaml", "", "2 CPU cores", ", ".join(models), "home en-US", 1000, 400, 1.0, 1000,
+        tuple(cells),
+    )  # fmt: skip
+    return study_curves(results, samples)
+
+
+def with_seeds(
+    rights: Mapping[str, float], num_seeds: int = 3, spread: float = 0.004
+) -> dict[str, tuple[float, float]]:
+    """Each name once for each seed, the seeds' scores on speech as far apart; 0.92 on gold text."""
+    places = [spread * (seed - (num_seeds - 1) / 2) for seed in range(num_seeds)]
+    return {
+        f"{name}-seed{seed}" if seed else name: (right + places[seed], 0.92)
+        for name, right in rights.items()
+        for seed in range(num_seeds)
+    }

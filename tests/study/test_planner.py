@@ -1,0 +1,152 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from curve_study import SECONDS, rising, write_curve_study
+from study_folder import write_study
+
+from sottovoce.cli import main
+from sottovoce.errors import UserError
+from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
+from sottovoce.study.planner import CurvePlan, Plan, Target, make_plan, parse_target
+
+HALF = Target("intent_accuracy", 0.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_curve_study(tmp_path_factory.mktemp("study"), {"curriculum": rising, "direct_mixing": lambda _: 0.3})
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path) -> Plan:
+    return make_plan(folder, [HALF, Target("intent_accuracy", 0.9), Target("slu_f1", 0.1)], cost_per_hour=60)
+
+
+def curve(plan: Plan, scheme: str = "curriculum", score: float = 0.5) -> CurvePlan:
+    return next(each for each in plan.curves if each.scheme == scheme and each.target.score == score)
+
+
+def needed(share: Callable[[int], float], score: float) -> int:
+    return next(number for number in range(1000) if share(number) >= score)
+
+
+def test_the_interval_holds_the_number_that_the_answers_were_drawn_from(plan: Plan) -> None:
+    recordings = curve(plan).recordings
+    assert recordings is not None
+    assert recordings.low <= needed(rising, 0.5) <= recordings.high < 160
+    assert [point.num_recordings for point in curve(plan).points] == [0, 20, 40, 80, 160]
+    assert {point.num_seeds for point in curve(plan).points} == {3}
+    gain = curve(plan).gain
+    assert gain is not None and gain.low <= rising(260) - rising(160) <= gain.high
+    assert curve(plan).num_next == 100
+
+
+def test_speech_and_cost_follow_from_the_recordings(plan: Plan) -> None:
+    made = curve(plan)
+    assert made.recordings and made.hours and made.cost
+    assert made.hours.value == pytest.approx(made.recordings.value * SECONDS / 3600)
+    assert made.cost.high == pytest.approx(60 * made.hours.high)
+
+
+def test_what_the_curve_does_not_support_is_refused(plan: Plan) -> None:
+    far = curve(plan, score=0.9)
+    assert far.refusal.startswith("not within 320 recordings: with 320, the most that a curve measured up to 160")
+    assert curve(plan, "direct_mixing").refusal.startswith("not within 320 recordings")
+
+
+def test_a_target_that_text_alone_reaches(plan: Plan) -> None:
+    reached = curve(plan, score=0.1)
+    assert reached.recordings is not None and reached.recordings.high == 0
+    assert "Curriculum, SLU-F1 10.0 %: reached without recordings." in plan_sentences(plan)
+
+
+def test_the_intent_that_speech_loses_most_of_comes_first(plan: Plan) -> None:
+    first = plan.intents[0]
+    assert (plan.best, first.intent, first.num_test, first.num_recordings) == ("Curriculum", "light_dim", 100, 40)
+    assert first.gain == pytest.approx(0.25 * (first.text_accuracy - first.speech_accuracy))
+    assert first.low > 0.1 and first.low < first.gain < first.high
+    assert sum(each.num_test for each in plan.intents) == 400
+
+
+def test_without_the_manifest_recordings_are_not_counted(tmp_path: Path) -> None:
+    folder = write_curve_study(tmp_path, num_test=60)
+    (folder / "manifest.jsonl").unlink()
+    made = make_plan(folder, [HALF])
+    assert made.intents[0].num_recordings is None
+    assert any("not where it was" in sentence for sentence in plan_sentences(made))
+
+
+def test_two_budgets_make_no_curve(tmp_path: Path) -> None:
+    made = make_plan(write_study(tmp_path / "study", audio=False), [HALF])
+    assert {each.refusal for each in made.curves} == {
+        "measured with 0, 20 recordings; a curve needs 3 budgets, one of them 0"
+    }
+    assert all(each.recordings is None and each.gain is None for each in made.curves)
+    list(plan_tables(made))
+
+
+def test_text_only_is_not_where_speech_alone_starts(tmp_path: Path) -> None:
+    made = make_plan(write_curve_study(tmp_path, {"speech_only": rising}, num_test=60), [HALF])
+    assert made.curves[0].refusal.startswith("measured with 20, 40, 80, 160 recordings")
+
+
+def test_one_seed_is_said_to_be_one(tmp_path: Path) -> None:
+    made = make_plan(write_curve_study(tmp_path, seeds=(0,), num_test=60), [HALF])
+    assert any("trained with one seed" in sentence for sentence in plan_sentences(made))
+
+
+def test_fewer_than_the_next_hundred(tmp_path: Path) -> None:
+    made = make_plan(write_curve_study(tmp_path, budgets=(0, 5, 10, 20), num_test=60), [HALF])
+    assert (made.curves[0].num_next, made.curves[0].limit) == (20, 40)
+    assert any("the next 20 recordings, as many as its curve supports" in line for line in plan_sentences(made))
+
+
+def test_json_has_no_infinity(folder: Path) -> None:
+    made = make_plan(folder, [Target("intent_accuracy", 0.68)], cost_per_hour=60)
+    text = json.dumps(plan_json(made), allow_nan=False)
+    assert json.loads(text)["curves"][0]["target"] == {"metric": "intent_accuracy", "score": 0.68}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slu_f1", "write for example slu_f1=0.75"),
+        ("slu_f=0.75", "did you mean 'slu_f1'"),
+        ("slu_f1=75", "between 0 and 1"),
+        ("slu_f1=nan", "between 0 and 1"),
+        ("slu_f1=much", "between 0 and 1"),
+    ],
+)
+def test_targets_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_target(text)
+
+
+def test_faults_of_the_request(folder: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'curriculum'"):
+        make_plan(folder, [HALF], scheme="curiculum")
+    with pytest.raises(UserError, match="cannot cost 0"):
+        make_plan(folder, [HALF], cost_per_hour=0)
+
+
+def test_the_verb(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "plan",
+        str(folder),
+        "--target",
+        "intent_accuracy=0.5",
+        "--scheme",
+        "curriculum",
+        "--cost-per-hour",
+        "60",
+    ]
+    monkeypatch.setattr(sys, "argv", ["sottovoce", *arguments])
+    main()
+    shown = capsys.readouterr().out
+    assert "Record first: light_dim" in shown and "Direct mixing" not in shown
+    monkeypatch.setattr(sys, "argv", ["sottovoce", *arguments, "--json"])
+    main()
+    assert json.loads(capsys.readouterr().out)["curves"][0]["limit"] == 320
