@@ -160,27 +160,6 @@ def speak(
 
 
 @app.command()
-def plan(
-    folder: Annotated[Path, typer.Argument(help="a study's folder, with three budgets or more")],
-    target: Annotated[list[str], typer.Option(help="slu_f1=0.75 or intent_accuracy=0.8 (repeatable)")],
-    scheme: Annotated[str | None, typer.Option(help="this scheme only")] = None,
-    cost_per_hour: Annotated[float | None, typer.Option(min=0, help="of recorded speech, in any currency")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
-) -> None:
-    """Say how much speech reaches a target and what it costs, what more would buy, which intents to record first."""
-    from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
-    from sottovoce.study.planner import make_plan, parse_target
-
-    made = make_plan(folder, [parse_target(each) for each in target], scheme, cost_per_hour)
-    if as_json:
-        print(json.dumps(plan_json(made)))
-        return
-    Console().print(*plan_tables(made))
-    for sentence in plan_sentences(made):
-        Console(highlight=False, soft_wrap=True).print(sentence, markup=False, emoji=False)
-
-
-@app.command()
 def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")]) -> None:
     """Print the frame of a recording as JSON."""
     from sottovoce.study.predict import predict_clip

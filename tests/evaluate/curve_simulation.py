@@ -15,7 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.evaluate.learning_curve import LEVEL, Floats, LearningCurve, fit_curve, score_covariance
+from sottovoce.evaluate.learning_curve import LEVEL, Floats, fit_curve
+from sottovoce.evaluate.uncertainty import bootstrap
 
 DIFFICULTY = 1.5  # standard deviation of an utterance's difficulty; that of an answer's own chance is 1
 NUM_RESAMPLES = 500
@@ -112,11 +113,16 @@ def draw_study(truth: Truth, rng: np.random.Generator) -> Study:
     return Study(num_recordings, seeds, np.stack([top, np.broadcast_to(num_entities, top.shape)], axis=2).astype(float))
 
 
+def resampled(study: Study, num_resamples: int = NUM_RESAMPLES) -> Floats:
+    """The scores on resamples of the utterances: resamples x trainings."""
+    joined = np.hstack(list(study.sums))
+    return bootstrap(joined, lambda sums: ratio(sums.reshape(len(sums), -1, 2)), num_resamples)
+
+
 def intervals(truth: Truth, study: Study) -> list[tuple[float, float]]:
     """The planner's intervals as answers to QUESTIONS."""
-    covariance = score_covariance(list(study.sums), ratio, NUM_RESAMPLES)
-    scores = ratio(study.sums.sum(axis=1))
-    curve: LearningCurve = fit_curve(study.num_recordings.tolist(), study.seeds.tolist(), scores.tolist(), covariance)
+    scores = ratio(study.sums.sum(axis=1)).tolist()
+    curve = fit_curve(study.num_recordings.tolist(), study.seeds.tolist(), scores, resampled(study))
     answers = (
         curve.score(truth.largest),
         curve.recordings_for(truth.score(truth.asked)),

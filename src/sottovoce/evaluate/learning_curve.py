@@ -24,13 +24,11 @@ lie between 0 and 1 as far as the curve is used, SUPPORT times the largest numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sottovoce.evaluate.uncertainty import NUM_RESAMPLES, bootstrap
 
 Floats = NDArray[np.float64]
 
@@ -55,16 +53,16 @@ class NoCurveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Interval:
     """The median and the LEVEL interval; a number of recordings beyond what the curve supports is infinite."""
 
     value: float
     low: float
     high: float
 
-    def times(self, factor: float) -> Estimate:
+    def times(self, factor: float) -> Interval:
         """All three multiplied; ``factor`` is above 0."""
-        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
 
 
 @dataclass(frozen=True)
@@ -93,48 +91,26 @@ class LearningCurve:
         shape = _risen(num_recordings, self.exponent, self.offset) / _risen(self.largest, self.exponent, self.offset)
         return self.start + self.rise * shape
 
-    def score(self, num_recordings: float) -> Estimate:
+    def score(self, num_recordings: float) -> Interval:
         """The score with so many recordings, 0..1, averaged over seeds and all utterances of this kind."""
-        return _estimate(self.scores(num_recordings))
+        return _interval(self.scores(num_recordings))
 
-    def gain(self, before: float, after: float) -> Estimate:
+    def gain(self, before: float, after: float) -> Interval:
         """How much higher the score is with ``after`` recordings than with ``before``."""
-        return _estimate(self.scores(after) - self.scores(before))
+        return _interval(self.scores(after) - self.scores(before))
 
-    def recordings_for(self, target: float) -> Estimate:
+    def recordings_for(self, target: float) -> Interval:
         """The recordings with which the score reaches a target; 0 where text alone reaches it."""
         share = np.divide(target - self.start, self.rise, out=np.full_like(self.start, np.inf), where=self.rise > 0)
         left = 1 - share * _risen(self.largest, self.exponent, self.offset)  # (1 + n / offset) ** -exponent
         logs = -np.log(left, out=np.full_like(left, -np.inf), where=left > 0) / self.exponent
         number = self.offset * np.expm1(np.minimum(logs, 700.0))
         number = np.where(number > self.limit, np.inf, number)
-        return _estimate(np.where(self.start >= target, 0.0, number))
-
-
-def score_covariance(
-    sums: Sequence[Floats],
-    figure_of: Callable[[Floats], Floats],
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> Floats:
-    """How the scores of several trainings vary together with the choice of test utterances: trainings x trainings.
-
-    Args:
-        sums: of each training, utterances x columns, the same utterances in the same order.
-        figure_of: from summed columns (..., columns) to the score (...).
-        num_resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
-    number, columns = len(sums), sums[0].shape[1]
-
-    def figures_of(together: Floats) -> Floats:
-        return figure_of(together.reshape(*together.shape[:-1], number, columns))
-
-    return np.atleast_2d(np.cov(bootstrap(np.hstack(sums), figures_of, num_resamples, seed), rowvar=False))
+        return _interval(np.where(self.start >= target, 0.0, number))
 
 
 def fit_curve(
-    num_recordings: Sequence[float], seeds: Sequence[int], scores: Sequence[float], covariance: Floats, seed: int = 0
+    num_recordings: Sequence[float], seeds: Sequence[int], scores: Sequence[float], resampled: Floats, seed: int = 0
 ) -> LearningCurve:
     """Draws curves from the posterior given the scores of several trainings.
 
@@ -145,7 +121,7 @@ def fit_curve(
         num_recordings: of each training; some must be 0.
         seeds: of each training.
         scores: of each training, 0..1.
-        covariance: trainings x trainings, from ``score_covariance``.
+        resampled: resamples x trainings, the scores on resamples of the test utterances, the same ones for all.
         seed: of the draws.
 
     Raises:
@@ -164,7 +140,7 @@ def fit_curve(
 
     of_seeds, of_trainings = (grid.ravel()[:, None, None] for grid in np.meshgrid(_DEVIATIONS, _DEVIATIONS))
     same_seed = np.equal.outer(np.asarray(seeds), np.asarray(seeds))
-    full = covariance + of_seeds**2 * same_seed + of_trainings**2 * np.eye(len(n))  # (M, C, C)
+    full = np.cov(resampled, rowvar=False) + of_seeds**2 * same_seed + of_trainings**2 * np.eye(len(n))  # (M, C, C)
     precision, (_, log_determinant) = np.linalg.inv(full), np.linalg.slogdet(full)
 
     # The normal equations of start and rise, a11 a12 a22 | b1 b2, each (M, G) or (M, 1).
@@ -203,7 +179,7 @@ def _risen(num_recordings: float | Floats, exponent: Floats, offset: Floats) -> 
     return 1 - (1 + num_recordings / offset) ** -exponent
 
 
-def _estimate(samples: Floats) -> Estimate:
+def _interval(samples: Floats) -> Interval:
     # inverted_cdf takes a draw as it is: between a number and infinity there is nothing to interpolate.
     low, value, high = np.quantile(samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf").tolist()
-    return Estimate(value, low, high)
+    return Interval(value, low, high)

@@ -15,7 +15,7 @@ from sottovoce.evaluate.counts_table import COLUMNS, counts_table
 from sottovoce.evaluate.learning_curve import LEVEL, Floats
 from sottovoce.evaluate.uncertainty import bootstrap, interval
 from sottovoce.study.results import CellResult
-from sottovoce.types import Modality
+from sottovoce.types import MODALITIES, Modality
 
 _INTENT = COLUMNS.index("intent")
 
@@ -52,7 +52,7 @@ def first_intents(
     names = sorted(set(intents))
     of_intent = np.equal.outer(np.array(intents), np.array(names)).astype(np.float64)  # items x intents
     right: dict[Modality, Floats] = {}
-    for modality in ("speech", "text"):
+    for modality in MODALITIES:
         tables = [counts_table(each[modality].all, "strict") for each in answers]
         right[modality] = np.mean([table.rows[:, _INTENT] for table in tables], axis=0)
     lost = of_intent * (right["text"] - right["speech"])[:, None]
@@ -63,7 +63,7 @@ def first_intents(
     gains = []
     for column, name in enumerate(names):
         mine = of_intent[:, column] > 0
-        speech, text = (float(right[modality][mine].mean()) for modality in ("speech", "text"))
+        speech, text = (float(right[modality][mine].mean()) for modality in MODALITIES)
         low, high = bounds[column].tolist()
         recorded = None if recordings is None else recordings.get(name, 0.0)
         gain = float(lost[:, column].mean())

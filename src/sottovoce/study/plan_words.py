@@ -11,13 +11,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.evaluate.learning_curve import Estimate
+from sottovoce.evaluate.compare import SHOWN
+from sottovoce.evaluate.learning_curve import Interval
 from sottovoce.evaluate.table import printable
 from sottovoce.study.planner import NUM_NEXT, CurvePlan, Plan
-from sottovoce.study.results import Metric
-from sottovoce.study.table import NONE, percent, signed_points
+from sottovoce.study.words import NONE, percent, signed_points
 
-METRIC_LABELS: dict[Metric, str] = {"intent_accuracy": "intent accuracy", "slu_f1": "SLU-F1"}
 MOST_INTENTS = 10
 FEW_TEST = 10
 
@@ -32,8 +31,8 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
     title = f"{plan.study}, {100 * plan.level:.0f} % intervals in brackets"
     table = _table(title, "scheme", "target", "recordings", "hours of\nspeech", "cost", "next\nrecordings:\npoints")
     for curve in plan.curves:
-        scheme = f"{curve.name}\nup to {curve.points[-1].num_recordings:.0f}"
-        target = f"{METRIC_LABELS[curve.target.metric]}\n{percent(curve.target.score)} %"
+        scheme = f"{curve.name}\nup to {curve.points[-1].num_recordings}"
+        target = f"{SHOWN[curve.target.metric]}\n{percent(curve.target.score)} %"
         needed = [NONE] * 3
         if not curve.refusal:
             needed = [NONE if part is None else part.text("\n[", ", ", "]", ">") for part in _parts(curve, plan)]
@@ -43,7 +42,7 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
             gain = f"{curve.num_next}: {value}\n[{low}, {high}]"
         table.add_row(printable(scheme), target, *map(Text, needed), Text(gain))
     yield table
-    title = f"intents to record first, {plan.best} with {plan.num_recordings:.0f} recordings"
+    title = f"intents to record first, {plan.best} with {plan.num_recordings} recordings"
     heads = ("intent", "test\nitems", "speech\n%", "text\n%", "to gain,\npoints", "recorded")
     table = _table(title, *heads)
     for row in plan.intents[:MOST_INTENTS]:
@@ -69,7 +68,7 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     if plan.cost_per_hour is not None:
         if any(curve.hours for curve in plan.curves):
             yield "The cost is that of hours of recorded speech, not of the work that recording and labelling it takes."
-        else:
+        elif any(curve.limit for curve in plan.curves):
             yield "No cost: the study does not say how long its recordings are."
     yield from _intent_sentences(plan)
 
@@ -84,7 +83,7 @@ def _finite(value: Any) -> Any:
 
 
 def _target_sentence(curve: CurvePlan, plan: Plan) -> str:
-    start = f"{curve.name}, {METRIC_LABELS[curve.target.metric]} {percent(curve.target.score)} %"
+    start = f"{curve.name}, {SHOWN[curve.target.metric]} {percent(curve.target.score)} %"
     if curve.refusal:
         return f"{start}: {curve.refusal}."
     if curve.recordings is not None and curve.recordings.high == 0:
@@ -95,11 +94,11 @@ def _target_sentence(curve: CurvePlan, plan: Plan) -> str:
     return f"{start}: {', '.join(shown)}."
 
 
-def _gain_sentence(curve: CurvePlan, gain: Estimate) -> str:
+def _gain_sentence(curve: CurvePlan, gain: Interval) -> str:
     less = ", as many as its curve supports," if curve.num_next != NUM_NEXT else ""
     nothing = "" if gain.low > 0 else "; that may be nothing"
     value, low, high = _signed(gain)
-    what = f"{value} points of {METRIC_LABELS[curve.target.metric]} ({low} to {high})"
+    what = f"{value} points of {SHOWN[curve.target.metric]} ({low} to {high})"
     return f"{curve.name}: the next {curve.num_next} recordings{less} bring {what}{nothing}."
 
 
@@ -123,7 +122,7 @@ def _intent_sentences(plan: Plan) -> Iterator[str]:
 class _Part:
     """One of recordings, hours and cost, with what it comes to at the curve's limit."""
 
-    estimate: Estimate
+    estimate: Interval
     limit: float
     digits: int
 
@@ -150,7 +149,7 @@ def _parts(curve: CurvePlan, plan: Plan) -> tuple[_Part | None, _Part | None, _P
     )
 
 
-def _signed(gain: Estimate) -> tuple[str, str, str]:
+def _signed(gain: Interval) -> tuple[str, str, str]:
     return signed_points(gain.value), signed_points(gain.low), signed_points(gain.high)
 
 
