@@ -36,16 +36,8 @@ from sottovoce.train.parts import with_weights
 from sottovoce.train.trainer import AnswerTrainer, Rows
 
 COLUMNS = (
-    "trained",
-    "side",
-    "samples/s",
-    "peak GiB",
-    "forecast GiB",
-    "TFLOP a step",
-    "MFU",
-    "heard first, s",
-    "losses",
-)
+    "trained", "side", "samples/s", "peak GiB", "forecast GiB", "TFLOP a step", "MFU", "heard first, s", "losses",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
