@@ -36,6 +36,11 @@ class AudioStore:
         self._states: dict[tuple[Path | None, int], torch.Tensor] = {}
         self._inputs: dict[tuple[Path | None, int], dict[str, torch.Tensor]] = {}
 
+    @property
+    def window_seconds(self) -> float:
+        """The longest recording that its model hears whole."""
+        return self._loaded.window_seconds
+
     def states_of(self, example: Example) -> torch.Tensor | None:
         """The states of an example's encoded recording, (num_audio_tokens, width); None if the example is text.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sottovoce.errors import UserError
 from sottovoce.recipe import Corpus, Recipe
 from sottovoce.study.cell_run import train_stage, work_of
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
-from sottovoce.study.launch import Failure, attempt
+from sottovoce.study.launch import OF_ONE_CELL, Failure, attempt
 from sottovoce.study.opening import Study
 
 _Corpus = TypeVar("_Corpus", bound=Corpus)
@@ -69,12 +69,41 @@ def shared_stages(study: Study, cells: list[Cell]) -> list[SharedStage]:
     return [stage for stage in found.values() if len(stage.cells) > 1]
 
 
+def submit_all(
+    study: Study, cells: list[Cell], submit: Callable[[Callable[..., Any], tuple[Any, ...], list[Any]], Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Hands a study to an engine: the stages that cells share, and each cell after those that it needs.
+
+    Args:
+        submit: hands over an action with its arguments, to begin when earlier jobs have ended; returns the job.
+
+    Returns:
+        the jobs of the stages by their keys, and those of the cells by their names.
+    """
+    recipe, stages = (portable(study.recipe), str(study.recipe_path)), dict[str, Any]()
+    shared = shared_stages(study, cells)
+    for stage in shared:
+        before = [stages[stage.parent_key]] if stage.parent_key in stages else []
+        stages[stage.key] = submit(train_shared, (*recipe, stage.cell, stage.place), before)
+    jobs = {}
+    for cell in cells:
+        before = [stages[stage.key] for stage in shared if cell.name in stage.cells]
+        jobs[cell.name] = submit(finish_cell, (*recipe, cell.name), before)
+    return stages, jobs
+
+
+def tell(study: Study, cell: str, failure: Failure | None) -> Failure | None:
+    """Says how a cell has ended, and returns that."""
+    study.say(f"{cell}: failed, {failure.what}" if failure else f"{cell}: finished")
+    return failure
+
+
 def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> None:
     """Trains one of a cell's stages. If it fails, so will the cells that need it, each of which tells why."""
     study, cells = _reopened(recipe_json, recipe_path)
     try:
         train_stage(study, work_of(study, [cells[cell]])[place])
-    except (UserError, MemoryError, RuntimeError):
+    except OF_ONE_CELL:
         return
 
 

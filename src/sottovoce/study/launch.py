@@ -16,6 +16,7 @@ from sottovoce.study.opening import CELLS, Study
 from sottovoce.train.processes import processes
 
 LOG, FAILED = "log.txt", "failed.json"
+OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # what may fail one cell and not the next
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
 
         try:
             run_cell(replace(study, say=say), cell)
-        except (UserError, MemoryError, RuntimeError) as error:
+        except OF_ONE_CELL as error:
             if disk_is_full(error) or processes().num_processes > 1:
                 raise
             traceback.print_exc(file=log)

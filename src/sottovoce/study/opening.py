@@ -119,7 +119,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
     study = Study(recipe, recipe_path, data, folder, say)
     for model in recipe.all_models:
-        for line in cut_clips_lines(data, cells, study.load(model).window_seconds):
+        for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
             say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
     return study
 

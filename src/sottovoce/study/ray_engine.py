@@ -12,7 +12,7 @@ from typing import Any
 
 from sottovoce.errors import UserError
 from sottovoce.study.cells import Cell
-from sottovoce.study.elsewhere import finish_cell, portable, shared_stages, train_shared
+from sottovoce.study.elsewhere import submit_all, tell
 from sottovoce.study.launch import Failure
 from sottovoce.study.opening import Study
 
@@ -55,16 +55,13 @@ class OnRay:
             ray.shutdown()  # of a cluster that was there before, only this connection
 
     def _run(self, ray: Any, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
-        train, finish = (ray.remote(**self._needs(ray))(_task(action)) for action in (train_shared, finish_cell))
-        recipe, stages = (portable(study.recipe), str(study.recipe_path)), dict[str, Any]()
-        shared = shared_stages(study, cells)
-        for stage in shared:
-            before = [stages[stage.parent_key]] if stage.parent_key in stages else []
-            stages[stage.key] = train.remote((*recipe, stage.cell, stage.place), *before)
-        waiting = {}
-        for cell in cells:
-            before = [stages[stage.key] for stage in shared if cell.name in stage.cells]
-            waiting[finish.remote((*recipe, cell.name), *before)] = cell.name
+        needs = self._needs(ray)
+
+        def submit(action: Callable[..., Any], arguments: tuple[Any, ...], before: list[Any]) -> Any:
+            return ray.remote(**needs)(_task(action)).remote(arguments, *before)
+
+        _, jobs = submit_all(study, cells, submit)
+        waiting = {job: name for name, job in jobs.items()}
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             name = waiting.pop(done)
@@ -74,8 +71,7 @@ class OnRay:
                 raise error.as_instanceof_cause() from error
             except ray.exceptions.RayError as error:
                 failure = Failure(name, f"its workers were lost ({str(error).splitlines()[0]})")
-            study.say(f"{name}: failed, {failure.what}" if failure else f"{name}: finished")
-            yield failure
+            yield tell(study, name, failure)
 
     def _needs(self, ray: Any) -> dict[str, Any]:
         there = ray.cluster_resources()

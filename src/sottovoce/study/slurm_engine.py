@@ -6,13 +6,13 @@ from its last checkpoint, by the same command.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sottovoce.errors import UserError
 from sottovoce.study.cells import Cell
-from sottovoce.study.elsewhere import finish_cell, portable, shared_stages, train_shared
+from sottovoce.study.elsewhere import submit_all, tell
 from sottovoce.study.launch import Failure
 from sottovoce.study.opening import Study
 
@@ -46,17 +46,11 @@ class OnSlurm:
         if not cells:
             return
         submitit = _submitit()
-        recipe, stages = (portable(study.recipe), str(study.recipe_path)), dict[str, Any]()
-        shared = shared_stages(study, cells)
-        for stage in shared:
-            before = [stages[stage.parent_key]] if stage.parent_key in stages else []
-            stages[stage.key] = self._executor(submitit, study, before).submit(
-                train_shared, *recipe, stage.cell, stage.place
-            )
-        jobs = {}
-        for cell in cells:
-            before = [stages[stage.key] for stage in shared if cell.name in stage.cells]
-            jobs[cell.name] = self._executor(submitit, study, before).submit(finish_cell, *recipe, cell.name)
+
+        def submit(action: Callable[..., Any], arguments: tuple[Any, ...], before: list[Any]) -> Any:
+            return self._executor(submitit, study, before).submit(action, *arguments)
+
+        stages, jobs = submit_all(study, cells, submit)
         study.say(f"{len(stages)} jobs for shared stages and {len(jobs)} for cells; output: {study.folder / JOBS}")
         names = {job.job_id: name for name, job in jobs.items()}
         for job in submitit.helpers.as_completed(list(jobs.values()), poll_frequency=POLL_SECONDS):
@@ -65,8 +59,7 @@ class OnSlurm:
                 failure = job.result()
             except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
                 failure = Failure(name, f"its job ended without a result ({str(error).splitlines()[0]})")
-            study.say(f"{name}: failed, {failure.what}" if failure else f"{name}: finished")
-            yield failure
+            yield tell(study, name, failure)
 
     def _executor(self, submitit: Any, study: Study, before: list[Any]) -> Any:
         try:
