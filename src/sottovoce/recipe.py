@@ -26,6 +26,7 @@ class Corpus(_Closed):
     locale: str | None = Field(None, description="which language of a built-in corpus, such as en-US")
     manifest: Path | None = Field(None, description="a manifest (JSONL), relative to the working folder")
     allow_outside: bool = Field(False, description="permit recordings outside the manifest's folder")
+    only_spoken: bool = Field(False, description="leave out training utterances that have no recording")
 
     @model_validator(mode="after")
     def _one_source(self) -> Corpus:
@@ -87,6 +88,9 @@ class StageSettings(_Closed):
     warmup_ratio: Share = 0.04
     speech_repeats: int = Field(1, ge=1, description="how often each clip of the speech budget occurs in one epoch")
     perturb_repeats: bool = Field(False, description="from the second on at another tempo, level, with silence, noise")
+    max_speech_share: float = Field(
+        1.0, gt=0, le=1, description="clips are repeated less often where speech would be more than this of an epoch"
+    )
 
 
 class Train(_Closed):

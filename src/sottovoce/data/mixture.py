@@ -29,6 +29,8 @@ class Part:
         share: of these, 0..1: the first ones of the budget, or utterances evenly spread over all.
         repeats: how often each of them occurs in one epoch.
         perturbed: whether each repeat of a recording after the first is a perturbed copy of its own.
+        max_rows_share: the utterances are repeated less often, but once at least, if they would be more than this share
+            of an epoch's rows, below 1; None for no such limit.
         corpus: which corpus of the recipe the utterances come from.
     """
 
@@ -38,6 +40,7 @@ class Part:
     perturbed: bool = False
     corpus: str = TARGET
     share: float = 1.0
+    max_rows_share: float | None = None
 
 
 Mixture = tuple[Part, ...]
@@ -52,16 +55,31 @@ def examples_of(
         corpora: training utterances by the corpus name that the parts use.
         budget_ids: by corpus name, the ids of the utterances that keep their speech, in priority order.
     """
+    chosen = [_chosen(part, corpora[part.corpus], budget_ids.get(part.corpus, ())) for part in mixture]
+    num_unlimited = sum(
+        part.repeats * len(utterances)
+        for part, utterances in zip(mixture, chosen, strict=True)
+        if part.max_rows_share is None
+    )
     examples = []
-    for part in mixture:
-        utterances = corpora[part.corpus]
-        if part.of == "budget":
-            kept = budget_ids.get(part.corpus, ())
-            chosen = set(kept[: math.ceil(part.share * len(kept))])
-            utterances = [utterance for utterance in utterances if utterance.id in chosen]
-        elif part.share < 1.0:
-            utterances = [u for n, u in enumerate(utterances) if int((n + 1) * part.share) > int(n * part.share)]
+    for part, utterances in zip(mixture, chosen, strict=True):
         once = [slu_example(utterance, part.modality) for utterance in utterances]
-        for number in range(part.repeats):
+        for number in range(_num_repeats(part, len(once), num_unlimited)):
             examples += [replace(example, copy=number) for example in once] if part.perturbed else once
     return examples
+
+
+def _chosen(part: Part, utterances: Sequence[Utterance], kept: Sequence[str]) -> list[Utterance]:
+    if part.of == "budget":
+        ids = set(kept[: math.ceil(part.share * len(kept))])
+        return [utterance for utterance in utterances if utterance.id in ids]
+    if part.share < 1.0:
+        return [u for n, u in enumerate(utterances) if int((n + 1) * part.share) > int(n * part.share)]
+    return list(utterances)
+
+
+def _num_repeats(part: Part, num_utterances: int, num_others: int) -> int:
+    if part.max_rows_share is None or not num_utterances:
+        return part.repeats
+    most = part.max_rows_share / (1 - part.max_rows_share) * num_others
+    return max(1, min(part.repeats, math.floor(most / num_utterances + 1e-9)))

@@ -22,6 +22,7 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=25.0,
         mask_name="feature_attention_mask",
         projects_at_each_step=True,
+        packs=True,
         released=("Qwen/Qwen2-Audio-7B-Instruct",),
     ),
     Voxtral(
@@ -33,6 +34,7 @@ _REGISTERED: tuple[Family, ...] = (
         mask_name=None,
         max_windows=60,
         fills_windows=True,
+        packs=True,
         released=("mistralai/Voxtral-Mini-3B-2507", "mistralai/Voxtral-Small-24B-2507"),
     ),
     Thinker(
@@ -43,6 +45,7 @@ _REGISTERED: tuple[Family, ...] = (
         projector="model.audio_tower.proj",
         mask_name="feature_attention_mask",
         window_seconds=300.0,
+        packs=True,
         released=("Qwen/Qwen2.5-Omni-3B", "Qwen/Qwen2.5-Omni-7B"),
     ),
     Family(
@@ -51,6 +54,7 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=25.0,
         audio_token="<sound>",
         max_windows=20,
+        packs=True,
         released=("nvidia/audio-flamingo-3-hf",),
     ),
     GraniteSpeech(
@@ -61,6 +65,7 @@ _REGISTERED: tuple[Family, ...] = (
         projector="model.projector",
         audio_token="<|audio|>",
         window_seconds=None,
+        packs=True,
         released=("ibm-granite/granite-speech-3.3-2b", "ibm-granite/granite-speech-3.3-8b"),
     ),
     Family(
@@ -69,6 +74,7 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=12.5,
         audio_token="<|pad|>",
         max_windows=21,
+        packs=True,
         released=("zai-org/GLM-ASR-Nano-2512",),
     ),
     ExpertThinker(
@@ -81,6 +87,7 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<|audio_pad|>",
         mask_name="feature_attention_mask",
         window_seconds=300.0,
+        packs=True,
         released=("Qwen/Qwen3-Omni-30B-A3B-Instruct",),
     ),
     MusicFlamingo(
@@ -90,6 +97,7 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<sound>",
         wrap=("<|sound_bos|>", "<|sound_eos|>"),
         max_windows=40,
+        packs=True,
         released=("nvidia/music-flamingo-2601-hf",),
     ),
     Phi4Multimodal(

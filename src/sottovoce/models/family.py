@@ -16,6 +16,7 @@ import torch
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.errors import UserError
+from sottovoce.models.packing import packed_attention, packing_of
 from sottovoce.models.processing import load_processor
 
 SEEN_WITH = "5.23.0"  # the transformers release whose modules these entries name
@@ -45,6 +46,8 @@ class Family:
         minimum_transformers: the first release that the entry holds for.
         aliases: further model types that are this family, such as that of a part which is a model of its own.
         projects_at_each_step: what is kept of a clip is the tower's, and the projector follows at every step.
+        packs: the language model's layers but attention see each token by itself, and attention is causal over the
+            whole row: rows are computed without their padding.
         released: hub ids of the released models, for the documentation; none could be loaded by us.
     """
 
@@ -67,6 +70,7 @@ class Family:
     released: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     projects_at_each_step: bool = False
+    packs: bool = False
 
     def load_model(self, source: str, **options: Any) -> Any:
         """The model in ``source``, a hub id or a folder, as its class's ``from_pretrained`` loads it."""
@@ -173,14 +177,28 @@ class Family:
         """What the language model needs besides the embeddings, for rows padded on the right."""
         return {}
 
-    def hidden_states(self, base: Any, input_ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-        """The language model's last hidden states, (batch, length, hidden_size), for rows padded on the right."""
+    def hidden_states(
+        self, base: Any, input_ids: torch.Tensor, embeddings: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The language model's last hidden states, (batch, length, hidden_size), for rows padded on the right.
+
+        Args:
+            attention_mask: 1 for tokens, 0 for padding, (batch, length). If it is given, and the family packs, nothing
+                is computed for padding, where what is returned means nothing.
+        """
+        language = base.get_submodule(self.text_model)
+        # Layers that are computed again for the backward pass would then find another attention.
+        if attention_mask is not None and self.packs and not getattr(language, "is_gradient_checkpointing", False):
+            packing = packing_of(attention_mask)
+            inputs: dict[str, Any] = {"packing": packing, "position_ids": packing.within_row.unsqueeze(0)}
+            with packed_attention(language):
+                states = language(inputs_embeds=packing.pack(embeddings), use_cache=False, **inputs).last_hidden_state
+            return packing.unpack(states)
         # Padding is on the right, where causal attention never looks from a labelled position: no mask is needed, and
         # attention without one is several times faster on CPU.
-        language = base.get_submodule(self.text_model)
         inputs = self.language_inputs(base, input_ids)
-        states: torch.Tensor = language(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
-        return states
+        padded: torch.Tensor = language(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
+        return padded
 
     def logits(self, base: Any, hidden_states: torch.Tensor) -> torch.Tensor:
         """(positions, vocabulary) of (positions, hidden_size)."""

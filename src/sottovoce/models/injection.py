@@ -62,7 +62,7 @@ def token_losses(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch
     base = bare(model)
     family = family_of(base.config.model_type)
     embeddings = input_embeddings(model, batch)
-    hidden = family.hidden_states(base, batch["input_ids"], embeddings)
+    hidden = family.hidden_states(base, batch["input_ids"], embeddings, batch.get("attention_mask"))
     targets = batch["labels"][:, 1:]
     scored = targets != -100
     logits = family.logits(base, hidden[:, :-1][scored])

@@ -65,7 +65,7 @@ def load_data(recipe: Recipe) -> Data:
     """
     path = manifest_of(recipe.corpus)
     utterances = read_manifest(path, recipe.corpus.allow_outside)
-    train = _training_split(utterances, path)
+    train = _training_split(utterances, path, recipe.corpus)
     test = [u for u in utterances if u.split == "test" and u.audio is not None]
     if not test:
         raise UserError(f"{path}: no utterance of split test has a recording", "record test utterances, or mark them")
@@ -81,17 +81,22 @@ def load_data(recipe: Recipe) -> Data:
     return Data(path, sha256_of(path), train, test, others)
 
 
-def _training_split(utterances: Sequence[Utterance], path: Path) -> list[Utterance]:
+def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:
     train = [utterance for utterance in utterances if utterance.split == "train"]
     if not train:
         raise UserError(f"{path}: no utterance has split train", "mark the training utterances with split train")
-    return train
+    if not corpus.only_spoken:
+        return train
+    spoken = [utterance for utterance in train if utterance.audio is not None]
+    if not spoken:
+        raise UserError(f"{path}: no training utterance has a recording", "add recordings, or leave out only_spoken")
+    return spoken
 
 
 def _source_utterances(source: Source, seed: int) -> list[Utterance]:
     """A source's training utterances; those beyond its speech have lost their recordings."""
     path = manifest_of(source)
-    train = _training_split(read_manifest(path, source.allow_outside), path)
+    train = _training_split(read_manifest(path, source.allow_outside), path, source)
     train = limited(train, source.num_train_utterances, seed)
     kept = set(speech_of(source.speech, train, seed)[1].ids)
     return [utterance if utterance.id in kept else replace(utterance, audio=None) for utterance in train]

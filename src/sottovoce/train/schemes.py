@@ -56,8 +56,14 @@ def _text(corpora: Sources, share: float = 1.0) -> Mixture:
 
 
 def _speech(corpora: Sources, settings: StageSettings, share: float = 1.0) -> Mixture:
-    repeats, perturbed = settings.speech_repeats, settings.perturb_repeats
-    budget = Part("speech", of="budget", repeats=repeats, perturbed=perturbed, share=share)
+    budget = Part(
+        "speech",
+        of="budget",
+        repeats=settings.speech_repeats,
+        perturbed=settings.perturb_repeats,
+        share=share,
+        max_rows_share=settings.max_speech_share if settings.max_speech_share < 1 else None,
+    )
     # A source's speech is plenty: it is not repeated, nor held back.
     return tuple(budget if corpus == TARGET else Part("speech", of="budget", corpus=corpus) for corpus in corpora)
 

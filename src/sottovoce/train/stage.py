@@ -37,7 +37,7 @@ from sottovoce.train.trainer import (
 from sottovoce.train.weights import save_weights
 
 WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
-IN_MIXTURE = {"speech_repeats", "perturb_repeats"}  # settings that show in a stage's mixture, if they matter to it
+IN_MIXTURE = {"speech_repeats", "perturb_repeats", "max_speech_share"}  # settings that show in a stage's mixture, if they matter to it
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def plan_stages(stages: Sequence[Stage], example_keys: Sequence[Sequence[str]], 
     plans: list[StagePlan] = []
     for stage, keys in zip(stages, example_keys, strict=True):
         parent = plans[-1].key if plans else ""
-        seen = [asdict(part) for part in stage.mixture]
+        # What a part does not set is left out, so that a new field gives no stage a new name.
+        seen = [{key: value for key, value in asdict(part).items() if value is not None} for part in stage.mixture]
         settings = stage.settings.model_dump(exclude=IN_MIXTURE)
         content = json.dumps([root, parent, seen, settings, list(keys)], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]

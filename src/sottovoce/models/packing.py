@@ -1,0 +1,121 @@
+"""Rows without their padding: one sequence for all that works token by token, rows apart for attention alone.
+
+The linear layers of a language model take most of the time and do not look at neighbours, so padding is taken out before
+the first and put back after the last. Attention is plain, causal and over each row by itself; the result is that of the
+padded rows but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import dropout as dropped
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+PACKED = "sottovoce_packed"
+TOKEN_STEP = 64  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of padded rows stand in one sequence, and back.
+
+    Args:
+        shape: of the padded rows, (batch, length).
+        taken: for each place of the sequence, which of the batch * length positions it holds, (num_places,); the last
+            ones, which fill it up to a multiple of ``TOKEN_STEP``, hold the first position again.
+        places: for each of the batch * length positions, its place in the sequence; of padding, the first one.
+        within_row: for each place of the sequence, how many tokens stand before it in its row, (num_places,).
+    """
+
+    shape: tuple[int, int]
+    taken: torch.Tensor
+    places: torch.Tensor
+    within_row: torch.Tensor
+
+    def pack(self, padded: torch.Tensor) -> torch.Tensor:
+        """(1, num_places, width) of (batch, length, width)."""
+        return padded.flatten(0, 1).index_select(0, self.taken).unsqueeze(0)
+
+    def unpack(self, packed: torch.Tensor) -> torch.Tensor:
+        """(batch, length, width) of (1, num_places, width); what stands at padding means nothing."""
+        return packed[0].index_select(0, self.places).unflatten(0, self.shape)
+
+
+def packing_of(attention_mask: torch.Tensor) -> Packing:
+    """How to pack rows that are padded on the right.
+
+    Args:
+        attention_mask: 1 for tokens, 0 for padding, (batch, length).
+    """
+    held = attention_mask.flatten().nonzero()[:, 0]
+    num_places = -(-len(held) // TOKEN_STEP) * TOKEN_STEP
+    taken = torch.cat([held, held.new_zeros(num_places - len(held))])
+    places = attention_mask.new_zeros(attention_mask.numel(), dtype=torch.long)
+    places[held] = torch.arange(len(held), device=held.device)
+    batch, length = attention_mask.shape
+    return Packing((batch, length), taken, places, taken % length)
+
+
+@contextmanager
+def packed_attention(language_model: Any) -> Iterator[None]:
+    """While it lasts, a forward of the language model that is given ``packing`` looks at each row by itself."""
+    before = language_model.config._attn_implementation
+    language_model.config._attn_implementation = PACKED
+    try:
+        yield
+    finally:
+        language_model.config._attn_implementation = before
+
+
+def _attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
+    scaling: float | None = None, dropout: float = 0.0, *, packing: Packing, **kwargs: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """As transformers calls an attention: query (1, heads, num_places, head_dim), key and value with fewer heads."""
+    scale = scaling if scaling is not None else 1 / math.sqrt(query.shape[-1])
+    # B batch, L length, K heads of keys, G heads of queries that share one, D width of a head
+    num_keys, num_shared = key.shape[1], query.shape[1] // key.shape[1]
+    query_BLKGD, key_BLKD, value_BLKD = (
+        states[0].transpose(0, 1).index_select(0, packing.places).unflatten(0, packing.shape)
+        for states in (query, key, value)
+    )
+    query_BLKGD = query_BLKGD.unflatten(2, (num_keys, num_shared))
+    attend = _fused if query.is_cuda else _plain
+    seen_BLKGD = attend(query_BLKGD, key_BLKD, value_BLKD, scale, dropout if module.training else 0.0)
+    return seen_BLKGD.flatten(2, 3).flatten(0, 1).index_select(0, packing.taken).unsqueeze(0), None
+
+
+def _plain(
+    query_BLKGD: torch.Tensor, key_BLKD: torch.Tensor, value_BLKD: torch.Tensor, scale: float, dropout: float
+) -> torch.Tensor:
+    """Matrix products, whose backward pass is the fastest on a CPU at a command's length."""
+    (batch, length, num_keys, num_shared, width) = query_BLKGD.shape
+    query = query_BLKGD.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
+    key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_BLKD, value_BLKD))
+    hidden = torch.full((length, length), -math.inf, dtype=query.dtype, device=query.device).triu(1)
+    scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden.repeat(num_shared, 1)
+    weights = dropped(torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
+    seen = torch.bmm(weights, value).unflatten(0, (batch, num_keys)).unflatten(2, (num_shared, length))
+    return seen.permute(0, 3, 1, 2, 4)
+
+
+def _fused(
+    query_BLKGD: torch.Tensor, key_BLKD: torch.Tensor, value_BLKD: torch.Tensor, scale: float, dropout: float
+) -> torch.Tensor:
+    """Torch's fused kernels."""
+    query = query_BLKGD.flatten(2, 3).transpose(1, 2)
+    key, value = key_BLKD.transpose(1, 2), value_BLKD.transpose(1, 2)
+    seen = scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=True
+    )
+    return seen.transpose(1, 2).unflatten(2, query_BLKGD.shape[2:4])
+
+
+AttentionInterface.register(PACKED, _attention)
