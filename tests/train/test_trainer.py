@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from spoken_rows import mixed_rows, text_row, weights_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainingArguments
 
 from sottovoce.data.collate import collate_training
 from sottovoce.errors import UserError
+from sottovoce.models import injection
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.packing import TOKEN_STEP
+from sottovoce.train import trainer as trainer_module
 from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, training_order
 
 LENGTHS = random.Random(0).choices(range(10, 200), k=413)
@@ -98,6 +103,46 @@ def test_a_step_goes_down_the_mean_over_all_labelled_tokens(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
     assert not torch.allclose(found, weight.detach(), rtol=1e-4, atol=1e-7)
     assert logged == pytest.approx(float(total.detach() / num_labels), rel=1e-3)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_the_share_of_computed_positions_without_a_token_is_logged(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packs: bool
+) -> None:
+    monkeypatch.setattr(trainer_module, "family_of", lambda model_type: replace(loaded.family, packs=packs))
+    monkeypatch.setattr(injection, "family_of", lambda model_type: replace(loaded.family, packs=packs))
+    computed: list[int] = []
+    loaded.model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: computed.append(kwargs["inputs_embeds"][..., 0].numel()), with_kwargs=True
+    )
+    loaded.model.model.language_model.requires_grad_(True)
+    rows = mixed_rows(loaded)
+    settings = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+    trainer = AnswerTrainer(loaded.model, arguments(tmp_path, **settings), Rows(rows, [0, 1, 2, 3]), loaded.pad_id)
+    trainer.train()
+    num_tokens = [len(rows[0]) + len(rows[1]), len(rows[2]) + len(rows[3])]
+    expected = [1 - tokens / positions for tokens, positions in zip(num_tokens, computed, strict=True)]
+    assert [entry.get("padding_share") for entry in trainer.state.log_history] == [*expected, None]
+    assert len(set(expected)) == 2 and all(0 < share < 1 for share in expected)
+    assert all(positions % TOKEN_STEP == 0 for positions in computed) == packs
+
+
+def test_the_share_of_padding_is_that_since_the_last_log_and_stands_in_tensorboard(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    loaded.model.model.language_model.requires_grad_(True)
+    rows = mixed_rows(loaded)
+    settings = {"max_steps": 2, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    settings |= {"logging_steps": 2, "report_to": "tensorboard"}
+    trainer = AnswerTrainer(loaded.model, arguments(tmp_path, **settings), Rows(rows, [0, 1, 2, 3]), loaded.pad_id)
+    trainer.train()
+    (logged,) = (entry["padding_share"] for entry in trainer.state.log_history if "loss" in entry)
+    lengths = [len(row) for row in rows]
+    assert logged == 1 - sum(lengths) / sum(-(-length // TOKEN_STEP) * TOKEN_STEP for length in lengths)
+    events = EventAccumulator(str(next(tmp_path.rglob("events.out*")).parent))
+    events.Reload()
+    (event,) = events.Scalars("train/padding_share")
+    assert event.value == pytest.approx(logged)
 
 
 def test_rows_are_trained_in_the_given_order(loaded: LoadedModel, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.errors import UserError
-from sottovoce.models.packing import packed_attention, packing_of
+from sottovoce.models.packing import num_places, packed_attention, packing_of
 from sottovoce.models.processing import load_processor
 
 SEEN_WITH = "5.23.0"  # the transformers release whose modules these entries name
@@ -187,8 +187,7 @@ class Family:
                 is computed for padding, where what is returned means nothing.
         """
         language = base.get_submodule(self.text_model)
-        # Layers that are computed again for the backward pass would then find another attention.
-        if attention_mask is not None and self.packs and not getattr(language, "is_gradient_checkpointing", False):
+        if attention_mask is not None and self._packs_now(base):
             packing = packing_of(attention_mask)
             inputs: dict[str, Any] = {"packing": packing, "position_ids": packing.within_row.unsqueeze(0)}
             with packed_attention(language):
@@ -199,6 +198,15 @@ class Family:
         inputs = self.language_inputs(base, input_ids)
         padded: torch.Tensor = language(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
         return padded
+
+    def num_computed(self, base: Any, attention_mask: torch.Tensor) -> int:
+        """For how many positions :meth:`hidden_states` is computed, if it is given that mask of (batch, length)."""
+        return num_places(int(attention_mask.sum())) if self._packs_now(base) else attention_mask.numel()
+
+    def _packs_now(self, base: Any) -> bool:
+        # Layers that are computed again for the backward pass would then find another attention.
+        checkpointing = getattr(base.get_submodule(self.text_model), "is_gradient_checkpointing", False)
+        return self.packs and not checkpointing
 
     def logits(self, base: Any, hidden_states: torch.Tensor) -> torch.Tensor:
         """(positions, vocabulary) of (positions, hidden_size)."""

@@ -55,12 +55,16 @@ def packing_of(attention_mask: torch.Tensor) -> Packing:
         attention_mask: 1 for tokens, 0 for padding, (batch, length).
     """
     held = attention_mask.flatten().nonzero()[:, 0]
-    num_places = -(-len(held) // TOKEN_STEP) * TOKEN_STEP
-    taken = torch.cat([held, held.new_zeros(num_places - len(held))])
+    taken = torch.cat([held, held.new_zeros(num_places(len(held)) - len(held))])
     places = attention_mask.new_zeros(attention_mask.numel(), dtype=torch.long)
     places[held] = torch.arange(len(held), device=held.device)
     batch, length = attention_mask.shape
     return Packing((batch, length), taken, places, taken % length)
+
+
+def num_places(num_tokens: int) -> int:
+    """The length of the sequence that so many tokens are packed into."""
+    return -(-num_tokens // TOKEN_STEP) * TOKEN_STEP
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.data.collate import Row, collate_training
 from sottovoce.errors import UserError
-from sottovoce.models.injection import answer_loss
+from sottovoce.models.families import family_of
+from sottovoce.models.injection import answer_loss, bare
 from sottovoce.progress import progress_bar
 from sottovoce.train.sharding import (
     engine_of,
@@ -165,10 +166,16 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
 
 class AnswerTrainer(OrderedTrainer):
     """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split
-    over accumulated batches and processes."""
+    over accumulated batches and processes.
+
+    Beside the loss it logs ``padding_share``: of the positions that the language model computed since the last log, the
+    share (0..1) that held no token. That is not what a collated batch holds as padding, most of which families that
+    pack leave out.
+    """
 
     def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
         super().__init__(model, args, rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs)
+        self._num_tokens = self._num_computed = 0
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         # What several processes wrap is the model's forward: only through that their gradients come together.
@@ -184,10 +191,24 @@ class AnswerTrainer(OrderedTrainer):
     ) -> torch.Tensor:
         with self.accelerator.autocast():
             total, num_labels = model(inputs)
+        self._count(inputs["attention_mask"])
         if num_items_in_batch is not None:
             total, num_labels = total * self.args.world_size, num_items_in_batch  # processes' gradients are averaged
         loss: torch.Tensor = total / num_labels
         return loss
+
+    def _count(self, attention_mask: torch.Tensor) -> None:
+        base = bare(self.model)
+        self._num_tokens += int(attention_mask.sum())
+        self._num_computed += family_of(base.config.model_type).num_computed(base, attention_mask)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._num_computed:  # not the summary at the end
+            counted = torch.tensor([self._num_tokens, self._num_computed], device=self.args.device)
+            num_tokens, num_computed = self.accelerator.reduce(counted, "sum").tolist()  # of all processes
+            logs["padding_share"] = 1 - num_tokens / num_computed
+            self._num_tokens = self._num_computed = 0
+        super().log(logs, start_time)
 
 
 def _connected_loss(model: Any, batch: Any) -> tuple[torch.Tensor, int]:
