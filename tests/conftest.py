@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from platformdirs import user_cache_path
 
 if TYPE_CHECKING:
     from sottovoce.models.load import LoadedModel
@@ -15,6 +17,21 @@ if TYPE_CHECKING:
 # Before torch is imported: a tiny model's threads wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder for the audio states that tests and their processes keep; what the user's holds is linked to."""
+    real, ours = user_cache_path(), tmp_path_factory.mktemp("cache")
+    for name in ("embedded", "registry"):  # what slow tests fetch and assemble is there the next time
+        (real / "sottovoce" / name).mkdir(parents=True, exist_ok=True)
+    (ours / "sottovoce").mkdir()
+    for path in (*real.iterdir(), *(real / "sottovoce").iterdir()):
+        if path.name not in ("sottovoce", "audio-states"):
+            (ours / path.relative_to(real)).symlink_to(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(ours))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import generate
 from sottovoce.models.families import FAMILIES
+from sottovoce.models.feature_files import FeatureFiles
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
@@ -280,3 +281,20 @@ def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: C
         left = [name for name, _ in model.named_parameters()]
         assert left and all(part_of(family, name) == "language_model" for name in left)
     assert [name for name, _ in model.named_parameters()] == names
+
+
+def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:
+    def files() -> FeatureFiles:
+        return FeatureFiles(case.loaded, 16, root=tmp_path)
+
+    states = {str(n): row.audio_states for n, row in enumerate(case.rows) if row.audio_states is not None}
+    files().write(states)
+    found = files().read(states)
+    assert found.keys() == states.keys() and all(torch.equal(found[key], states[key]) for key in states)
+    for part, own in ((case.loaded.family.audio_tower, False), (case.loaded.family.projector, False), ("lm_head", True)):
+        weight = next(p for p in case.loaded.model.get_submodule(part).parameters() if p.is_floating_point())
+        before = weight.detach().clone()
+        weight.data += 1
+        assert (files().read(states).keys() == states.keys()) == own, part
+        weight.data = before
+    assert files().read(states).keys() == states.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 import soxr
 
 from sottovoce.errors import UserError
+from sottovoce.registry_files import sha256_of
 
 SAMPLING_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings
@@ -68,6 +70,18 @@ def load_audio(path: Path, where: str = "") -> Samples:
         mono = soxr.resample(mono, sampling_rate, SAMPLING_RATE)
     missing = int(MIN_SECONDS * SAMPLING_RATE) - len(mono)
     return np.pad(mono, (0, max(0, missing))).astype(np.float32)
+
+
+def audio_sha256(path: Path, where: str = "") -> str:
+    """Hex sha256 of a recording's file. Raises UserError if it is missing or empty."""
+    _refuse_absent(path, where)
+    state = path.stat()
+    return _sha256(path, state.st_mtime_ns, state.st_size)
+
+
+@cache  # every stage of every cell asks again
+def _sha256(path: Path, mtime_ns: int, num_bytes: int) -> str:
+    return sha256_of(path)
 
 
 def audio_header(path: Path, where: str = "") -> AudioHeader:

@@ -47,7 +47,7 @@ def transcribe(
 
 def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:
     loaded = load_model(model, say=say)
-    store = AudioStore(loaded)
+    store = AudioStore.shared(loaded, say)
     examples = [transcription_example(utterance) for utterance in utterances]
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in utterances], progress)

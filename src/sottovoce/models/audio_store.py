@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from sottovoce.data.audio import Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.perturb import perturb
+from sottovoce.models.feature_files import FeatureFiles, state_key
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel
 from sottovoce.progress import progress_bar
 from sottovoce.types import Example, Utterance
 
 BATCH_CLIPS = 16
+LOOKED_UP_AT_ONCE = 256  # recordings
 
 
 Clip = tuple[Utterance, int]
 """A recording and which copy of it: 0 as it is, each other number perturbed in its own way."""
+
+Place = tuple[Path | None, str, int]
+"""Where a clip is kept in memory: its file, and for a perturbed copy the utterance that draws how, and its number."""
 
 
 class AudioStore:
@@ -29,12 +34,20 @@ class AudioStore:
 
     Args:
         keeps_inputs: keep the recordings' mel frames, too, for an audio part that is trained and hears them anew.
+        files: where states are looked up and kept on disk; None: all that is asked for is computed here.
     """
 
-    def __init__(self, loaded: LoadedModel, keeps_inputs: bool = False) -> None:
-        self._loaded, self.keeps_inputs = loaded, keeps_inputs
-        self._states: dict[tuple[Path | None, int], torch.Tensor] = {}
-        self._inputs: dict[tuple[Path | None, int], dict[str, torch.Tensor]] = {}
+    def __init__(self, loaded: LoadedModel, keeps_inputs: bool = False, files: FeatureFiles | None = None) -> None:
+        if keeps_inputs and files:
+            raise ValueError("an audio part that is trained shares no states")
+        self._loaded, self.keeps_inputs, self._files = loaded, keeps_inputs, files
+        self._states: dict[Place, torch.Tensor] = {}
+        self._inputs: dict[Place, dict[str, torch.Tensor]] = {}
+
+    @classmethod
+    def shared(cls, loaded: LoadedModel, say: Callable[[str], None]) -> AudioStore:
+        """One whose states are looked up and kept in the user's cache folder (see :class:`FeatureFiles`)."""
+        return cls(loaded, files=FeatureFiles(loaded, BATCH_CLIPS, say))
 
     @property
     def window_seconds(self) -> float:
@@ -47,7 +60,7 @@ class AudioStore:
         Raises:
             KeyError: it was not encoded.
         """
-        return self._states[example.utterance.audio, example.copy] if example.modality == "speech" else None
+        return self._states[_place(example.utterance, example.copy)] if example.modality == "speech" else None
 
     def rows_of(self, examples: Sequence[Example]) -> list[Row]:
         """Tokenised examples; recordings that were not heard yet are heard first, with a progress bar."""
@@ -59,32 +72,67 @@ class AudioStore:
                 example,
                 self._loaded.processor,
                 self.states_of(example),
-                self._inputs.get((example.utterance.audio, example.copy)) if example.modality == "speech" else None,
+                self._inputs.get(_place(example.utterance, example.copy)) if example.modality == "speech" else None,
             )
             for example in examples
         ]
 
     def encode(self, clips: Iterable[Clip], progress: Progress) -> None:
-        """Encodes the recordings that are not encoded yet.
+        """Encodes the recordings that are not encoded yet, or finds them on disk.
 
         Raises:
             UserError: a recording is missing or unreadable; the message names the manifest's file:line.
         """
-        new = {(u.audio, copy): u for u, copy in clips if u.audio is not None and (u.audio, copy) not in self._states}
-        todo = list(new.items())
+        new = {_place(u, copy): (u, copy) for u, copy in clips if u.audio is not None}
+        todo = [clip for place, clip in new.items() if place not in self._states]
         if not todo:
             return
         task = progress.add_task(f"hearing {len(todo)} recordings", total=len(todo))
-        for start in range(0, len(todo), BATCH_CLIPS):
-            part = todo[start : start + BATCH_CLIPS]
-            samples = [_heard(utterance, copy) for (_, copy), utterance in part]
-            encoded = encode_clips(self._loaded.model, self._loaded.processor, samples, BATCH_CLIPS)
-            for (key, _), states in zip(part, encoded, strict=True):
-                self._states[key] = states
-            if self.keeps_inputs:
-                for (key, _), clip in zip(part, samples, strict=True):
-                    self._inputs[key] = self._loaded.family.audio_inputs(self._loaded.processor, clip)
-            progress.advance(task, len(part))
+        parts = _cut(todo, BATCH_CLIPS)
+        if self._files:
+            todo = [clip for part in _cut(todo, LOOKED_UP_AT_ONCE) for clip in self._look_up(part, progress, task)]
+            parts = _cut(todo, BATCH_CLIPS)
+            # Processes that hear the same begin in different places, and find what the others have done meanwhile.
+            first = random.SystemRandom().randrange(len(parts)) if parts else 0
+            parts = parts[first:] + parts[:first]
+        for part in parts:
+            self._hear(self._look_up(part, progress, task), progress, task)
+
+    def _look_up(self, clips: Sequence[Clip], progress: Progress, task: TaskID) -> Sequence[Clip]:
+        """Takes what is on disk, and returns the rest."""
+        if not self._files:
+            return clips
+        keys = [state_key(*clip) for clip in clips]
+        kept = self._files.read(set(keys))
+        self._states |= {_place(*clip): kept[key] for clip, key in zip(clips, keys, strict=True) if key in kept}
+        missing = [clip for clip, key in zip(clips, keys, strict=True) if key not in kept]
+        progress.advance(task, len(clips) - len(missing))
+        return missing
+
+    def _hear(self, clips: Sequence[Clip], progress: Progress, task: TaskID) -> None:
+        if not clips:
+            return
+        samples = [_heard(*clip) for clip in clips]
+        # What others will find must not depend on how many clips were left to hear: how a matrix product rounds may
+        # change with its size (seen with one clip in place of several), though not with what else stands in it.
+        filling = samples[-1:] * (BATCH_CLIPS - len(samples)) if self._files else []
+        encoded = encode_clips(self._loaded.model, self._loaded.processor, samples + filling, BATCH_CLIPS)
+        # Only what is asked for: where clips go one by one the filling is never heard.
+        self._states |= {_place(*clip): states for clip, states in zip(clips, encoded, strict=False)}
+        if self.keeps_inputs:
+            for clip, sound in zip(clips, samples, strict=True):
+                self._inputs[_place(*clip)] = self._loaded.family.audio_inputs(self._loaded.processor, sound)
+        if self._files:
+            self._files.write({state_key(*clip): self._states[_place(*clip)] for clip in clips})
+        progress.advance(task, len(clips))
+
+
+def _cut(clips: Sequence[Clip], size: int) -> list[Sequence[Clip]]:
+    return [clips[start : start + size] for start in range(0, len(clips), size)]
+
+
+def _place(utterance: Utterance, copy: int) -> Place:
+    return utterance.audio, utterance.id if copy else "", copy
 
 
 def _heard(utterance: Utterance, copy: int) -> Samples:

@@ -8,14 +8,13 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from sottovoce.data.audio import audio_sha256
 from sottovoce.data.budget import Budget
 from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.errors import UserError
 from sottovoce.recipe import Recipe
-from sottovoce.registry_files import sha256_of
 from sottovoce.study.data import Data, speech_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 from sottovoce.types import Example, Utterance
@@ -109,13 +108,4 @@ def example_key(example: Example) -> str:
 
 def recording_sha256(utterance: Utterance) -> str:
     """The sha256 of an utterance's recording. Raises UserError with file:line where there is none."""
-    path = utterance.audio
-    if path is None or not path.is_file():
-        raise UserError(f"{utterance.where}: no such recording: {path}", "correct the manifest, or add the file")
-    state = path.stat()
-    return _sha256(path, state.st_mtime_ns, state.st_size)
-
-
-@cache  # every stage of every cell asks again
-def _sha256(path: Path, mtime_ns: int, num_bytes: int) -> str:
-    return sha256_of(path)
+    return audio_sha256(utterance.audio or Path(), utterance.where)

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from sottovoce.data.collate import Row, collate_training, moved, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate.decode import generate
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.audio_store import BATCH_CLIPS, AudioStore
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
@@ -101,8 +101,8 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _hearing_seconds(loaded: LoadedModel, data: Data) -> float:
-    """For one recording."""
-    store, clips = AudioStore(loaded), data.test[:2]
+    """For one recording, heard here and now among as many as are heard at once, whatever is on disk already."""
+    store, clips = AudioStore(loaded), data.test[:BATCH_CLIPS]
     with Progress(disable=True) as progress:
         return _timed(lambda: store.encode([(clip, 0) for clip in clips], progress)) / len(clips)
 

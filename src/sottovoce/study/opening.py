@@ -53,10 +53,11 @@ class Study:
         return load_for(self.recipe.of_model(model), self.say)
 
     def store(self, model: str) -> AudioStore:
-        """What the model has heard; every cell of the model shares it."""
+        """What the model has heard; all its cells share it, and other studies, unless its audio part is trained."""
         if model not in self.stores:
             loaded = self.load(model)
-            self.stores[model] = AudioStore(loaded, hears_anew(loaded.family, self.recipe.train))
+            trained = hears_anew(loaded.family, self.recipe.train)
+            self.stores[model] = AudioStore(loaded, True) if trained else AudioStore.shared(loaded, self.say)
         return self.stores[model]
 
 
