@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,15 +284,13 @@ def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: C
     assert [name for name, _ in model.named_parameters()] == names
 
 
-def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:
-    def files() -> FeatureFiles:
-        return FeatureFiles(case.loaded, 16, root=tmp_path)
-
+def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:    files = partial(FeatureFiles, case.loaded, 16, root=tmp_path)
     states = {str(n): row.audio_states for n, row in enumerate(case.rows) if row.audio_states is not None}
     files().write(states)
     found = files().read(states)
     assert found.keys() == states.keys() and all(torch.equal(found[key], states[key]) for key in states)
-    for part, own in ((case.loaded.family.audio_tower, False), (case.loaded.family.projector, False), ("lm_head", True)):
+    family = case.loaded.family
+    for part, own in ((family.audio_tower, False), (family.projector, False), ("lm_head", True)):
         weight = next(p for p in case.loaded.model.get_submodule(part).parameters() if p.is_floating_point())
         before = weight.detach().clone()
         weight.data += 1
