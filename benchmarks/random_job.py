@@ -77,7 +77,7 @@ class Job:
     def arguments(self, kind: str, folder: str) -> TrainingArguments:
         """Those of a stage of ours, which both sides train with."""
         stage = Stage("benchmark", (Part("text", of="all"),), StageSettings(learning_rate=self.learning_rate))
-        arguments = training_arguments(self.settings(kind), stage, Path(folder), self.seed)
+        arguments = training_arguments(self.settings(kind), stage, Path(folder), self.seed, self.bf16)
         arguments.save_strategy, arguments.report_to = "no", []
         arguments.train_sampling_strategy, arguments.remove_unused_columns = "sequential", False
         return arguments
@@ -116,4 +116,4 @@ def model_of(job: Job) -> LoadedModel:
     window = 2 * config.audio_config.max_source_positions // 100
     extractor = WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins, chunk_length=window)
     processor = SimpleNamespace(feature_extractor=extractor, tokenizer=None)
-    return LoadedModel(model.requires_grad_(False).eval(), processor, family_of("qwen2_audio"))
+    return LoadedModel(model.requires_grad_(False).eval(), processor, family_of("qwen2_audio"), job.bf16)

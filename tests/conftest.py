@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 # Before torch is imported: a tiny model's threads wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bf16_everywhere() -> Iterator[None]:
+    """What is tested in bfloat16 is small enough for processors that emulate it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sottovoce.models.load.computes_bf16", lambda: True)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_rows_come_back_where_they_stood() -> None:
     packing = packing_of(MASK)
     states = torch.arange(15.0).view(3, 5, 1)
     packed = packing.pack(states)
-    assert packed.shape == (1, TOKEN_STEP, 1)
+    assert packed.shape == (1, 15, 1)  # filled up, but not to more than the padded rows
     assert packed[0, :9, 0].tolist() == [0, 1, 2, 5, 6, 7, 8, 9, 10]
     assert packing.within_row[:9].tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 0]
     assert torch.equal(packing.unpack(packed)[MASK.bool()], states[MASK.bool()])

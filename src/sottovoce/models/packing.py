@@ -29,7 +29,8 @@ class Packing:
     Args:
         shape: of the padded rows, (batch, length).
         taken: for each place of the sequence, which of the batch * length positions it holds, (num_places,); the last
-            ones, which fill it up to a multiple of ``TOKEN_STEP``, hold the first position again.
+            ones, which fill it up to a multiple of ``TOKEN_STEP`` where that is no more than padding would be, hold the
+            first position again.
         places: for each of the batch * length positions, its place in the sequence; of padding, the first one.
         within_row: for each place of the sequence, how many tokens stand before it in its row, (num_places,).
     """
@@ -55,7 +56,7 @@ def packing_of(attention_mask: torch.Tensor) -> Packing:
         attention_mask: 1 for tokens, 0 for padding, (batch, length).
     """
     held = attention_mask.flatten().nonzero()[:, 0]
-    num_places = -(-len(held) // TOKEN_STEP) * TOKEN_STEP
+    num_places = min(-(-len(held) // TOKEN_STEP) * TOKEN_STEP, attention_mask.numel())
     taken = torch.cat([held, held.new_zeros(num_places - len(held))])
     places = attention_mask.new_zeros(attention_mask.numel(), dtype=torch.long)
     places[held] = torch.arange(len(held), device=held.device)
