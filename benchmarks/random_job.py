@@ -21,7 +21,7 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
 from sottovoce.models.families import family_of
-from sottovoce.models.load import LoadedModel
+from sottovoce.models.load import LoadedModel, attention
 from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import training_arguments
@@ -112,7 +112,7 @@ def model_of(job: Job) -> LoadedModel:
     torch.manual_seed(job.seed)
     with job.device:
         dtype = torch.bfloat16 if job.bf16 else torch.float32
-        model = Qwen2AudioForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa")
+        model = Qwen2AudioForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation=attention())
     window = 2 * config.audio_config.max_source_positions // 100
     extractor = WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins, chunk_length=window)
     processor = SimpleNamespace(feature_extractor=extractor, tokenizer=None)
