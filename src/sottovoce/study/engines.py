@@ -9,9 +9,9 @@ from sottovoce.study.launch import Launch, one_by_one
 
 
 def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Launch:
-    """What runs the cells: ``here``, one after the other; ``processes`` or ``processes:NUMBER``, several at once, as many
-    as there are cores if not said; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or ``slurm:PARTITION``, as
-    SLURM jobs.
+    """What runs the cells: ``here``, one after the other; ``processes`` or ``processes:NUMBER``, several at once, as
+    many as there are cores if not said; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or
+    ``slurm:PARTITION``, as SLURM jobs.
 
     Raises:
         UserError: there is no such place, or no such number.
