@@ -21,7 +21,7 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
 from sottovoce.models.families import family_of
-from sottovoce.models.load import LoadedModel
+from sottovoce.models.load import LoadedModel, attention
 from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import training_arguments
@@ -77,7 +77,7 @@ class Job:
     def arguments(self, kind: str, folder: str) -> TrainingArguments:
         """Those of a stage of ours, which both sides train with."""
         stage = Stage("benchmark", (Part("text", of="all"),), StageSettings(learning_rate=self.learning_rate))
-        arguments = training_arguments(self.settings(kind), stage, Path(folder), self.seed)
+        arguments = training_arguments(self.settings(kind), stage, Path(folder), self.seed, self.bf16)
         arguments.save_strategy, arguments.report_to = "no", []
         arguments.train_sampling_strategy, arguments.remove_unused_columns = "sequential", False
         return arguments
@@ -112,8 +112,8 @@ def model_of(job: Job) -> LoadedModel:
     torch.manual_seed(job.seed)
     with job.device:
         dtype = torch.bfloat16 if job.bf16 else torch.float32
-        model = Qwen2AudioForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa")
+        model = Qwen2AudioForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation=attention())
     window = 2 * config.audio_config.max_source_positions // 100
     extractor = WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins, chunk_length=window)
     processor = SimpleNamespace(feature_extractor=extractor, tokenizer=None)
-    return LoadedModel(model.requires_grad_(False).eval(), processor, family_of("qwen2_audio"))
+    return LoadedModel(model.requires_grad_(False).eval(), processor, family_of("qwen2_audio"), job.bf16)

@@ -34,6 +34,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bf16_everywhere() -> Iterator[None]:
+    """What is tested in bfloat16 is small enough for processors that emulate it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sottovoce.models.load.computes_bf16", lambda: True)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_model import save_tiny_model

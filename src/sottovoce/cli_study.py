@@ -20,7 +20,9 @@ def study(
     recipe: RecipePath,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
-    on: Annotated[str, typer.Option(help="`here`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")] = "here",
+    on: Annotated[
+        str, typer.Option(help="`here`, `processes:NUMBER`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")
+    ] = "here",
     gpus_per_cell: Annotated[
         float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
     ] = None,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from spoken_rows import utterance
 
 from sottovoce.data.mixture import Part, examples_of
@@ -52,3 +53,16 @@ def test_a_share_takes_the_first_of_the_budget_and_spreads_evenly_over_all() -> 
     found = [(e.modality, e.utterance.id) for e in examples_of(mixture, CORPORA, BUDGET)]
     assert found == [("speech", "m2"), ("speech", "m7"), ("text", "m3"), ("text", "m7")]
     assert len(examples_of((Part("speech", of="budget", share=1 / 3),), CORPORA, BUDGET)) == 1
+
+
+@pytest.mark.parametrize(
+    ("max_share", "num_repeats"),
+    [(None, 4), (0.9, 4), (0.5, 3), (0.4, 2), (0.1, 1)],  # of 3 clips beside 10 texts
+)
+def test_recordings_are_repeated_less_often_where_they_would_be_too_large_a_share(
+    max_share: float | None, num_repeats: int
+) -> None:
+    mixture = (Part("text", of="all"), Part("speech", of="budget", repeats=4, perturbed=True, max_rows_share=max_share))
+    speech = [e for e in examples_of(mixture, CORPORA, BUDGET) if e.modality == "speech"]
+    assert len(speech) == 3 * num_repeats
+    assert {e.copy for e in speech} == set(range(num_repeats))

@@ -284,7 +284,8 @@ def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: C
     assert [name for name, _ in model.named_parameters()] == names
 
 
-def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:    files = partial(FeatureFiles, case.loaded, 16, root=tmp_path)
+def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:
+    files = partial(FeatureFiles, case.loaded, 16, root=tmp_path)
     states = {str(n): row.audio_states for n, row in enumerate(case.rows) if row.audio_states is not None}
     files().write(states)
     found = files().read(states)

@@ -195,3 +195,18 @@ def test_budgets_are_counted_in_utterances_and_seconds_too(tiny_corpus: Path) ->
 def test_a_budget_that_makes_no_sense_is_refused(tiny_corpus: Path, budget: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="budgets"):
         recipe(tiny_corpus, budgets=[budget])
+
+
+def test_only_utterances_with_a_recording_are_used_if_asked_for(tiny_corpus: Path) -> None:
+    corpus = {"manifest": str(tiny_corpus)}
+    whole = load_data(recipe(tiny_corpus, corpus=corpus))
+    spoken = load_data(recipe(tiny_corpus, corpus=corpus | {"only_spoken": True}))
+    assert 0 < len(spoken.train) < len(whole.train)
+    assert spoken.train == [u for u in whole.train if u.audio is not None]
+    assert spoken.test == whole.test
+
+
+def test_a_corpus_without_training_recordings_has_no_spoken_ones(tiny_corpus: Path) -> None:
+    edited(tiny_corpus, lambda row: {k: row[k] for k in row if row["split"] == "test" or k not in ("audio", "seconds")})
+    with pytest.raises(UserError, match="no training utterance has a recording"):
+        load_data(recipe(tiny_corpus, corpus={"manifest": str(tiny_corpus), "only_spoken": True}))

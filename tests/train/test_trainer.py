@@ -10,12 +10,11 @@ from spoken_rows import mixed_rows, text_row, weights_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainingArguments
 
-from sottovoce.data.collate import collate_training
+from sottovoce.data.collate import LENGTH_STEP, collate_training
 from sottovoce.errors import UserError
 from sottovoce.models import injection
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.models.packing import TOKEN_STEP
 from sottovoce.train import trainer as trainer_module
 from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, training_order
 
@@ -124,7 +123,8 @@ def test_the_share_of_computed_positions_without_a_token_is_logged(
     expected = [1 - tokens / positions for tokens, positions in zip(num_tokens, computed, strict=True)]
     assert [entry.get("padding_share") for entry in trainer.state.log_history] == [*expected, None]
     assert len(set(expected)) == 2 and all(0 < share < 1 for share in expected)
-    assert all(positions % TOKEN_STEP == 0 for positions in computed) == packs
+    padded = [2 * max(-(-len(row) // LENGTH_STEP) * LENGTH_STEP for row in rows[at : at + 2]) for at in (0, 2)]
+    assert (computed < padded) == packs and (computed == padded) != packs
 
 
 def test_the_share_of_padding_is_that_since_the_last_log_and_stands_in_tensorboard(
@@ -138,7 +138,8 @@ def test_the_share_of_padding_is_that_since_the_last_log_and_stands_in_tensorboa
     trainer.train()
     (logged,) = (entry["padding_share"] for entry in trainer.state.log_history if "loss" in entry)
     lengths = [len(row) for row in rows]
-    assert logged == 1 - sum(lengths) / sum(-(-length // TOKEN_STEP) * TOKEN_STEP for length in lengths)
+    # One row by itself is not filled up beyond what it would be padded to.
+    assert logged == 1 - sum(lengths) / sum(-(-length // LENGTH_STEP) * LENGTH_STEP for length in lengths)
     events = EventAccumulator(str(next(tmp_path.rglob("events.out*")).parent))
     events.Reload()
     (event,) = events.Scalars("train/padding_share")

@@ -42,8 +42,10 @@ def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of text as a table; the first row is the header."""
-    table = Table(*rows[0])
+    """Rows of text as a table; the first row is the header. What is too wide goes on in the next line."""
+    table = Table()
+    for header in rows[0]:
+        table.add_column(header, overflow="fold")
     for row in rows[1:]:
         table.add_row(*row)
     return table

@@ -201,7 +201,8 @@ class Family:
 
     def num_computed(self, base: Any, attention_mask: torch.Tensor) -> int:
         """For how many positions :meth:`hidden_states` is computed, if it is given that mask of (batch, length)."""
-        return num_places(int(attention_mask.sum())) if self._packs_now(base) else attention_mask.numel()
+        num_positions = attention_mask.numel()
+        return num_places(int(attention_mask.sum()), num_positions) if self._packs_now(base) else num_positions
 
     def _packs_now(self, base: Any) -> bool:
         # Layers that are computed again for the backward pass would then find another attention.

@@ -17,16 +17,18 @@ from sottovoce.errors import UserError
 from sottovoce.models.embedded import EMBEDDED, embedded_model_dir
 from sottovoce.models.families import family_of
 from sottovoce.models.family import Family
+from sottovoce.models.precision import computes_bf16
 from sottovoce.registry_files import sha256_of
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to train or decode, with its processor and family."""
+    """A model ready to train or decode, with its processor and family; ``bf16`` is whether it computes in bfloat16."""
 
     model: Any
     processor: Any
     family: Family
+    bf16: bool
 
     @property
     def window_seconds(self) -> float:
@@ -42,9 +44,10 @@ class LoadedModel:
 def load_model(
     name: str, bf16: bool = True, say: Callable[[str], None] = lambda line: None, load_in_4bit: bool = False
 ) -> LoadedModel:
-    """Loads in bfloat16 (or float32) on the GPU if there is one.
+    """Loads onto the GPU if there is one.
 
     Args:
+        bf16: in bfloat16 where the hardware computes in it, which ``say`` tells if it does not; else in float32.
         load_in_4bit: the language model's linear layers, but for its head, in 4 bits (NF4, whose scales are quantised
             too; Dettmers et al., 2023).
 
@@ -57,6 +60,9 @@ def load_model(
 
     logging.disable_progress_bar()  # loading weights takes a second; its bar would only clutter ours
     source = _source(name, say)
+    if bf16 and not computes_bf16():
+        bf16 = False
+        say("bfloat16 has no arithmetic of its own here, or a wrong one: float32 is taken instead")
     try:
         family = family_of(str(PreTrainedConfig.get_config_dict(source)[0].get("model_type")))
         refuse_old_transformers(family)
@@ -74,7 +80,7 @@ def load_model(
     model.requires_grad_(False)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     family.check(model, processor)
-    return LoadedModel(model, processor, family)
+    return LoadedModel(model, processor, family, bf16)
 
 
 def _four_bit(family: Family) -> Any:
@@ -112,7 +118,7 @@ def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
             model = model_class._from_config(config, dtype=dtype, attn_implementation="sdpa")  # as on a GPU
     except (OSError, ValueError, ImportError) as error:
         raise unloadable(f"the configuration of {name!r}", error) from error
-    return LoadedModel(model.requires_grad_(False), None, family)
+    return LoadedModel(model.requires_grad_(False), None, family, bf16)
 
 
 def processor_of(name: str, skeleton: LoadedModel) -> Any:

@@ -1,8 +1,8 @@
 """Rows without their padding: one sequence for all that works token by token, rows apart for attention alone.
 
-The linear layers of a language model take most of the time and do not look at neighbours, so padding is taken out before
-the first and put back after the last. Attention is plain, causal and over each row by itself; the result is that of the
-padded rows but for rounding.
+The linear layers of a language model take most of the time and do not look at neighbours, so padding is taken out
+before the first and put back after the last. Attention is causal and over each row by itself; the result is that of
+the padded rows but for rounding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Packing:
     Args:
         shape: of the padded rows, (batch, length).
         taken: for each place of the sequence, which of the batch * length positions it holds, (num_places,); the last
-            ones, which fill it up to a multiple of ``TOKEN_STEP``, hold the first position again.
+            ones, which fill it up to a multiple of ``TOKEN_STEP`` where that is no more than padding would be, hold the
+            first position again.
         places: for each of the batch * length positions, its place in the sequence; of padding, the first one.
         within_row: for each place of the sequence, how many tokens stand before it in its row, (num_places,).
     """
@@ -45,7 +46,7 @@ class Packing:
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
         """(batch, length, width) of (1, num_places, width); what stands at padding means nothing."""
-        return packed[0].index_select(0, self.places).unflatten(0, self.shape)
+        return packed[0].index_select(0, self.places).view(*self.shape, packed.shape[-1])
 
 
 def packing_of(attention_mask: torch.Tensor) -> Packing:
@@ -55,16 +56,17 @@ def packing_of(attention_mask: torch.Tensor) -> Packing:
         attention_mask: 1 for tokens, 0 for padding, (batch, length).
     """
     held = attention_mask.flatten().nonzero()[:, 0]
-    taken = torch.cat([held, held.new_zeros(num_places(len(held)) - len(held))])
+    num_fillers = num_places(len(held), attention_mask.numel()) - len(held)
+    taken = torch.cat([held, held.new_zeros(num_fillers)])
     places = attention_mask.new_zeros(attention_mask.numel(), dtype=torch.long)
     places[held] = torch.arange(len(held), device=held.device)
     batch, length = attention_mask.shape
     return Packing((batch, length), taken, places, taken % length)
 
 
-def num_places(num_tokens: int) -> int:
-    """The length of the sequence that so many tokens are packed into."""
-    return -(-num_tokens // TOKEN_STEP) * TOKEN_STEP
+def num_places(num_tokens: int, num_positions: int) -> int:
+    """The length of the sequence into which the tokens of so many padded positions are packed."""
+    return min(-(-num_tokens // TOKEN_STEP) * TOKEN_STEP, num_positions)
 
 
 @contextmanager
@@ -84,42 +86,40 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """As transformers calls an attention: query (1, heads, num_places, head_dim), key and value with fewer heads."""
     scale = scaling if scaling is not None else 1 / math.sqrt(query.shape[-1])
-    # B batch, L length, K heads of keys, G heads of queries that share one, D width of a head
-    num_keys, num_shared = key.shape[1], query.shape[1] // key.shape[1]
-    query_BLKGD, key_BLKD, value_BLKD = (
-        states[0].transpose(0, 1).index_select(0, packing.places).unflatten(0, packing.shape)
-        for states in (query, key, value)
+    # b batch, l length, k heads of keys, g heads of queries that share one, d width of a head
+    num_keys, width = key.shape[1], key.shape[-1]
+    query_blkgd, key_blkd, value_blkd = (
+        states[0].transpose(0, 1).index_select(0, packing.places).view(*packing.shape, num_keys, *heads, width)
+        for states, heads in ((query, (query.shape[1] // num_keys,)), (key, ()), (value, ()))
     )
-    query_BLKGD = query_BLKGD.unflatten(2, (num_keys, num_shared))
     attend = _fused if query.is_cuda else _plain
-    seen_BLKGD = attend(query_BLKGD, key_BLKD, value_BLKD, scale, dropout if module.training else 0.0)
-    return seen_BLKGD.flatten(2, 3).flatten(0, 1).index_select(0, packing.taken).unsqueeze(0), None
+    seen_blkgd = attend(query_blkgd, key_blkd, value_blkd, scale, dropout if module.training else 0.0)
+    return seen_blkgd.flatten(2, 3).flatten(0, 1).index_select(0, packing.taken).unsqueeze(0), None
 
 
 def _plain(
-    query_BLKGD: torch.Tensor, key_BLKD: torch.Tensor, value_BLKD: torch.Tensor, scale: float, dropout: float
+    query_blkgd: torch.Tensor, key_blkd: torch.Tensor, value_blkd: torch.Tensor, scale: float, dropout: float
 ) -> torch.Tensor:
     """Matrix products, whose backward pass is the fastest on a CPU at a command's length."""
-    (batch, length, num_keys, num_shared, width) = query_BLKGD.shape
-    query = query_BLKGD.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
-    key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_BLKD, value_BLKD))
+    (batch, length, num_keys, num_shared, width) = query_blkgd.shape
+    query = query_blkgd.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
+    key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_blkd, value_blkd))
     hidden = torch.full((length, length), -math.inf, dtype=query.dtype, device=query.device).triu(1)
     scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden.repeat(num_shared, 1)
     weights = dropped(torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
-    seen = torch.bmm(weights, value).unflatten(0, (batch, num_keys)).unflatten(2, (num_shared, length))
-    return seen.permute(0, 3, 1, 2, 4)
+    return torch.bmm(weights, value).view(batch, num_keys, num_shared, length, width).permute(0, 3, 1, 2, 4)
 
 
 def _fused(
-    query_BLKGD: torch.Tensor, key_BLKD: torch.Tensor, value_BLKD: torch.Tensor, scale: float, dropout: float
+    query_blkgd: torch.Tensor, key_blkd: torch.Tensor, value_blkd: torch.Tensor, scale: float, dropout: float
 ) -> torch.Tensor:
     """Torch's fused kernels."""
-    query = query_BLKGD.flatten(2, 3).transpose(1, 2)
-    key, value = key_BLKD.transpose(1, 2), value_BLKD.transpose(1, 2)
+    query = query_blkgd.flatten(2, 3).transpose(1, 2)
+    key, value = key_blkd.transpose(1, 2), value_blkd.transpose(1, 2)
     seen = scaled_dot_product_attention(
         query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=True
     )
-    return seen.transpose(1, 2).unflatten(2, query_BLKGD.shape[2:4])
+    return seen.transpose(1, 2).reshape(query_blkgd.shape)
 
 
 AttentionInterface.register(PACKED, _attention)

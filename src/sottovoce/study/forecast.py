@@ -113,7 +113,7 @@ def _training_cost(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> tupl
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
 
     def step() -> None:
-        with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=recipe.train.bf16):
+        with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=loaded.bf16):
             answer_loss(model, batch)[0].backward()  # type: ignore[no-untyped-call]
 
     step()  # the first one also allocates

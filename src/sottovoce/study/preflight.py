@@ -78,7 +78,7 @@ class _Subject:
         return moved(collate_training(rows, self.loaded.pad_id), self.loaded.model.device)
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.train.bf16)
+        return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.loaded.bf16)
 
 
 def telling_examples(utterances: Sequence[Utterance]) -> list[Example]:

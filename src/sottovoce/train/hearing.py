@@ -31,6 +31,7 @@ from sottovoce.models.embedded import (
     load_projector,
 )
 from sottovoce.models.injection import bare
+from sottovoce.models.precision import computes_bf16
 from sottovoce.models.qwen2_audio import encode_short, tower_states
 from sottovoce.storage import whole_file
 from sottovoce.train.processes import processes
@@ -170,7 +171,7 @@ def alignment_arguments(out: Path, settings: Schedule) -> TrainingArguments:
         per_device_train_batch_size=settings.per_device_train_batch_size,
         adam_beta2=0.98,
         max_grad_norm=1.0,
-        bf16=True,
+        bf16=computes_bf16(),
         use_cpu=not torch.cuda.is_available(),
         logging_steps=10,
         save_steps=100,

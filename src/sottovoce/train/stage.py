@@ -37,7 +37,11 @@ from sottovoce.train.trainer import (
 from sottovoce.train.weights import save_weights
 
 WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
-IN_MIXTURE = {"speech_repeats", "perturb_repeats", "max_speech_share"}  # settings that show in a stage's mixture, if they matter to it
+IN_MIXTURE = {
+    "speech_repeats",
+    "perturb_repeats",
+    "max_speech_share",
+}  # settings that show in a stage's mixture, if they matter to it
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: 
     parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
     set_seed(seed)  # what a new adapter starts from must not depend on what this process did before
     model = with_weights(loaded, train, parent)
-    arguments = training_arguments(train, plan.stage, home, seed)
+    arguments = training_arguments(train, plan.stage, home, seed, loaded.bf16)
     data = _epochs(rows, plan.stage.settings.num_train_epochs, arguments, loaded.pad_id)
     trainer = AnswerTrainer(model, arguments, data, loaded.pad_id, callbacks=[StopWhenDiverged()])
     frozen = _frozen_sums(model)
@@ -134,7 +138,7 @@ def _finite(model: Any) -> bool:
     return sum(int((~torch.isfinite(tensor)).sum()) for tensor in trained) == 0
 
 
-def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> TrainingArguments:
+def training_arguments(train: Train, stage: Stage, home: Path, seed: int, bf16: bool) -> TrainingArguments:
     """The Trainer's arguments of a stage."""
     return TrainingArguments(
         output_dir=str(home),
@@ -146,7 +150,7 @@ def training_arguments(train: Train, stage: Stage, home: Path, seed: int) -> Tra
         gradient_accumulation_steps=accumulation_of(train.gradient_accumulation_steps, processes().num_processes),
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
-        bf16=train.bf16,
+        bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         logging_steps=train.logging_steps,
         logging_nan_inf_filter=False,  # it would hide a loss that is not finite

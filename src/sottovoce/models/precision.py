@@ -1,0 +1,33 @@
+"""Whether bfloat16 is worth computing in here: where the hardware has it, and its results are right."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # what x86-64 and ARM processors call it
+ROUNDING = 2.0**-8  # of a bfloat16, relative; half of it if rounded to nearest
+
+
+@cache
+def computes_bf16() -> bool:
+    """Whether bfloat16 matrix products have instructions of their own here, and passed a check.
+
+    Without them torch emulates bfloat16, several times slower than float32.
+    """
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # a torch that cannot tell
+        return products_are_right()
+    there = torch.cpu.get_capabilities()
+    return any(there.get(name, False) for name in NATIVE) and products_are_right()
+
+
+def products_are_right() -> bool:
+    """Whether a bfloat16 matrix product is the exact one but for rounding; sums are expected to be kept in float32."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(shape, generator=generator).bfloat16() for shape in ((64, 512), (512, 64)))
+    exact = left.double() @ right.double()
+    size = left.double().abs() @ right.double().abs()  # rounding in float32 grows with the sum of absolute values
+    return bool(((left @ right).double() - exact).abs().le(ROUNDING * exact.abs() + 1e-5 * size).all())

@@ -1,0 +1,94 @@
+"""Runs a study's cells in several processes of this machine, each with its share of the cores.
+
+A small model's steps are many small operations, for which threads wait for each other longer than they work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sottovoce.errors import UserError
+from sottovoce.study.cells import Cell
+from sottovoce.study.elsewhere import submit_all, tell
+from sottovoce.study.launch import Failure
+from sottovoce.study.opening import Study
+
+OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as progress bars
+
+
+@dataclass(frozen=True)
+class InProcesses:
+    """Runs ``num_processes`` cells at once; each needs the memory of one."""
+
+    num_processes: int
+
+    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        """Yields once for each cell, in the order in which they end.
+
+        Raises:
+            UserError: a process was killed, or there is a GPU, which the processes would quarrel about.
+        """
+        if not cells:
+            return
+        if torch.cuda.is_available():
+            raise UserError(
+                "--on processes is for processors, and there is a GPU", "use --on ray, which shares GPUs out"
+            )
+        number = min(self.num_processes, len(cells))
+        options = (max(1, (os.cpu_count() or 1) // number), study.folder.absolute() / OUTPUT)
+        pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
+        try:
+            yield from _run(pool, study, cells)
+        except BrokenProcessPool as error:
+            advice = "if memory ran out, take fewer at once; the same command goes on"
+            raise UserError(f"one of {number} processes was killed ({study.folder / OUTPUT})", advice) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Something to do when what is ``before`` it has ended."""
+
+    action: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    before: list[_Job]
+
+
+def _run(pool: ProcessPoolExecutor, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    waiting: list[_Job] = []
+
+    def submit(action: Callable[..., Any], arguments: tuple[Any, ...], before: list[_Job]) -> _Job:
+        waiting.append(_Job(action, arguments, before))
+        return waiting[-1]
+
+    _, of_cells = submit_all(study, cells, submit)
+    names = {job: name for name, job in of_cells.items()}
+    running: dict[Future[Any], _Job] = {}
+    while waiting or running:
+        unfinished = {*waiting, *running.values()}
+        for job in [job for job in waiting if not unfinished.intersection(job.before)]:
+            waiting.remove(job)
+            running[pool.submit(job.action, *job.arguments)] = job
+        for done in wait(running, return_when=FIRST_COMPLETED).done:
+            job, result = running.pop(done), done.result()
+            if job in names:
+                yield tell(study, names[job], result)
+
+
+def _begin(num_threads: int, output: Path) -> None:
+    """What a new process does first."""
+    torch.set_num_threads(num_threads)
+    stream = output.open("a", encoding="utf-8")
+    for number in (sys.stdout.fileno(), sys.stderr.fileno()):
+        os.dup2(stream.fileno(), number)
