@@ -41,9 +41,7 @@ class InProcesses:
         if not cells:
             return
         if torch.cuda.is_available():
-            raise UserError(
-                "--on processes is for processors, and there is a GPU", "use --on ray, which shares GPUs out"
-            )
+            raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
         number = min(self.num_processes, len(cells))
         options = (max(1, (os.cpu_count() or 1) // number), study.folder.absolute() / OUTPUT)
         pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
