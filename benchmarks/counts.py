@@ -1,4 +1,4 @@
-"""What a side's batches cost, counted and not timed: operations, calls of the audio tower, logits, memory of the loss."""
+"""What a side's batches cost, counted and not timed: operations, recordings encoded, logits, memory of the loss."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def count(job: Job, side: Side, num_batches: int) -> Counts:
         rows = side.rows[number * job.per_device : (number + 1) * job.per_device]
         batch = moved(side.collate(rows), job.device)
         memory = LossMemory()
-        with memory.from_input_of(head), flops, torch.autocast(job.device.type, torch.bfloat16, enabled=job.bf16):
-            with memory:
-                loss = side.loss(batch)
-                kept = max(kept, memory.live)
-                loss.backward()  # type: ignore[no-untyped-call]
+        autocast = torch.autocast(job.device.type, torch.bfloat16, enabled=job.bf16)
+        with memory.from_input_of(head), flops, autocast, memory:
+            loss = side.loss(batch)
+            kept = max(kept, memory.live)
+            loss.backward()  # type: ignore[no-untyped-call]
         peak = max(peak, memory.peak)
         side.model.zero_grad(set_to_none=True)
     for hook in hooks:

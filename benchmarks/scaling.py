@@ -1,7 +1,7 @@
 """How time and memory grow with the number of utterances, for all that a study does besides training and decoding.
 
-Made-up utterances without recordings (their lengths stand in the manifest), no model. Every size of every task runs in a
-process of its own; what is not timed, such as writing the files to read, in another one before.
+Made-up utterances without recordings (their lengths stand in the manifest), no model. Every size of every task runs in
+a process of its own; what is not timed, such as writing the files to read, in another one before.
 
     python benchmarks/scaling.py                       # 1,000 to 100,000 utterances; a manifest of 1,000,000 rows
     python benchmarks/scaling.py --sizes 100 1000 --largest 0
@@ -38,11 +38,13 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class Result:
-    """A task at a size: seconds, the process's peak memory, and how much of it was there before the task began."""
+    """A task at a size: seconds by the clock and of the processor, the process's peak memory, and how much of it was
+    there before the task began."""
 
     task: str
     size: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     started_bytes: int
 
@@ -175,13 +177,13 @@ def prepared(place: int, folder: Path, size: int) -> dict[str, Any]:
 
 
 def measured(place: int, folder: Path) -> dict[str, Any]:
-    """Does a task once. The result is still held when the peak is read."""
+    """Does a task once."""
     work = TASKS[place].begin(folder)
-    before, started = peak_bytes(), time.perf_counter()
+    before, started, started_cpu = peak_bytes(), time.perf_counter(), time.process_time()
     result = work()
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
     del result
-    return {"seconds": seconds, "peak_bytes": peak_bytes(), "started_bytes": before}
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes(), "started_bytes": before}
 
 
 def run(sizes: Sequence[int], largest: int, say: Callable[[str], None]) -> list[Result]:
@@ -197,25 +199,26 @@ def run(sizes: Sequence[int], largest: int, say: Callable[[str], None]) -> list[
                 results.append(Result(task.title, size, **alone(measured, place, folder)))
             finally:
                 shutil.rmtree(folder)
-            say(f"{task.title}, {size}: {results[-1].seconds:.2f} s")
+            say(f"{task.title}, {size}: {results[-1].cpu_seconds:.2f} CPU s")
     return results
 
 
 def exponent(before: Result | None, result: Result) -> str:
-    """How the time grows from one size to the next: 1 is linearly, 2 with the square."""
+    """How the processor's time grows from one size to the next: 1 is linearly, 2 with the square."""
     if before is None or before.task != result.task:
         return ""
-    return f"{math.log(result.seconds / before.seconds) / math.log(result.size / before.size):.2f}"
+    return f"{math.log(result.cpu_seconds / before.cpu_seconds) / math.log(result.size / before.size):.2f}"
 
 
 def table(results: Sequence[Result]) -> str:
     """The results as Markdown."""
-    lines = ["| task | utterances | seconds | exponent | peak MiB | of it the task's |", "| --- |" + " ---: |" * 5]
+    columns = ("task", "utterances", "seconds", "CPU seconds", "exponent", "peak MiB", "of it the task's")
+    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
     for before, result in zip([None, *results], results, strict=False):
         grown = (result.peak_bytes - result.started_bytes) / MIB
         lines.append(
-            f"| {result.task} | {result.size:,} | {result.seconds:.3g} | {exponent(before, result)} | "
-            f"{result.peak_bytes / MIB:.0f} | {grown:.0f} |"
+            f"| {result.task} | {result.size:,} | {result.seconds:.3g} | {result.cpu_seconds:.3g} | "
+            f"{exponent(before, result)} | {result.peak_bytes / MIB:.0f} | {grown:.0f} |"
         )
     return "\n".join(lines)
 

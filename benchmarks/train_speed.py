@@ -1,11 +1,11 @@
 """Speed and memory of training on a CPU: Sottovoce's training code against a plain transformers Trainer.
 
-The embedded model and the built-in corpus, LoRA of rank 16, bfloat16, batches of 8, as in recipes/quickstart.yaml. Three
-jobs: speech only, text with 5 % speech, text only. Both sides are given the same rows in the same order, the same model
-and the same trained parameters in the same dtypes; they run in turn (A B A B), each time in a process of its own.
+The embedded model and the built-in corpus, LoRA of rank 16, bfloat16, batches of 8, as in recipes/quickstart.yaml.
+Three jobs: speech only, text with 5 % speech, text only. Both sides are given the same rows in the same order, the same
+model and the same trained parameters in the same dtypes; they run in turn (A B A B), each in a process of its own.
 
     python benchmarks/train_speed.py                   # the three jobs
-    python benchmarks/train_speed.py --tiny            # a tiny random model, in seconds: shows that it works, and no more
+    python benchmarks/train_speed.py --tiny            # a tiny random model: shows that it works, and no more
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ COLUMNS = (
 class Result:
     """One side of one job, over all its turns.
 
-    ``step_seconds`` are of all steps but each turn's first; ``losses`` of the first turn, in nats a token; ``counts`` of
-    all steps, and of hearing before the first. ``peak_bytes`` is the largest of the turns', ``started_bytes`` that
+    ``step_seconds`` are of all steps but each turn's first; ``losses`` of the first turn, in nats a token; ``counts``
+    of all steps, and of hearing before the first. ``peak_bytes`` is the largest of the turns', ``started_bytes`` that
     process's peak before its first step.
     """
 
@@ -106,9 +106,7 @@ def matrix_product(size: int, bf16: bool, num_threads: int | None, num_tries: in
     }  # fmt: skip
 
 
-def run(
-    jobs: dict[str, Job], num_rounds: int, num_threads: int | None, say: Callable[[str], None]
-) -> list[Result]:
+def run(jobs: dict[str, Job], num_rounds: int, num_threads: int | None, say: Callable[[str], None]) -> list[Result]:
     """Every job: each side in turn, ``num_rounds`` times."""
     results = []
     for title, job in jobs.items():
