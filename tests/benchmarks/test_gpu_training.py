@@ -34,12 +34,15 @@ def test_both_sides_learn_the_same_from_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_rows_hold_a_placeholder_for_each_audio_token_and_the_share_of_speech() -> None:
-    from random_job import TINY, Job, model_of, rows_of
+    from random_job import TINY, RandomJob
 
     from sottovoce.models.features import encode_clips
 
-    job = Job(TINY, num_steps=5, batch=4, per_device=2, share=0.3, seconds=1.0, bf16=False, learning_rate=1e-2)
-    rows, loaded = rows_of(job), model_of(job)
+    job = RandomJob(
+        config=TINY, num_steps=5, batch=4, per_device=2, share=0.3, seconds=1.0, bf16=False, learning_rate=1e-2
+    )
+    loaded = job.loaded()
+    rows = job.rows(loaded)
     spoken = [(row, clip) for row, clip in rows if clip is not None]
     assert len(rows) == 20 and len(spoken) == 6
     states = encode_clips(loaded.model, loaded.processor, [clip for _, clip in spoken])

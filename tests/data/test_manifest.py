@@ -1,3 +1,4 @@
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,35 @@ def test_a_link_that_leads_outside_the_folder_needs_permission(tmp_path: Path) -
     (folder / "clip.wav").symlink_to(tmp_path / "clip.wav")
     with pytest.raises(UserError, match="outside the manifest's folder"):
         read_manifest(manifest(folder, ROW | {"audio": "clip.wav"}))
+
+
+def test_a_linked_folder_that_leads_outside_needs_permission(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    (folder / "inside").mkdir(parents=True)
+    (folder / "away").symlink_to(tmp_path)
+    (folder / "near").symlink_to(folder / "inside")
+    assert (
+        len(read_manifest(manifest(folder, ROW | {"audio": "near/a.wav"}, ROW | {"id": "b", "audio": "inside"}))) == 2
+    )
+    rows = [ROW | {"audio": "inside/clip.wav"}, ROW | {"id": "b", "audio": "away/clip.wav"}]
+    with pytest.raises(UserError, match=r"away/clip\.wav lies outside") as caught:
+        read_manifest(manifest(folder, *rows))
+    assert ":2: " in caught.value.what
+
+
+def test_a_link_is_followed_though_its_neighbours_are_none(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "b.wav").symlink_to(tmp_path / "elsewhere.wav")
+    with pytest.raises(UserError, match=r"b\.wav lies outside"):
+        read_manifest(manifest(folder, ROW | {"audio": "a.wav"}, ROW | {"id": "b", "audio": "b.wav"}))
+
+
+def test_the_garbage_collector_is_on_again_after_reading(tmp_path: Path) -> None:
+    read_manifest(manifest(tmp_path, ROW))
+    with pytest.raises(UserError):
+        read_manifest(manifest(tmp_path, ROW, ROW))
+    assert gc.isenabled()
 
 
 def test_a_numeric_id_becomes_text(tmp_path: Path) -> None:

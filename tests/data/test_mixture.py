@@ -6,13 +6,25 @@ from dataclasses import replace
 import pytest
 from spoken_rows import utterance
 
-from sottovoce.data.mixture import Part, examples_of
+from sottovoce.data.mixture import Part, SharedExamples, examples_of
 
 MAIN = [utterance(f"words {number}", f"m{number}") for number in range(10)]
 OTHER = [replace(u, id=u.id.replace("m", "o")) for u in MAIN[:4]]
 CORPORA = {"main": MAIN, "other": OTHER}
 BUDGET = {"main": ("m7", "m2", "m5"), "other": ("o1",)}
 TEXT_AND_SPEECH = (Part("text", of="all"), Part("speech", of="budget", repeats=3))
+
+
+def test_shared_examples_are_made_once_and_are_the_same() -> None:
+    shared = SharedExamples()
+    perturbed = (Part("text", of="all"), Part("speech", of="budget", repeats=3, perturbed=True))
+    for mixture in (TEXT_AND_SPEECH, perturbed):
+        assert examples_of(mixture, CORPORA, BUDGET, shared) == examples_of(mixture, CORPORA, BUDGET)
+    first, again = (examples_of(perturbed, CORPORA, BUDGET, shared) for _ in range(2))
+    assert [id(example) for example in first] == [id(example) for example in again]
+    relabelled = [replace(u, transcript="other words") for u in MAIN]
+    shown = examples_of(TEXT_AND_SPEECH, {"main": relabelled}, BUDGET, shared)
+    assert {e.utterance.transcript for e in shown} == {"other words"}
 
 
 def test_text_of_all_and_speech_of_the_budget_as_often_as_asked() -> None:

@@ -8,9 +8,11 @@ from tiny_study import tiny_recipe
 
 from sottovoce.errors import UserError
 from sottovoce.recipe import Recipe
-from sottovoce.study.cell_run import cell_stage_plans
-from sottovoce.study.cells import Cell, plan_cells
+from sottovoce.study.cell_run import cell_stage_plans, work_of
+from sottovoce.study.cells import Cell, example_key, plan_cells
 from sottovoce.study.data import Data, limited, load_data
+from sottovoce.study.opening import Study
+from sottovoce.train.stage import plan_stages
 from sottovoce.types import Frame, Utterance
 
 
@@ -39,11 +41,29 @@ def stage_keys(manifest: Path, model: Path = Path("m"), **changes: Any) -> dict[
     return {cell.name: [plan.key for plan in cell_stage_plans(read, cell, cell.examples(data))] for cell in cells}
 
 
+def root_of(read: Recipe, cell: Cell) -> str:
+    """What names the stages of a cell besides what they show, written down once more."""
+    common = read.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    return json.dumps([cell.model, cell.seed, common], sort_keys=True)
+
+
 def edited(manifest: Path, change: Any) -> Path:
     """The manifest with ``change`` applied to its rows; rows that become None are left out."""
     rows = [change(json.loads(line)) for line in manifest.read_text().splitlines()]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows if row))
     return manifest
+
+
+def test_stages_are_named_the_same_for_a_cell_alone_and_among_others(tiny_corpus: Path, tmp_path: Path) -> None:
+    read, data, cells = planned(tiny_corpus, seeds=[0, 1])
+    study = Study(read, tmp_path / "tiny.yaml", data, tmp_path, print)
+    together = [(item.cell.name, item.plan.key, item.examples) for item in work_of(study, cells)]
+    alone = []
+    for cell in cells:
+        examples = cell.examples(load_data(read))  # none that another cell has seen
+        plans = plan_stages(cell.stages, [[example_key(e) for e in part] for part in examples], root_of(read, cell))
+        alone += [(cell.name, plan.key, part) for plan, part in zip(plans, examples, strict=True)]
+    assert together == alone and len({key for _, key, _ in alone}) > 4
 
 
 def test_a_limit_keeps_one_of_every_intent() -> None:

@@ -6,9 +6,11 @@ Keys: ``id``, ``locale``, ``transcript``, ``audio`` (path relative to the manife
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +54,15 @@ def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
     if not path.is_file():
         raise UserError(f"no such manifest: {path}", "make one with `sottovoce prepare`, or correct the path")
     utterances, seen = [], dict[str, str]()
-    for where, line in numbered_lines(path):
-        utterance = _utterance(line, where, path.parent, allow_outside)
-        if utterance.id in seen:
-            raise UserError(f"{where}: id {utterance.id!r} stands already in {seen[utterance.id]}", "make ids unique")
-        seen[utterance.id] = where
-        utterances.append(utterance)
+    folder = None if allow_outside else _Folder(path.parent)
+    with _collector_paused():
+        for where, line in numbered_lines(path):
+            utterance = _utterance(line, where, path.parent, folder)
+            if utterance.id in seen:
+                fault = f"{where}: id {utterance.id!r} stands already in {seen[utterance.id]}"
+                raise UserError(fault, "make ids unique")
+            seen[utterance.id] = where
+            utterances.append(utterance)
     if not utterances:
         raise UserError(f"{path}: the manifest is empty", "add at least one row")
     return utterances
@@ -129,7 +134,36 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utterance:
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Rows hold no cycles, and the garbage collector would go through all that were read again and again for some."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class _Folder:
+    """Tells which paths lie in a folder, links followed. Of many paths in one folder it follows that folder's once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder.resolve()
+        self._inside: dict[str, bool] = {}
+
+    def holds(self, path: Path) -> bool:
+        parent, name = os.path.split(path)
+        if parent not in self._inside:
+            self._inside[parent] = Path(parent).resolve().is_relative_to(self._root)
+        # Path.is_symlink would raise for a name that is too long.
+        plain = self._inside[parent] and name != ".." and not os.path.islink(path)  # noqa: PTH114
+        return plain or path.resolve().is_relative_to(self._root)
+
+
+def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Utterance:
+    """The utterance of a line; its audio must lie in ``allowed``, if that is given."""
     try:
         row = _Row.model_validate_json(line)
     except ValidationError as error:
@@ -146,8 +180,8 @@ def _utterance(line: str, where: str, folder: Path, allow_outside: bool) -> Utte
     if row.audio is not None:
         if not row.audio or "\0" in row.audio:
             raise UserError(f"{where}: {row.audio!r} is not a path", "correct the key 'audio', or leave it out")
-        audio = folder / row.audio
-        if not allow_outside and not audio.resolve().is_relative_to(folder.resolve()):
+        audio = home / row.audio
+        if allowed is not None and not allowed.holds(audio):
             raise UserError(
                 f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it"
             )

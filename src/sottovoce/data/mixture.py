@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from sottovoce.data.prompts import slu_example
@@ -46,15 +46,33 @@ class Part:
 Mixture = tuple[Part, ...]
 
 
+class SharedExamples:
+    """Examples that mixtures of the same utterances share: each is made once, however many stages and cells show it."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Modality, int], Example] = {}
+
+    def example(self, utterance: Utterance, modality: Modality, copy: int = 0) -> Example:
+        """The example of an utterance; see :class:`Example`."""
+        key = id(utterance), modality, copy
+        made = self._made.get(key)
+        if made is None or made.utterance is not utterance:  # another one may have had that id before
+            made = self._made[key] = slu_example(utterance, modality, copy)
+        return made
+
+
 def examples_of(
-    mixture: Mixture, corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]]
-) -> list[Example]:
+    mixture: Mixture, corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]],
+    shared: SharedExamples | None = None,
+) -> list[Example]:  # fmt: skip
     """One epoch's examples, part after part, in the corpora's order.
 
     Args:
         corpora: training utterances by the corpus name that the parts use.
         budget_ids: by corpus name, the ids of the utterances that keep their speech, in priority order.
+        shared: where to take examples from that other mixtures show, too.
     """
+    shared = shared or SharedExamples()
     chosen = [_chosen(part, corpora[part.corpus], budget_ids.get(part.corpus, ())) for part in mixture]
     num_unlimited = sum(
         part.repeats * len(utterances)
@@ -63,9 +81,9 @@ def examples_of(
     )
     examples = []
     for part, utterances in zip(mixture, chosen, strict=True):
-        once = [slu_example(utterance, part.modality) for utterance in utterances]
-        for number in range(_num_repeats(part, len(once), num_unlimited)):
-            examples += [replace(example, copy=number) for example in once] if part.perturbed else once
+        for number in range(_num_repeats(part, len(utterances), num_unlimited)):
+            copy = number if part.perturbed else 0
+            examples += [shared.example(utterance, part.modality, copy) for utterance in utterances]
     return examples
 
 

@@ -18,9 +18,9 @@ def answer_of(frame: Frame) -> str:
     return json.dumps(line, ensure_ascii=False)
 
 
-def slu_example(utterance: Utterance, modality: Modality) -> Example:
+def slu_example(utterance: Utterance, modality: Modality, copy: int = 0) -> Example:
     """An utterance as a training or test example of spoken language understanding."""
-    return Example(utterance, modality, SLU_INSTRUCTION, answer_of(utterance.frame))
+    return Example(utterance, modality, SLU_INSTRUCTION, answer_of(utterance.frame), copy)
 
 
 def transcription_example(utterance: Utterance, modality: Modality = "speech") -> Example:

@@ -24,7 +24,7 @@ from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Recipe
 from sottovoce.storage import write_whole, written_whole
-from sottovoce.study.cells import Cell, example_key
+from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.opening import CELLS, STAGES, Study
 from sottovoce.study.trained import prediction_row, tuned
 from sottovoce.train.processes import processes, wait_for
@@ -43,19 +43,26 @@ class Work:
 
 def work_of(study: Study, cells: list[Cell]) -> list[Work]:
     """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each."""
-    work = []
+    work, known = [], dict[int, str]()
     for cell in cells:
         examples = cell.examples(study.data)
-        plans = cell_stage_plans(study.recipe, cell, examples)
+        plans = cell_stage_plans(study.recipe, cell, examples, known)
         work += [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
     return work
 
 
-def cell_stage_plans(recipe: Recipe, cell: Cell, examples: list[list[Example]]) -> list[StagePlan]:
-    """The cell's stages with the names of their folders; equal stages of different cells have equal names."""
+def cell_stage_plans(
+    recipe: Recipe, cell: Cell, examples: list[list[Example]], known: dict[int, str] | None = None
+) -> list[StagePlan]:
+    """The cell's stages with the names of their folders; equal stages of different cells have equal names.
+
+    Args:
+        known: the keys of examples that other cells show, too; see :func:`example_keys`.
+    """
     common = recipe.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    known = {} if known is None else known
     root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
-    return plan_stages(cell.stages, [[example_key(e) for e in part] for part in examples], root)
+    return plan_stages(cell.stages, [example_keys(part, known) for part in examples], root)
 
 
 def is_finished(study: Study, cell: Cell) -> bool:
@@ -150,7 +157,8 @@ def decode_cell(study: Study, cell: Cell) -> None:
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
     """Writes cell.json: what the cell is, what it saw, with which versions and data; ``seconds`` it took, if known."""
-    examples = [example for stage in cell.examples(study.data) for example in stage]
+    stages = cell.examples(study.data)
+    examples = [example for stage in stages for example in stage]
     summary: dict[str, Any] = {
         "name": cell.name,
         "scheme": cell.scheme,
@@ -164,7 +172,7 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         "speech_ids": list(cell.budget.ids) if cell.budget else [],
         "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
         "model": model_identity(cell.model),
-        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, cell.examples(study.data))],
+        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, stages)],
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
         "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
     }

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Cell:
         kept = {name: [u.id for u in utterances if u.audio] for name, utterances in data.others.items()}
         kept[TARGET] = list(self.budget.ids) if self.budget else []
         corpora = {**data.others, TARGET: data.train}
-        return [examples_of(stage.mixture, corpora, kept) for stage in self.stages]
+        return [examples_of(stage.mixture, corpora, kept, data.shared) for stage in self.stages]
 
 
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
@@ -96,6 +97,18 @@ def _name(scheme: str, sources: tuple[str, ...], size: str, seed: int, recipe: R
     if model != recipe.all_models[0]:
         parts.append(re.sub(r"[^A-Za-z0-9._]+", "_", model.rstrip("/").rpartition("/")[2]))
     return "-".join(part for part in parts if part)
+
+
+def example_keys(examples: Sequence[Example], known: dict[int, str]) -> list[str]:
+    """The key of each example, see :func:`example_key`.
+
+    Args:
+        known: keys by the examples' id(), which is looked up and filled; the examples must be kept meanwhile.
+    """
+    for example in examples:
+        if id(example) not in known:
+            known[id(example)] = example_key(example)
+    return [known[id(example)] for example in examples]
 
 
 def example_key(example: Example) -> str:

@@ -12,7 +12,7 @@ from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
-from sottovoce.data.mixture import SYNTHETIC
+from sottovoce.data.mixture import SYNTHETIC, SharedExamples
 from sottovoce.errors import UserError
 from sottovoce.recipe import (
     Corpus,
@@ -37,6 +37,7 @@ class Data:
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
         others: training utterances of the sources, by the recipe's names; by ``SYNTHETIC`` those with synthetic speech.
+        shared: their examples, which the cells share.
     """
 
     manifest: Path
@@ -44,6 +45,7 @@ class Data:
     train: list[Utterance]
     test: list[Utterance]
     others: Mapping[str, list[Utterance]] = field(default_factory=dict)
+    shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
 
     @property
     def num_spoken(self) -> int:
