@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 import yaml
 from tiny_study import results_of
 
+from sottovoce import cli
 from sottovoce.errors import UserError
 from sottovoce.evaluate import grammar
 from sottovoce.evaluate.files import read_predictions
@@ -62,11 +64,16 @@ def test_settings_without_a_grammar_decide_what_they_did_before_there_were_gramm
 
 
 @pytest.mark.usefixtures("llguidance")
-def test_another_grammars_answers_and_scores_stand_beside_the_recipes(run: Path) -> None:
+def test_another_grammars_answers_and_scores_stand_beside_the_recipes(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = run.parent.parent
     before, card = results_of(study, (CELL,)), (run / "cell.json").read_bytes()
-    files = running.decode_run(run, lambda line: None, "ontology")
-    assert [path.name for path in files] == ["predictions-speech-ontology.jsonl", "predictions-text-ontology.jsonl"]
+    monkeypatch.setattr(sys, "argv", ["sottovoce", "decode", str(run), "--grammar", "ontology"])
+    cli.main()
+    printed = capsys.readouterr().out
+    files = [run / f"predictions-{heard}-ontology.jsonl" for heard in ("speech", "text")]
+    assert printed.startswith("".join(f"{path}\n" for path in files)) and "intent accuracy" in printed
     assert {path.name for path in run.glob("scores*")} == {"scores.json", "scores-ontology.json"}
     after = results_of(study, (CELL,))
     assert before.items() <= after.items() and (run / "cell.json").read_bytes() == card
