@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -92,12 +92,22 @@ def train(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def decode(run: Run) -> None:
+def decode(
+    run: Run,
+    grammar: Annotated[
+        Optional[Literal["none", "ontology"]],  # noqa: UP045
+        typer.Option(help="another than the recipe's: beside its answers, and compared to them"),
+    ] = None,
+) -> None:
     """Decode a run's test utterances from speech and from gold text."""
+    from sottovoce.evaluate.table import table_of
+    from sottovoce.study.decodings import decodings_table
     from sottovoce.study.run import decode_run
 
-    for path in decode_run(run, say):
+    for path in decode_run(run, say, grammar):
         print(path)
+    if grammar:
+        Console().print(table_of(decodings_table(run)))
 
 
 @app.command()

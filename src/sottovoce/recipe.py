@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sottovoce.errors import UserError, nearest
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Grammar = Literal["none", "ontology"]
+GRAMMARS: tuple[Grammar, ...] = get_args(Grammar)
 
 
 class _Closed(BaseModel):
@@ -136,6 +138,9 @@ class Decode(_Closed):
 
     batch_size: int = Field(32, ge=1)
     max_new_tokens: int = Field(96, ge=1)
+    grammar: Grammar = Field(
+        "none", description="ontology: answers can only name intents and slot types of the training utterances"
+    )
 
 
 class Recipe(_Closed):

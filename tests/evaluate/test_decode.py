@@ -55,11 +55,11 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch, stop_after: int = 10**9) -> l
     """The sizes of the batches decoded from now on; a batch after ``stop_after`` of them ends in an exception."""
     sizes: list[int] = []
 
-    def counted(loaded: LoadedModel, model: Any, rows: list[Any], max_new_tokens: int) -> list[str]:
+    def counted(loaded: LoadedModel, model: Any, rows: list[Any], *settings: Any) -> list[str]:
         if len(sizes) == stop_after:
             raise Stopped
         sizes.append(len(rows))
-        return generate(loaded, model, rows, max_new_tokens)
+        return generate(loaded, model, rows, *settings)
 
     monkeypatch.setattr(module, "generate", counted)
     return sizes

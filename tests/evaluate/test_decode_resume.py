@@ -24,7 +24,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that were decoded; every answer is a line with an unusual separator in it."""
     sizes: list[int] = []
 
-    def generate(loaded: Any, model: Any, rows: list[Any], max_new_tokens: int) -> list[str]:
+    def generate(loaded: Any, model: Any, rows: list[Any], *settings: Any) -> list[str]:
         sizes.append(len(rows))
         return [f"é\u2028{len(row.prompt_ids)}" for row in rows]
 

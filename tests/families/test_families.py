@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from lively import enlivened, ids_of_transformers
 from spoken_rows import speech_row, text_row, tone, utterance
 from tiny_audio_flamingo import AUDIO_FLAMINGO, MUSIC_FLAMINGO
 from tiny_gemma3n import GEMMA3N
@@ -24,7 +25,12 @@ from tiny_voxtral import VOXTRAL
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
+from sottovoce.evaluate import decode as decoding
 from sottovoce.evaluate.decode import generate
+from sottovoce.evaluate.forms import ANY_TEXT
+from sottovoce.evaluate.grammar import GrammarForm, ontology_of
+from sottovoce.evaluate.greedy import goes_by_steps, greedy
+from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.families import FAMILIES
 from sottovoce.models.feature_files import FeatureFiles
 from sottovoce.models.features import encode_clips
@@ -37,6 +43,7 @@ from sottovoce.study.preflight import PROOFS, prove
 from sottovoce.train.parts import hears_anew, part_of, with_weights
 from sottovoce.train.sharding import audio_part_apart, decoder_layers
 from sottovoce.train.weights import save_weights
+from sottovoce.types import Entity, Frame
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
@@ -177,6 +184,31 @@ def test_a_batch_is_answered_as_its_rows_one_by_one(case: Case) -> None:
     together = generate(loaded, loaded.model, rows, 4)
     assert together == [generate(loaded, loaded.model, [row], 4)[0] for row in rows]
     assert len(set(together)) > 1
+
+
+def test_answers_are_those_of_transformers_generate(case: Case) -> None:
+    """Token by token; where rows end at different lengths, and for batches of one."""
+    loaded, rows = enlivened(replace(case.loaded, model=copy.deepcopy(case.loaded.model))), case.rows
+    if not loaded.family.packs:
+        assert not goes_by_steps(loaded.family, loaded.model)
+        return
+    assert goes_by_steps(loaded.family, loaded.model)
+    expected = ids_of_transformers(loaded, rows, 12)
+    assert greedy(loaded, loaded.model, rows, [ANY_TEXT] * len(rows), 12) == expected
+    assert greedy(loaded, loaded.model, rows[3:], [ANY_TEXT], 12) == expected[3:]
+    assert len({tuple(ids) for ids in expected}) > 1
+
+
+def test_answers_can_be_held_to_an_ontology(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
+    frames = [Frame("light", "on", (Entity("room", "x"),)), Frame("light", "off"), Frame("music", "play")]
+    form = GrammarForm(ontology_of(frames), case.loaded.processor.tokenizer)
+    texts = generate(case.loaded, case.loaded.model, case.rows, 70, form)
+    for text in texts:
+        frame = parse_answer("u", text).frame
+        assert text.startswith('{"scenario": "') and (frame is None or frame.intent in {f.intent for f in frames})
+    monkeypatch.setattr(decoding, "goes_by_steps", lambda *_: False)
+    assert generate(case.loaded, case.loaded.model, case.rows, 70, form) == texts
 
 
 @torch.inference_mode()

@@ -97,7 +97,7 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> Batch:
         has speech: audio_states, (all audio tokens of the batch in order, width); or, if the rows have them,
         audio_inputs, a list with the mel frames of each clip.
     """
-    length = _padded(max(len(row) for row in rows))
+    length = padded(max(len(row) for row in rows))
     ids, mask, labels = [], [], []
     for row in rows:
         num_padding = length - len(row)
@@ -114,13 +114,14 @@ def collate_prompts(rows: Sequence[Row], pad_id: int) -> Batch:
     Returns:
         input_ids and attention_mask, (batch, length); audio as in :func:`collate_training`.
     """
-    length = _padded(max(len(row.prompt_ids) for row in rows))
+    length = padded(max(len(row.prompt_ids) for row in rows))
     ids = [[pad_id] * (length - len(row.prompt_ids)) + row.prompt_ids for row in rows]
     mask = [[0] * (length - len(row.prompt_ids)) + [1] * len(row.prompt_ids) for row in rows]
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)} | _audio(rows)
 
 
-def _padded(length: int) -> int:
+def padded(length: int) -> int:
+    """The next multiple of ``LENGTH_STEP``, in tokens."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 

@@ -9,8 +9,12 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
+from transformers import LogitsProcessorList
 
 from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, moved, tokenize
+from sottovoce.evaluate.forms import ANY_TEXT, Form
+from sottovoce.evaluate.greedy import first_logits, goes_by_steps, greedy
+from sottovoce.evaluate.held import HeldToForm
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel, fused_attention
@@ -21,7 +25,7 @@ from sottovoce.types import Example
 
 def decode(
     loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
-    partial: Path, progress: Progress, title: str,
+    partial: Path, progress: Progress, title: str, form: Form = ANY_TEXT,
 ) -> dict[str, str]:  # fmt: skip
     """The model's raw answers by utterance id.
 
@@ -29,6 +33,7 @@ def decode(
         model: ``loaded.model`` or its fine-tuned form.
         store: holds the audio states of all examples of modality ``speech``.
         partial: JSONL file of the answers so far; read first, appended to batch by batch.
+        form: of every answer.
     """
     answers = {str(row["id"]): str(row["text"]) for row in whole_rows(partial)}
     rows = {e.utterance.id: tokenize(e, loaded.processor, store.states_of(e)) for e in examples}
@@ -41,7 +46,7 @@ def decode(
             if answers.keys() >= set(part):
                 progress.advance(task, len(part))
                 continue
-            texts = generate(loaded, model, [rows[identity] for identity in part], settings.max_new_tokens)
+            texts = generate(loaded, model, [rows[identity] for identity in part], settings.max_new_tokens, form)
             for identity, text in zip(part, texts, strict=True):
                 stream.write(json_lines([{"id": identity, "text": text}]))
                 answers[identity] = text
@@ -50,14 +55,22 @@ def decode(
     return answers
 
 
-def generate(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int) -> list[str]:
-    """Greedy answers of one batch; the text ends before the end-of-turn token."""
-    ids = _generated(loaded, model, rows, max_new_tokens)
+def generate(
+    loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, form: Form = ANY_TEXT
+) -> list[str]:
+    """Greedy answers of one batch; the text ends before the end-of-turn token, or where its form says so."""
+    if goes_by_steps(loaded.family, bare(model)):
+        ids: Any = greedy(loaded, model, rows, [form.course() for _ in rows], max_new_tokens)
+    else:
+        held = HeldToForm(form, len(rows), end_of_turn_id(loaded.processor.tokenizer))
+        ids = _generated(loaded, model, rows, max_new_tokens, logits_processor=LogitsProcessorList([held]))
     return [text.strip() for text in loaded.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:
     """What :func:`generate` chooses each answer's first token by, (batch, vocabulary)."""
+    if goes_by_steps(loaded.family, bare(model)):
+        return first_logits(loaded, model, rows)
     output = _generated(loaded, model, rows, 1, output_logits=True, return_dict_in_generate=True)
     logits: torch.Tensor = output.logits[0]
     return logits
@@ -74,6 +87,7 @@ def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tok
             attention_mask=batch["attention_mask"],
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            repetition_penalty=1.0,  # some checkpoints name one, which is meant for conversation
             eos_token_id=end_of_turn_id(loaded.processor.tokenizer),
             pad_token_id=loaded.pad_id,
             **options,

@@ -22,11 +22,11 @@ from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
-from sottovoce.recipe import Recipe
+from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import write_whole, written_whole
 from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.opening import CELLS, STAGES, Study
-from sottovoce.study.trained import prediction_row, tuned
+from sottovoce.study.trained import answer_form, prediction_row, tuned
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
@@ -108,8 +108,8 @@ def train_cell(study: Study, cell: Cell) -> None:
     if processes().is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "cell.json").exists() and not _is_same(study, cell):
-            for answers in folder.glob("predictions-*"):  # an earlier start gave them with other weights
-                answers.unlink()
+            for results in (*folder.glob("predictions-*"), *folder.glob("scores-*")):
+                results.unlink()  # an earlier start gave them with other weights
         describe_cell(study, cell, None)
     weights = None
     for item in work_of(study, [cell]):
@@ -133,23 +133,34 @@ def train_stage(study: Study, item: Work) -> Path:
         return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
 
 
-def decode_cell(study: Study, cell: Cell) -> None:
-    """Decodes the test utterances from speech and from gold text into the cell's prediction files."""
+def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
+    """What the names of a cell's files end with that were decoded with another grammar than the recipe's."""
+    return "" if grammar == recipe.decode.grammar else f"-{grammar}"
+
+
+def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None) -> None:
+    """Decodes the test utterances from speech and from gold text into the cell's prediction files.
+
+    Args:
+        grammar: another than the recipe's, whose answers then go into files of their own.
+    """
+    grammar = grammar or study.recipe.decode.grammar
+    ending = other_grammar(study.recipe, grammar)
     folder = study.folder / CELLS / cell.name
     loaded, store = study.load(cell.model), study.store(cell.model)
-    model = tuned(loaded, study.recipe, folder)
+    model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
     if store.keeps_inputs:
         store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
-            target = folder / f"predictions-{modality}.jsonl"
+            target = folder / f"predictions-{modality}{ending}.jsonl"
             if target.exists():
                 continue
             examples = [slu_example(utterance, modality) for utterance in study.data.test]
-            partial = folder / f"predictions-{modality}.partial"
+            partial = target.with_suffix(".partial")
             title = f"{cell.name}: decoding {modality}"
-            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title)
+            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form)
             predictions = [parse_answer(u.id, answers[u.id]) for u in study.data.test]
             write_predictions([prediction_row(prediction) for prediction in predictions], target)
             partial.unlink()
@@ -179,12 +190,16 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
     write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
 
 
-def score_cell(study_folder: Path, name: str) -> dict[str, Any]:
-    """Scores the cell's prediction files against the study's gold and writes scores.json."""
+def score_cell(study_folder: Path, name: str, ending: str = "") -> dict[str, Any]:
+    """Scores the cell's prediction files against the study's gold and writes scores.json.
+
+    Args:
+        ending: of the files' names, see :func:`other_grammar`.
+    """
     gold, folder = read_gold(study_folder / "gold.jsonl"), study_folder / CELLS / name
-    files = {modality: folder / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    files = {modality: folder / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES}
     scores: dict[str, Any] = {
         modality: score(gold, read_predictions(path)) for modality, path in files.items() if path.exists()
     }
-    write_whole(folder / "scores.json", json.dumps(scores, indent=1))
+    write_whole(folder / f"scores{ending}.json", json.dumps(scores, indent=1))
     return scores

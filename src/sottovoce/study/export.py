@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.storage import written_whole
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import Say, decoded_files, trained_recipe, tuned
+from sottovoce.study.trained import ONTOLOGY, Say, decoded_files, trained_recipe, tuned
 from sottovoce.types import MODALITIES
 
 NUM_VERIFIED = 4
@@ -44,10 +45,13 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     settings = model.generation_config
     settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
     settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens
+    settings.repetition_penalty = 1.0  # the scores are those of answers without one
     settings.temperature = settings.top_p = settings.top_k = None  # of sampling, which there is none
     with written_whole(out) as temporary:
         model.save_pretrained(temporary)
         loaded.processor.save_pretrained(temporary)
+        if recipe.decode.grammar == "ontology":
+            shutil.copyfile(recipe.folder / ONTOLOGY, temporary / ONTOLOGY)
         (temporary / "README.md").write_text(model_card(folder, recipe, say), encoding="utf-8")
         if verify:
             say(_verified(loaded, model, folder.parent.parent / "gold.jsonl", temporary))

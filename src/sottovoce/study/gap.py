@@ -20,7 +20,7 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.storage import json_lines, whole_rows, write_whole
-from sottovoce.study.trained import Say, decoded_files, load_run, prediction_row, recipe_of_run
+from sottovoce.study.trained import Say, answer_form, decoded_files, load_run, prediction_row, recipe_of_run
 from sottovoce.types import Utterance
 
 
@@ -67,11 +67,10 @@ def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> N
         return
     loaded, model, recipe = load_run(run, say)
     examples = [slu_example(utterance, "text") for utterance in utterances]
-    partial = target.with_suffix(".partial")
+    store, form = AudioStore(loaded), answer_form(recipe.folder, recipe.decode.grammar, loaded)
+    partial, title = target.with_suffix(".partial"), "answering from transcripts"
     with progress_bar() as progress:
-        answers = decode(
-            loaded, model, examples, AudioStore(loaded), recipe.decode, partial, progress, "answering from transcripts"
-        )
+        answers = decode(loaded, model, examples, store, recipe.decode, partial, progress, title, form)
     rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id])) for utterance in utterances]
     write_predictions(rows, target)
     partial.unlink()

@@ -22,13 +22,14 @@ from filelock import FileLock, Timeout
 from sottovoce.data.audio import audio_header
 from sottovoce.data.manifest import row_of
 from sottovoce.errors import UserError
+from sottovoce.evaluate.grammar import ontology_of
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
 from sottovoce.storage import json_lines, write_whole
 from sottovoce.study.cells import Cell, recording_sha256
 from sottovoce.study.data import Data
-from sottovoce.study.trained import Say, load_for
+from sottovoce.study.trained import ONTOLOGY, Say, load_for
 from sottovoce.train.parts import hears_anew
 from sottovoce.train.processes import processes
 from sottovoce.types import Utterance
@@ -97,6 +98,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
     write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
+    write_whole(folder / ONTOLOGY, ontology_of(utterance.frame for utterance in data.train))
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     summary = {
         "name": recipe.name,
@@ -159,12 +161,19 @@ def machine() -> str:
 def _fingerprint(recipe: Recipe, data: Data) -> str:
     """What decides all of a study's results. What decides a single cell's stands in its own name or files: schemes,
     budgets, seeds, mixtures and models may be added."""
+    heard = [recording_sha256(utterance) for utterance in data.test]
+    content = json.dumps([deciding_settings(recipe), data.sha256, heard], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def deciding_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings that all of a study's results depend on."""
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
     for key in ("logging_steps", "save_steps"):
         del settings["train"][key]
-    heard = [recording_sha256(utterance) for utterance in data.test]
-    content = json.dumps([settings, data.sha256, heard], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    if recipe.decode.grammar == "none":  # studies from before there were grammars go on
+        del settings["decode"]["grammar"]
+    return settings
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

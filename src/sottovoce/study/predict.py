@@ -13,7 +13,7 @@ from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate.decode import generate
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.study.trained import load_run
+from sottovoce.study.trained import answer_form, load_run
 from sottovoce.types import Frame, Utterance
 
 
@@ -30,7 +30,8 @@ def predict_clip(run: Path, clip: Path, say: Callable[[str], None]) -> dict[str,
         store.encode([(utterance, 0)], progress)
     example = slu_example(utterance, "speech")
     row = tokenize(example, loaded.processor, store.states_of(example))
-    answer = parse_answer("clip", generate(loaded, model, [row], recipe.decode.max_new_tokens)[0])
+    form = answer_form(recipe.folder, recipe.decode.grammar, loaded)
+    answer = parse_answer("clip", generate(loaded, model, [row], recipe.decode.max_new_tokens, form)[0])
     frame = answer.frame or Frame("", "")
     entities = [{"type": entity.type, "filler": entity.filler} for entity in frame.entities]
     return {

@@ -9,8 +9,18 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe
-from sottovoce.study.cell_run import Work, decode_cell, describe_cell, is_finished, score_cell, train_cell, work_of
+from sottovoce.evaluate.grammar import require_llguidance
+from sottovoce.recipe import Grammar, Recipe
+from sottovoce.study.cell_run import (
+    Work,
+    decode_cell,
+    describe_cell,
+    is_finished,
+    other_grammar,
+    score_cell,
+    train_cell,
+    work_of,
+)
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.forecast import forecast_lines
@@ -87,6 +97,8 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[list[str]]:
 @contextmanager
 def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study, list[Cell]]]:
     """A recipe's study and its cells, with no other process at work on them."""
+    if recipe.decode.grammar == "ontology":
+        require_llguidance()
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     check_recordings(data, cells)
@@ -123,15 +135,23 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     return [study.folder / CELLS / cell.name for cell in cells]
 
 
-def decode_run(run: Path, say: Say) -> list[Path]:
-    """Decodes a trained cell, scores it, and returns the prediction files."""
+def decode_run(run: Path, say: Say, grammar: Grammar | None = None) -> list[Path]:
+    """Decodes a trained cell, scores it, and returns the prediction files.
+
+    Args:
+        grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
+    """
     study_folder = run.resolve().parent.parent
-    trained_recipe(run)  # refuses what is no run, or not trained
+    recipe = trained_recipe(run)  # refuses what is no run, or not trained
+    ending = other_grammar(recipe, grammar or recipe.decode.grammar)
+    if grammar == "ontology":
+        require_llguidance()
     with opened(recipe_of(study_folder), study_folder / "recipe.yaml", say) as (study, cells):
         cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        decode_cell(study, cell)
-        describe_cell(study, cell, None)
-        score_cell(study.folder, cell.name)
-    return [run / f"predictions-{modality}.jsonl" for modality in MODALITIES]
+        decode_cell(study, cell, grammar)
+        if not ending:
+            describe_cell(study, cell, None)
+        score_cell(study.folder, cell.name, ending)
+    return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]

@@ -9,13 +9,16 @@ from typing import Any
 
 from sottovoce.errors import UserError
 from sottovoce.evaluate.files import PredictionRow
+from sottovoce.evaluate.forms import Form, JsonObject
+from sottovoce.evaluate.grammar import GrammarForm
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import Recipe, load_recipe
+from sottovoce.recipe import Grammar, Recipe, load_recipe
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 
 Say = Callable[[str], None]
+ONTOLOGY = "ontology.lark"  # in a study's folder: the grammar of its training labels
 
 
 def load_for(recipe: Recipe, say: Say) -> LoadedModel:
@@ -40,6 +43,18 @@ def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(dtype)
     return model.requires_grad_(False).eval()
+
+
+def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Form:
+    """The form of a study's answers: free up to the end of the JSON object, or of its training labels' ontology.
+
+    Raises:
+        UserError: llguidance is not installed, or cannot read the tokenizer.
+    """
+    tokenizer = loaded.processor.tokenizer
+    if grammar == "none":
+        return JsonObject(tokenizer)
+    return GrammarForm((study_folder / ONTOLOGY).read_text(encoding="utf-8"), tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:

@@ -1,0 +1,120 @@
+"""What form an answer has: where it ends, and which tokens may come next. Decoding asks, and knows no form itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class Course(Protocol):
+    """One answer under way."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is whole before its end-of-turn token."""
+        ...
+
+    def take(self, token: int) -> None:
+        """Goes on by a token that was chosen; it is one of those allowed."""
+        ...
+
+    def forced(self) -> list[int]:
+        """The tokens that nothing but can follow now; the answer goes on by them."""
+        ...
+
+    def allowed(self) -> NDArray[np.bool_] | None:
+        """Which tokens may follow, (num_tokens,), those beyond may not; None if all may."""
+        ...
+
+
+class Form(Protocol):
+    """The form of all answers of a decoding."""
+
+    def course(self) -> Course:
+        """A new answer."""
+        ...
+
+
+class AnyText:
+    """Text that ends with the end-of-turn token alone. It is a course of its own, since it has nothing to remember."""
+
+    ended = False
+
+    def course(self) -> Course:
+        return self
+
+    def take(self, token: int) -> None:
+        pass
+
+    def forced(self) -> list[int]:
+        return []
+
+    def allowed(self) -> None:
+        return None
+
+
+ANY_TEXT = AnyText()
+
+
+class JsonObject:
+    """Free text that is over with the brace that closes its first JSON object: what follows is not read.
+
+    See ``parse.parse_answer``. Braces and quotes are single bytes in every tokenizer, so that tokens can be read one
+    by one, also where they hold a part of a letter.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._texts: dict[int, str] = {}
+
+    def course(self) -> Course:
+        return _ObjectCourse(self)
+
+    def text(self, token: int) -> str:
+        """What a token stands for; nothing, if it is a special one."""
+        if token not in self._texts:
+            self._texts[token] = self._tokenizer.decode([token], skip_special_tokens=True)
+        return self._texts[token]
+
+
+class _ObjectCourse(AnyText):
+    def __init__(self, form: JsonObject) -> None:
+        self._form = form
+        self._depth, self._in_string, self._escaped = 0, False, False
+
+    def take(self, token: int) -> None:
+        for letter in self._form.text(token):
+            if self.ended:
+                return
+            self._read(letter)
+
+    def _read(self, letter: str) -> None:
+        if self._in_string:
+            self._in_string = self._escaped or letter != '"'
+            self._escaped = letter == "\\" and not self._escaped
+        elif letter == "{":
+            self._depth += 1
+        elif self._depth:  # before the first brace nothing counts, quotes neither
+            self._in_string = letter == '"'
+            self._depth -= letter == "}"
+            self.ended = not self._depth
+
+
+def only_allowed(logits: torch.Tensor, allowed: Mapping[int, NDArray[np.bool_]]) -> torch.Tensor:
+    """The logits, (batch, vocabulary), with those of refused tokens at minus infinity.
+
+    Args:
+        allowed: of some of the rows, what their course allows.
+    """
+    if not allowed:
+        return logits
+    refused = np.zeros(logits.shape, bool)
+    for place, tokens in allowed.items():
+        known = tokens[: logits.shape[-1]]
+        refused[place] = True
+        refused[place, : len(known)] = ~known
+    return logits.masked_fill(torch.from_numpy(refused).to(logits.device), -torch.inf)
