@@ -73,7 +73,7 @@ def test_another_grammars_answers_and_scores_stand_beside_the_recipes(
     cli.main()
     printed = capsys.readouterr().out
     files = [run / f"predictions-{heard}-ontology.jsonl" for heard in ("speech", "text")]
-    assert printed.startswith("".join(f"{path}\n" for path in files)) and "intent accuracy" in printed
+    assert printed.startswith("".join(f"{path}\n" for path in files)) and "│ ontology" in printed
     assert {path.name for path in run.glob("scores*")} == {"scores.json", "scores-ontology.json"}
     after = results_of(study, (CELL,))
     assert before.items() <= after.items() and (run / "cell.json").read_bytes() == card
