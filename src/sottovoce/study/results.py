@@ -103,8 +103,9 @@ class CellResult:
 
     @property
     def num_clips(self) -> int:
-        """How many recordings it was trained on; a row may show one of them again."""
-        return len(self.speech_ids) or self.num_speech_rows
+        """How many of the target's recordings it was trained on; a row may show one of them again."""
+        # With sources there are rows of their speech, too, also where the target has none.
+        return len(self.speech_ids) if self.speech_ids or self.sources else self.num_speech_rows
 
     def strict(self, modality: Modality) -> Scores:
         """The strict scores on an input of a finished cell."""
