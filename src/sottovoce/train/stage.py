@@ -37,11 +37,8 @@ from sottovoce.train.trainer import (
 from sottovoce.train.weights import save_weights
 
 WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
-IN_MIXTURE = {
-    "speech_repeats",
-    "perturb_repeats",
-    "max_speech_share",
-}  # settings that show in a stage's mixture, if they matter to it
+# Settings that show in a stage's mixture, if they matter to it.
+IN_MIXTURE = {"speech_repeats", "perturb_repeats", "max_speech_share"}
 
 
 @dataclass(frozen=True)
