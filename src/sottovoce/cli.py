@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from sottovoce.cli_embedded import embedded
+from sottovoce.cli_serve import serving
 from sottovoce.cli_study import studies
-from sottovoce.console import AllowOutside, Overrides, RecipePath, say
+from sottovoce.console import AllowOutside, Overrides, RecipePath, Run, say
 from sottovoce.errors import UserError
 from sottovoce.storage import disk_is_full
 
@@ -24,12 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(studies)
+app.add_typer(serving)
 app.add_typer(embedded, name="embedded")
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
 INTERRUPTED = 130  # the exit status after Ctrl-C
-
-Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
 
 
 @app.command()
@@ -167,15 +167,6 @@ def speak(
     from sottovoce.speech.training_speech import speak_training
 
     show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
-
-
-@app.command()
-def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")]) -> None:
-    """Print the frame of a recording as JSON."""
-    from sottovoce.study.predict import predict_clip
-
-    line = json.dumps(predict_clip(run, clip, say), ensure_ascii=False)
-    print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
 
 
 @app.command()

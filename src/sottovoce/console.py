@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 RecipePath = Annotated[Path, typer.Argument(help="a recipe (YAML)")]
+Run = Annotated[Path, typer.Argument(help="a run: STUDY/cells/CELL")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value, such as train.stage.learning_rate=1e-4")]  # noqa: UP045
 AllowOutside = Annotated[bool, typer.Option(help="permit recordings outside the manifest's folder")]
 
