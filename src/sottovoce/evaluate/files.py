@@ -86,6 +86,7 @@ class PredictionRow:
     frame: Frame
     text: str | None = None
     status: ParseStatus = "ok"
+    confidence: float | None = None
     where: str = field(default="", compare=False)
 
 
