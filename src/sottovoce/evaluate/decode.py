@@ -93,8 +93,8 @@ def answered(
 ) -> list[tuple[str, Intents | None]]:  # fmt: skip
     """:func:`generate`, and with a tree the probability of each known intent, for models that can be read by steps."""
     tokenizer, by_steps = loaded.processor.tokenizer, goes_by_steps(loaded.family, bare(model))
-    courses, intents = [form.course() for _ in rows], [None] * len(rows)
-    ids: Any
+    courses, ids = [form.course() for _ in rows], list[list[int]]()
+    intents: Sequence[Intents | None] = [None] * len(rows)
     if by_steps and tree:
         ids, intents = greedy_with_intents(loaded, model, rows, courses, max_new_tokens, tree)
     elif by_steps:
