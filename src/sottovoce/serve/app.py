@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
 from sottovoce import __version__
+from sottovoce.data.audio import Samples
 from sottovoce.serve import schemas
 from sottovoce.serve.batching import Done
 from sottovoce.serve.errors import answer_errors, declared
@@ -64,13 +65,13 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
         """The frame of a recording (form field `audio`) or of a typed text (JSON)."""
         started = time.perf_counter()
         service.refuse_unless_ready()
+        given: Samples | str
         if media_type(request) == "application/json":
-            done = await service.understand(
-                request, schemas.typed_text(await uploads.body(request, schemas.MAX_TEXT_BYTES))
-            )
+            given = schemas.typed_text(await uploads.body(request, schemas.MAX_TEXT_BYTES))
         else:
-            done = await service.understand(request, await uploads.samples(request))
-            service.metrics.audio.inc(done.result.seconds or 0)
+            given = await uploads.samples(request)
+        done = await service.understand(request, given)
+        service.metrics.audio.inc(done.result.seconds or 0)
         return schemas.Understood(**_facts(started, done), **done.result.as_json(), batch_size=done.batch_size)
 
     @routes.post(
