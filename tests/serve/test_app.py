@@ -255,6 +255,16 @@ def test_another_sites_page_cannot_send() -> None:
         assert client.post("/v1/understand", json={"text": "on"}, headers=own).status_code == 200
 
 
+def test_where_only_this_machine_may_ask_strange_names_are_refused() -> None:
+    app, _ = app_of(FakeModel(), local_only=True)
+    with TestClient(app) as client:
+        for name in ("localhost", "localhost:8765", "127.0.0.1:80", "[::1]:8765", "LOCALHOST"):
+            assert client.get("/v1/about", headers={"host": name}).status_code == 200
+        for name in ("evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example:1", ""):
+            for path in ("/v1/about", "/", "/healthz"):
+                assert fault(client.get(path, headers={"host": name}), 403) == "strange_host"
+
+
 def test_metrics_count_by_route_and_status() -> None:
     with client_of(FakeModel()) as client:
         client.post("/v1/understand", json={"text": "on"})

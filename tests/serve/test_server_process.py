@@ -24,7 +24,7 @@ Server = tuple[subprocess.Popen[str], str]
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A process and its address; each of its answers takes half a second."""
-    command = [sys.executable, str(Path(__file__).parent / "fake_model.py"), "0"]
+    command = [sys.executable, str(Path(__file__).parents[1] / "fake_model.py"), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         url = process.stdout.readline().strip()

@@ -26,11 +26,14 @@ from sottovoce.serve.uploads import Drained, Uploads, media_type
 _REFUSED = declared(400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
 
 
-def make_app(service: Service, uploads: Uploads, about: schemas.About, token: str | None = None) -> FastAPI:
+def make_app(
+    service: Service, uploads: Uploads, about: schemas.About, token: str | None = None, local_only: bool = False
+) -> FastAPI:
     """The app; the service runs as long as the app does.
 
     Args:
         token: which every request to ``/v1/*`` and ``/metrics`` must carry; None if none must.
+        local_only: see :class:`sottovoce.serve.security.Guard`.
     """
 
     @asynccontextmanager
@@ -44,19 +47,19 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
     )  # fmt: skip
     answer_errors(app)
     app.add_middleware(Drained)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, token=token, local_only=local_only)
     app.add_middleware(Measured, metrics=service.metrics)
     serve_page(app)
     # The guard asks for the token; this only documents it.
     routes = APIRouter(dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])
 
-    @app.get("/healthz", tags=["operation"], responses={503: {"model": schemas.Health}} | declared(500))
+    @app.get("/healthz", tags=["operation"], responses={503: {"model": schemas.Health}} | declared(403, 500))
     async def health(response: Response) -> schemas.Health:
         """Whether requests are answered: 200 once the model is warm, 503 before, and when the server stops."""
         response.status_code = 200 if service.status == "ok" else 503
         return schemas.Health(status=service.status)
 
-    @routes.get("/v1/about", tags=["about"], responses=declared(401, 500))
+    @routes.get("/v1/about", tags=["about"], responses=declared(401, 403, 500))
     async def what_is_served() -> schemas.About:
         return about
 
@@ -85,7 +88,7 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
         done = await service.transcribe(request, await uploads.samples(request))
         return schemas.Transcribed(**_facts(started, done), transcript=done.result)
 
-    @routes.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=declared(401, 500))
+    @routes.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=declared(401, 403, 500))
     async def metrics() -> Response:
         """Counters and histograms in Prometheus' text format."""
         return service.metrics.page()

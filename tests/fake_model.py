@@ -67,7 +67,9 @@ class FakeModel:
         return [f"{len(clip)} samples" for clip in clips]
 
 
-def app_of(model: Any, token: str | None = None, transcriber: Any = None, **settings: Any) -> tuple[Any, Service]:
+def app_of(
+    model: Any, token: str | None = None, transcriber: Any = None, local_only: bool = False, **settings: Any
+) -> tuple[Any, Service]:
     """The app and its service; the fake model is its own transcriber."""
     given = ServerSettings(**settings)
     service = Service(model, transcriber or model if given.transcripts else None, given)
@@ -76,7 +78,7 @@ def app_of(model: Any, token: str | None = None, transcriber: Any = None, **sett
         **given.model_dump(include={"max_seconds", "max_bytes", "transcripts", "abstain_below"}),
     )  # fmt: skip
     uploads = Uploads(given.max_bytes, given.max_seconds, given.upload_seconds, given.max_queue)
-    return make_app(service, uploads, about, token), service
+    return make_app(service, uploads, about, token, local_only), service
 
 
 @contextmanager
