@@ -1,10 +1,10 @@
-"""The verbs that use a trained run: predict, and more to come; imports stand inside, so that --help is fast."""
+"""The verbs that use a trained run, predict and serve; imports stand inside, so that --help is fast."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -20,3 +20,36 @@ def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")])
 
     line = json.dumps(predict_clip(run, clip, say), ensure_ascii=False)
     print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
+
+
+@serving.command()
+def serve(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="the address to listen on; 0.0.0.0 is every one of this machine")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
+    token_file: Annotated[Optional[Path], typer.Option(help="whose first line clients must know")] = None,  # noqa: UP045
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="of a recording")] = 30.0,
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="of a recording as it is sent")] = 10.0,
+    max_queue: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 64,
+    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from the end of an upload to its answer")] = 30.0,
+    upload_seconds: Annotated[float, typer.Option(min=0.1, help="for a client to send its request")] = 20.0,
+    max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+    transcripts: Annotated[bool, typer.Option(help="also transcribe, by a second copy of the model")] = False,
+) -> None:
+    """Answer recordings and typed text over HTTP, with a page to try it by, until Ctrl-C (extra `serve`)."""
+    from sottovoce.serve.server import refuse_without_packages
+
+    refuse_without_packages()
+    from sottovoce.serve.run import serve_run
+    from sottovoce.serve.security import read_token
+    from sottovoce.serve.settings import ServerSettings
+
+    settings = ServerSettings(
+        max_seconds=max_seconds, max_bytes=round(max_megabytes * 2**20), max_queue=max_queue, transcripts=transcripts,
+        timeout_seconds=timeout_seconds, upload_seconds=upload_seconds, max_batch_size=max_batch_size,
+        abstain_below=abstain_below,
+    )  # fmt: skip
+    serve_run(run, settings, host, port, read_token(token_file) if token_file else None, say)

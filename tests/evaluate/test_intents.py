@@ -14,7 +14,6 @@ from sottovoce.data.prompts import answer_of
 from sottovoce.evaluate import intents as module
 from sottovoce.evaluate.decode import answered, confidence_of
 from sottovoce.evaluate.forms import ANY_TEXT
-from sottovoce.evaluate.grammar import intents_of, ontology_of
 from sottovoce.evaluate.greedy import greedy, greedy_with_intents
 from sottovoce.evaluate.intents import Intent, IntentTree
 from sottovoce.evaluate.reader import first_logits, reading
@@ -99,10 +98,3 @@ def test_confidence_is_that_of_the_intent_that_was_answered() -> None:
     assert confidence_of(answer_of(Frame("music", "play")), known) == 0.0
     assert confidence_of("light", known) == 0.0
     assert confidence_of(answer_of(Frame("light", "off")), None) is None
-
-
-def test_the_intents_of_an_ontology_are_read_back_from_its_grammar() -> None:
-    for known in (KNOWN, KNOWN[:1]):
-        frames = [Frame(*intent, (Entity("room", "den"),)) for intent in known]
-        assert sorted(intents_of(ontology_of(frames))) == sorted(known)
-        assert sorted(intents_of(ontology_of(Frame(*intent) for intent in known))) == sorted(known)

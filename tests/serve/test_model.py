@@ -13,7 +13,7 @@ import soundfile
 import sottovoce
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.errors import UserError
-from sottovoce.evaluate.grammar import intents_of
+from sottovoce.evaluate.grammar import labels_of
 from sottovoce.serve.model import Model, load_model_of
 
 
@@ -53,7 +53,7 @@ def test_recordings_and_texts_are_understood_together_as_alone(model: Model) -> 
 
 
 def test_every_known_intent_has_a_share_of_certainty(model: Model, tiny_study: Path) -> None:
-    known = {f"{a}_{b}" for a, b in intents_of((tiny_study / "ontology.lark").read_text(encoding="utf-8"))}
+    known = {f"{a}_{b}" for a, b in labels_of((tiny_study / "ontology.lark").read_text("utf-8"))[0]}
     found = model.understand_text("turn the light on")
     shares = [each.probability for each in found.intents]
     assert {each.intent for each in found.intents} <= known and len(shares) == min(5, len(known))

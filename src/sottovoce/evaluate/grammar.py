@@ -7,7 +7,6 @@ it, key by key and space by space, so that what is forced is tokenised as the tr
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
@@ -22,6 +21,7 @@ from sottovoce.types import Frame
 
 # Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
 _FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
+_OR = "    | "  # before every alternative but the first, on a line of its own
 
 
 def ontology_of(frames: Iterable[Frame]) -> str:
@@ -50,12 +50,19 @@ def ontology_of(frames: Iterable[Frame]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def intents_of(grammar: str) -> list[tuple[str, str]]:
-    """Scenario and action of each intent of a grammar that :func:`ontology_of` wrote."""
-    rule = re.search(r"^INTENT: (.*(?:\n    \| .*)*)", grammar, re.MULTILINE)
-    texts = [json.loads(line) for line in rule[1].split("\n    | ")] if rule else []
-    frames = [json.loads(f'{{"scenario": {text}}}') for text in texts]
-    return [(frame["scenario"], frame["action"]) for frame in frames]
+def labels_of(grammar: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The intents (scenario and action) and slot types that a grammar of :func:`ontology_of` allows, in its order."""
+    intents, slots = list[tuple[str, str]](), list[str]()
+    rule = ""
+    for line in grammar.rstrip("\n").split("\n"):  # U+2028 in a name is a letter like any other
+        if line[:1] != " ":
+            rule, _, line = line.partition(": ")
+        if rule == "INTENT":
+            named = json.loads(f'{{"scenario": {json.loads(line.removeprefix(_OR))}}}')
+            intents.append((named["scenario"], named["action"]))
+        elif rule == "SLOT":
+            slots.append(json.loads(json.loads(line.removeprefix(_OR))))
+    return intents, slots
 
 
 def _json(text: str) -> str:
@@ -68,7 +75,7 @@ def _literal(text: str) -> str:
 
 
 def _one_of(texts: Iterable[str]) -> str:
-    return "\n    | ".join(map(_literal, texts))
+    return ("\n" + _OR).join(map(_literal, texts))
 
 
 def require_llguidance() -> None:

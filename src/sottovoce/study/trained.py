@@ -10,7 +10,7 @@ from typing import Any
 from sottovoce.errors import UserError
 from sottovoce.evaluate.files import PredictionRow
 from sottovoce.evaluate.forms import Form, JsonObject
-from sottovoce.evaluate.grammar import GrammarForm, intents_of
+from sottovoce.evaluate.grammar import GrammarForm, labels_of
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Grammar, Recipe, load_recipe
@@ -61,7 +61,7 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
 def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
     """The intents of a study's training labels, by their tokens."""
     grammar = (study_folder / ONTOLOGY).read_text(encoding="utf-8")
-    return IntentTree(intents_of(grammar), loaded.processor.tokenizer)
+    return IntentTree(labels_of(grammar)[0], loaded.processor.tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
