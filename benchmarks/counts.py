@@ -42,8 +42,7 @@ def count(job: Job, side: Side, num_batches: int) -> Counts:
     tower = base.get_submodule(family_of(base.config.model_type).audio_tower)
     head = base.get_output_embeddings()
     encoded, logit_rows = [], []
-    kept = peak = 0
-    flops = FlopCounterMode(display=False)
+    kept = peak = operations = 0
     hooks = [
         tower.register_forward_hook(lambda module, args, output: encoded.append(len(output[0]))),
         head.register_forward_hook(lambda module, args, output: logit_rows.append(output.shape[:-1].numel())),
@@ -52,17 +51,17 @@ def count(job: Job, side: Side, num_batches: int) -> Counts:
     for number in range(num_batches):
         rows = side.rows[number * job.per_device : (number + 1) * job.per_device]
         batch = moved(side.collate(rows), job.device)
-        memory = LossMemory()
+        memory, flops = LossMemory(), FlopCounterMode(display=False)  # entered again it would forget
         autocast = torch.autocast(job.device.type, torch.bfloat16, enabled=job.bf16)
         with memory.from_input_of(head), flops, autocast, memory:
             loss = side.loss(batch)
             kept = max(kept, memory.live)
             loss.backward()  # type: ignore[no-untyped-call]
-        peak = max(peak, memory.peak)
+        peak, operations = max(peak, memory.peak), operations + int(flops.get_total_flops())
         side.model.zero_grad(set_to_none=True)
     for hook in hooks:
         hook.remove()
-    return Counts(int(flops.get_total_flops()), sum(encoded), sum(logit_rows), kept, peak)
+    return Counts(operations, sum(encoded), sum(logit_rows), kept, peak)
 
 
 class LossMemory(TorchDispatchMode):

@@ -127,7 +127,7 @@ class Run:
             answers = decode(
                 self.loaded, self.model, examples, store, self.recipe.decode, partial, progress, "decoding", form
             )
-        return [answers[example.utterance.id] for example in examples]
+        return [answers[example.utterance.id].text for example in examples]
 
 
 def measure(

@@ -98,13 +98,16 @@ def decode(
         Optional[Literal["none", "ontology"]],  # noqa: UP045
         typer.Option(help="another than the recipe's: beside its answers, and compared to them"),
     ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="measure how sure the model is of each intent")
+    ] = False,
 ) -> None:
     """Decode a run's test utterances from speech and from gold text."""
     from sottovoce.evaluate.table import table_of
     from sottovoce.study.decodings import decodings_table
     from sottovoce.study.run import decode_run
 
-    for path in decode_run(run, say, grammar):
+    for path in decode_run(run, say, grammar, confidence):
         print(path)
     if grammar:
         Console().print(table_of(decodings_table(run)))

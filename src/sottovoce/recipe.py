@@ -141,6 +141,7 @@ class Decode(_Closed):
     grammar: Grammar = Field(
         "none", description="ontology: answers can only name intents and slot types of the training utterances"
     )
+    confidence: bool = Field(False, description="how sure the model is of each intent, measured with its answers")
 
 
 class Recipe(_Closed):

@@ -13,7 +13,7 @@ from spoken_rows import mixed_rows
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate import decode as module
-from sottovoce.evaluate.decode import decode, generate
+from sottovoce.evaluate.decode import answered, decode, generate
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
@@ -48,20 +48,21 @@ def decoded(loaded: LoadedModel, examples: list[Example], partial: Path, setting
     store = AudioStore(loaded)
     with Progress(disable=True) as progress:
         store.encode([(e.utterance, 0) for e in examples if e.modality == "speech"], progress)
-        return decode(loaded, loaded.model, examples, store, settings, partial, progress, "decoding")
+        answers = decode(loaded, loaded.model, examples, store, settings, partial, progress, "decoding")
+    return {identity: answer.text for identity, answer in answers.items()}
 
 
 def count_decoded(monkeypatch: pytest.MonkeyPatch, stop_after: int = 10**9) -> list[int]:
     """The sizes of the batches decoded from now on; a batch after ``stop_after`` of them ends in an exception."""
     sizes: list[int] = []
 
-    def counted(loaded: LoadedModel, model: Any, rows: list[Any], *settings: Any) -> list[str]:
+    def counted(loaded: LoadedModel, model: Any, rows: list[Any], *settings: Any) -> Any:
         if len(sizes) == stop_after:
             raise Stopped
         sizes.append(len(rows))
-        return generate(loaded, model, rows, *settings)
+        return answered(loaded, model, rows, *settings)
 
-    monkeypatch.setattr(module, "generate", counted)
+    monkeypatch.setattr(module, "answered", counted)
     return sizes
 
 

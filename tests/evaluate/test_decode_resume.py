@@ -7,6 +7,7 @@ from rich.progress import Progress
 
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate import decode as decoding
+from sottovoce.evaluate.decode import Answer
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
@@ -24,15 +25,15 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that were decoded; every answer is a line with an unusual separator in it."""
     sizes: list[int] = []
 
-    def generate(loaded: Any, model: Any, rows: list[Any], *settings: Any) -> list[str]:
+    def answered(loaded: Any, model: Any, rows: list[Any], *settings: Any) -> list[tuple[str, None]]:
         sizes.append(len(rows))
-        return [f"é\u2028{len(row.prompt_ids)}" for row in rows]
+        return [(f"é\u2028{len(row.prompt_ids)}", None) for row in rows]
 
-    monkeypatch.setattr(decoding, "generate", generate)
+    monkeypatch.setattr(decoding, "answered", answered)
     return sizes
 
 
-def answers(loaded: LoadedModel, partial: Path) -> dict[str, str]:
+def answers(loaded: LoadedModel, partial: Path) -> dict[str, Answer]:
     with Progress(disable=True) as progress:
         settings = Decode(batch_size=2)
         return decoding.decode(loaded, None, EXAMPLES, AudioStore(loaded), settings, partial, progress, "test")

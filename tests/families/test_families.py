@@ -29,8 +29,9 @@ from sottovoce.evaluate import decode as decoding
 from sottovoce.evaluate.decode import generate
 from sottovoce.evaluate.forms import ANY_TEXT
 from sottovoce.evaluate.grammar import GrammarForm, ontology_of
-from sottovoce.evaluate.greedy import goes_by_steps, greedy
+from sottovoce.evaluate.greedy import greedy
 from sottovoce.evaluate.parse import parse_answer
+from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.families import FAMILIES
 from sottovoce.models.feature_files import FeatureFiles
 from sottovoce.models.features import encode_clips

@@ -17,7 +17,7 @@ from sottovoce.data.collate import Row
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
-from sottovoce.evaluate import greedy as greedy_module
+from sottovoce.evaluate import reader as reader_module
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.recipe import Lora, Train
@@ -84,13 +84,13 @@ def neighbours_leak(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPa
 
 
 def decoding_reads_pads(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
-    sound = greedy_module.collate_prompts
+    sound = reader_module.collate_training
 
     def unmasked(rows: list[Row], pad_id: int) -> dict[str, torch.Tensor]:
         batch = sound(rows, pad_id)
         return {**batch, "attention_mask": torch.ones_like(batch["attention_mask"])}
 
-    patch.setattr(greedy_module, "collate_prompts", unmasked)
+    patch.setattr(reader_module, "collate_training", unmasked)
     return loaded
 
 

@@ -52,7 +52,8 @@ def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Call
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in utterances], progress)
         settings = Decode(max_new_tokens=MAX_NEW_TOKENS)
-        return decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
+        answers = decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
+    return {identity: answer.text for identity, answer in answers.items()}
 
 
 def _recognised(utterances: Sequence[Utterance], model: str, partial: Path) -> dict[str, str]:

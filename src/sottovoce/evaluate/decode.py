@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from transformers import LogitsProcessorList
 
 from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, moved, tokenize
 from sottovoce.evaluate.forms import ANY_TEXT, Form
-from sottovoce.evaluate.greedy import first_logits, goes_by_steps, greedy
+from sottovoce.evaluate.greedy import greedy, greedy_with_intents
 from sottovoce.evaluate.held import HeldToForm
+from sottovoce.evaluate.intents import Intents, IntentTree
+from sottovoce.evaluate.parse import parse_answer
+from sottovoce.evaluate.reader import first_logits, goes_by_steps
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel, fused_attention
@@ -23,19 +27,31 @@ from sottovoce.storage import json_lines, whole_rows
 from sottovoce.types import Example
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A model's raw answer, and the probability of the intent that it names among the known ones (0..1).
+
+    The confidence is 0 where the answer names none of them or cannot be read, None where it was not asked for.
+    """
+
+    text: str
+    confidence: float | None = None
+
+
 def decode(
     loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
-    partial: Path, progress: Progress, title: str, form: Form = ANY_TEXT,
-) -> dict[str, str]:  # fmt: skip
-    """The model's raw answers by utterance id.
+    partial: Path, progress: Progress, title: str, form: Form = ANY_TEXT, tree: IntentTree | None = None,
+) -> dict[str, Answer]:  # fmt: skip
+    """The model's answers by utterance id.
 
     Args:
         model: ``loaded.model`` or its fine-tuned form.
         store: holds the audio states of all examples of modality ``speech``.
         partial: JSONL file of the answers so far; read first, appended to batch by batch.
         form: of every answer.
+        tree: of the known intents, if confidences are wanted.
     """
-    answers = {str(row["id"]): str(row["text"]) for row in whole_rows(partial)}
+    answers = {str(row["id"]): Answer(str(row["text"]), row.get("confidence")) for row in whole_rows(partial)}
     rows = {e.utterance.id: tokenize(e, loaded.processor, store.states_of(e)) for e in examples}
     by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
     task = progress.add_task(title, total=len(examples))
@@ -46,25 +62,48 @@ def decode(
             if answers.keys() >= set(part):
                 progress.advance(task, len(part))
                 continue
-            texts = generate(loaded, model, [rows[identity] for identity in part], settings.max_new_tokens, form)
-            for identity, text in zip(part, texts, strict=True):
-                stream.write(json_lines([{"id": identity, "text": text}]))
-                answers[identity] = text
+            batch = [rows[identity] for identity in part]
+            found = answered(loaded, model, batch, settings.max_new_tokens, form, tree)
+            for identity, (text, intents) in zip(part, found, strict=True):
+                answers[identity] = Answer(text, confidence_of(text, intents))
+                stream.write(json_lines([{"id": identity} | asdict(answers[identity])]))
             stream.flush()
             progress.advance(task, len(part))
     return answers
+
+
+def confidence_of(text: str, intents: Intents | None) -> float | None:
+    """The probability of the intent that an answer names; see :class:`Answer`."""
+    if intents is None:
+        return None
+    frame = parse_answer("", text).frame
+    return 0.0 if frame is None else intents.get((frame.scenario, frame.action), 0.0)
 
 
 def generate(
     loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, form: Form = ANY_TEXT
 ) -> list[str]:
     """Greedy answers of one batch; the text ends before the end-of-turn token, or where its form says so."""
-    if goes_by_steps(loaded.family, bare(model)):
-        ids: Any = greedy(loaded, model, rows, [form.course() for _ in rows], max_new_tokens)
+    return [text for text, _ in answered(loaded, model, rows, max_new_tokens, form)]
+
+
+def answered(
+    loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, form: Form = ANY_TEXT,
+    tree: IntentTree | None = None,
+) -> list[tuple[str, Intents | None]]:  # fmt: skip
+    """:func:`generate`, and with a tree the probability of each known intent, for models that can be read by steps."""
+    tokenizer, by_steps = loaded.processor.tokenizer, goes_by_steps(loaded.family, bare(model))
+    courses, ids = [form.course() for _ in rows], list[list[int]]()
+    intents: Sequence[Intents | None] = [None] * len(rows)
+    if by_steps and tree:
+        ids, intents = greedy_with_intents(loaded, model, rows, courses, max_new_tokens, tree)
+    elif by_steps:
+        ids = greedy(loaded, model, rows, courses, max_new_tokens)
     else:
-        held = HeldToForm(form, len(rows), end_of_turn_id(loaded.processor.tokenizer))
+        held = HeldToForm(form, len(rows), end_of_turn_id(tokenizer))
         ids = _generated(loaded, model, rows, max_new_tokens, logits_processor=LogitsProcessorList([held]))
-    return [text.strip() for text in loaded.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return list(zip(texts, intents, strict=True))
 
 
 def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:

@@ -7,6 +7,7 @@ it, key by key and space by space, so that what is forced is tokenised as the tr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
@@ -47,6 +48,14 @@ def ontology_of(frames: Iterable[Frame]) -> str:
             f"FILLER: {_FILLER}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def intents_of(grammar: str) -> list[tuple[str, str]]:
+    """Scenario and action of each intent of a grammar that :func:`ontology_of` wrote."""
+    rule = re.search(r"^INTENT: (.*(?:\n    \| .*)*)", grammar, re.MULTILINE)
+    texts = [json.loads(line) for line in rule[1].split("\n    | ")] if rule else []
+    frames = [json.loads(f'{{"scenario": {text}}}') for text in texts]
+    return [(frame["scenario"], frame["action"]) for frame in frames]
 
 
 def _json(text: str) -> str:

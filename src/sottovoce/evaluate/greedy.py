@@ -1,37 +1,25 @@
 """Greedy decoding by a loop of our own, for language models that need nothing but positions and a mask.
 
-Rows whose answer has ended leave the batch, what all prompts begin with is read once, and forced tokens are read
-several in a step, with the tokens of the other rows. The answers are those of transformers' ``generate``.
+Rows whose answer has ended leave the batch, and forced tokens are read several in a step, with the tokens of the other
+rows. The answers are those of transformers' ``generate``.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, moved, padded
+from sottovoce.data.collate import Row, end_of_turn_id
 from sottovoce.evaluate.forms import Course, only_allowed
-from sottovoce.models.family import Family
-from sottovoce.models.injection import bare, input_embeddings
-from sottovoce.models.load import LoadedModel, fused_attention
+from sottovoce.evaluate.intents import Intents, IntentTree
+from sottovoce.evaluate.reader import Reader, reading
+from sottovoce.models.load import LoadedModel
 
-MIN_SAVED = 64  # tokens; reading a beginning apart must save as many to be worth a pass of its own
 LONGER_SHARE = 0.25  # of the rows may have more tokens to read than a step takes; they go on in the next one
 LEAVE_SHARE = 0.25  # of the rows in the batch; taking fewer of them out costs more than to compute them on
-
-
-def goes_by_steps(family: Family, base: Any) -> bool:
-    """Whether :func:`greedy` is right for a model: every layer looks at the whole row, wherever its tokens lie."""
-    config = base.get_submodule(family.text_model).config
-    windowed = getattr(config, "sliding_window", None) is not None
-    return family.packs and not windowed and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
 
 
 def greedy(
@@ -42,30 +30,44 @@ def greedy(
     Args:
         courses: a new one for each row.
     """
-    end = end_of_turn_id(loaded.processor.tokenizer)
-    answers = [_Answer(course, end, max_new_tokens) for course in courses]
+    answers = _answers(loaded, courses, max_new_tokens)
     # What is forced from the start is part of the prompt.
     opened = [row.prompt_ids + answer.read(max_new_tokens) for row, answer in zip(rows, answers, strict=True)]
     rows = [replace(row, prompt_ids=ids) for row, ids in zip(rows, opened, strict=True)]
-    with _reading(loaded, model, rows) as (reader, logits):
-        under_way = list(range(len(rows)))  # which answer each row of the batch holds
-        while True:
-            for place, token in _chosen(logits, [answers[number] for number in under_way]):
-                answers[under_way[place]].take(token)
-            going = [place for place, number in enumerate(under_way) if not answers[number].ended]
-            if not going:
-                return [answer.tokens for answer in answers]
-            if len(going) <= (1 - LEAVE_SHARE) * len(under_way):
-                reader.keep(going)
-                under_way = [under_way[place] for place in going]
-            width = _width([answers[number].num_unread for number in under_way])
-            logits = reader.read_tokens([answers[number].read(width) for number in under_way])
+    with reading(loaded, model, rows) as (reader, logits):
+        return _finished(answers, reader, logits)
 
 
-def first_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """What the first token of each row's answer is chosen by, (batch, vocabulary)."""
-    with _reading(loaded, model, rows) as (_, logits):
-        return logits
+def greedy_with_intents(
+    loaded: LoadedModel, model: Any, rows: Sequence[Row], courses: Sequence[Course], max_new_tokens: int,
+    tree: IntentTree,
+) -> tuple[list[list[int]], list[Intents]]:  # fmt: skip
+    """What :func:`greedy` returns, and how probable each intent of ``tree`` is in each row; prompts are read once."""
+    answers = _answers(loaded, courses, max_new_tokens)
+    with reading(loaded, model, rows) as (reader, logits):
+        intents = tree.probabilities(reader)
+        return _finished(answers, reader, logits), intents
+
+
+def _answers(loaded: LoadedModel, courses: Sequence[Course], max_new_tokens: int) -> list[_Answer]:
+    end = end_of_turn_id(loaded.processor.tokenizer)
+    return [_Answer(course, end, max_new_tokens) for course in courses]
+
+
+def _finished(answers: Sequence[_Answer], reader: Reader, logits: torch.Tensor) -> list[list[int]]:
+    """Their tokens, once every answer has ended; the reader has read the prompts, which ``logits`` follow."""
+    under_way = list(range(len(answers)))  # which answer each row of the batch holds
+    while True:
+        for place, token in _chosen(logits, [answers[number] for number in under_way]):
+            answers[under_way[place]].take(token)
+        going = [place for place, number in enumerate(under_way) if not answers[number].ended]
+        if not going:
+            return [answer.tokens for answer in answers]
+        if len(going) <= (1 - LEAVE_SHARE) * len(under_way):
+            reader.keep(going)
+            under_way = [under_way[place] for place in going]
+        width = _width([answers[number].num_unread for number in under_way])
+        logits = reader.read_tokens([answers[number].read(width) for number in under_way])
 
 
 class _Answer:
@@ -114,83 +116,3 @@ def _chosen(logits: torch.Tensor, answers: Sequence[_Answer]) -> Iterator[tuple[
 def _width(nums_unread: Sequence[int]) -> int:
     """How many places a row to read in a step: not so many that few rows fill the last of them."""
     return max(1, sorted(nums_unread, reverse=True)[int(LONGER_SHARE * len(nums_unread))])
-
-
-@contextmanager
-def _reading(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> Iterator[tuple[_Reader, torch.Tensor]]:
-    """A reader that has read the rows' prompts, and the logits of what follows each, (batch, vocabulary)."""
-    base = bare(model)
-    with torch.inference_mode(), fused_attention(base):
-        reader = _Reader(loaded, base)
-        if num_shared := _num_shared(rows, loaded.processor.audio_token_id):
-            reader.read_beginning(rows[0].prompt_ids[:num_shared], len(rows))
-            rows = [replace(row, prompt_ids=row.prompt_ids[num_shared:]) for row in rows]
-        batch = moved(collate_prompts(rows, loaded.pad_id), base.device)
-        yield reader, reader.read(input_embeddings(model, batch), batch["attention_mask"])
-
-
-def _num_shared(rows: Sequence[Row], placeholder: int) -> int:
-    """How many tokens at the prompts' beginning are to be read once for all rows."""
-    longest = max(len(row.prompt_ids) for row in rows)
-    places = zip(*(row.prompt_ids[:-1] for row in rows), strict=False)
-    num_shared = sum(1 for _ in takewhile(lambda ids: set(ids) == {ids[0]} != {placeholder}, places))
-    saved = (padded(longest) - padded(longest - num_shared)) * len(rows) - num_shared
-    return num_shared if saved >= MIN_SAVED else 0
-
-
-class _Reader:
-    """What the language model has read of each row of a batch."""
-
-    def __init__(self, loaded: LoadedModel, base: Any) -> None:
-        self._loaded, self._base = loaded, base
-        self._language = base.get_submodule(loaded.family.text_model)
-        named = inspect.signature(self._language.forward).parameters
-        # Until transformers 5.23 the argument had the longer name.
-        self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", DynamicCache()
-        self._mask = torch.zeros(1, 0, dtype=torch.long, device=base.device)
-
-    def read_beginning(self, ids: list[int], num_rows: int) -> None:
-        """Reads what all rows begin with."""
-        embeddings = self._loaded.family.token_embeddings(self._base, torch.tensor([ids], device=self._base.device))
-        self._forward(embeddings, torch.ones_like(embeddings[..., 0], dtype=torch.long))
-        self._cache.batch_repeat_interleave(num_rows)
-
-    def read(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Goes on by some places a row, of which the last one tells what follows.
-
-        Args:
-            embeddings: (batch, num_places, hidden_size).
-            mask: 1 for tokens, 0 for padding, which stands on the left, (batch, num_places).
-
-        Returns:
-            logits, (batch, vocabulary); of a row without tokens they mean nothing.
-        """
-        hidden = self._forward(embeddings, mask)
-        return self._loaded.family.logits(self._base, hidden[:, -1].contiguous())
-
-    def read_tokens(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Goes on by the tokens of each row; see :meth:`read`."""
-        width = max(map(len, tokens))
-        ids = torch.tensor([[self._loaded.pad_id] * (width - len(row)) + row for row in tokens])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in tokens])
-        embeddings = self._loaded.family.token_embeddings(self._base, ids.to(self._base.device))
-        return self.read(embeddings, mask.to(self._base.device))
-
-    def keep(self, places: list[int]) -> None:
-        """Forgets all rows but these."""
-        kept = torch.tensor(places, device=self._mask.device)
-        self._cache.batch_select_indices(kept)
-        self._mask = self._mask[kept]
-
-    def _forward(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        before = self._mask.expand(len(mask), -1)
-        self._mask = torch.cat([before, mask], dim=1)
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, before.shape[1] :]
-        states: torch.Tensor = self._language(
-            inputs_embeds=embeddings.to(self._base.dtype),
-            attention_mask=self._mask,
-            position_ids=positions,
-            use_cache=True,
-            **{self._cache_name: self._cache},
-        ).last_hidden_state
-        return states

@@ -48,6 +48,11 @@ class Packing:
         """(batch, length, width) of (1, num_places, width); what stands at padding means nothing."""
         return packed[0].index_select(0, self.places).view(*self.shape, packed.shape[-1])
 
+    def unpack_heads(self, packed: torch.Tensor) -> torch.Tensor:
+        """(batch, heads, length, width) of (1, heads, num_places, width), as caches of keys and values hold them."""
+        (batch, length), (_, num_heads, _, width) = self.shape, packed.shape
+        return packed[0].index_select(1, self.places).view(num_heads, batch, length, width).transpose(0, 1)
+
 
 def packing_of(attention_mask: torch.Tensor) -> Packing:
     """How to pack rows that are padded on the right.
@@ -92,7 +97,8 @@ def _attention(
         states[0].transpose(0, 1).index_select(0, packing.places).view(*packing.shape, num_keys, *heads, width)
         for states, heads in ((query, (query.shape[1] // num_keys,)), (key, ()), (value, ()))
     )
-    attend = _fused if query.is_cuda else _plain
+    # On a CPU the fused kernels are slower in the backward pass alone.
+    attend = _fused if query.is_cuda or not torch.is_grad_enabled() else _plain
     seen_blkgd = attend(query_blkgd, key_blkd, value_blkd, scale, dropout if module.training else 0.0)
     return seen_blkgd.flatten(2, 3).flatten(0, 1).index_select(0, packing.taken).unsqueeze(0), None
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate.decode import generate
+from sottovoce.evaluate.decode import answered, confidence_of
 from sottovoce.evaluate.forms import Form
+from sottovoce.evaluate.intents import Intents, IntentTree
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
-from sottovoce.serve.understanding import Understanding
-from sottovoce.study.trained import answer_form, load_run
+from sottovoce.serve.understanding import IntentProbability, Understanding
+from sottovoce.study.trained import answer_form, intent_tree, load_run
 from sottovoce.types import Frame, Utterance
+
+NUM_LIKELIEST = 5  # intents that an answer tells the probability of
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Model:
     Args:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
+        tree: of the known intents.
         settings: how many answers are generated at once, and how long they may get.
         abstain_below: answers of less confidence are ``abstained``, 0..1.
     """
@@ -35,6 +39,7 @@ class Model:
     loaded: LoadedModel
     tuned: Any
     form: Form
+    tree: IntentTree
     settings: Decode
     abstain_below: float = 0.0
 
@@ -71,8 +76,8 @@ class Model:
         clips = [each for each in inputs if not isinstance(each, str)]
         states = iter(encode_clips(self.loaded.model, self.loaded.processor, clips, len(clips) or 1))
         rows = [self._row(each, None if isinstance(each, str) else next(states)) for each in inputs]
-        texts = generate(self.loaded, self.tuned, rows, self.settings.max_new_tokens, self.form)
-        return [self._understanding(*each) for each in zip(inputs, texts, strict=True)]
+        found = answered(self.loaded, self.tuned, rows, self.settings.max_new_tokens, self.form, self.tree)
+        return [self._understanding(given, *each) for given, each in zip(inputs, found, strict=True)]
 
     def _row(self, given: Samples | str, states: Any) -> Row:
         transcript = given if isinstance(given, str) else ""
@@ -80,11 +85,19 @@ class Model:
         example = slu_example(utterance, "text" if isinstance(given, str) else "speech")
         return tokenize(example, self.loaded.processor, states)
 
-    def _understanding(self, given: Samples | str, text: str) -> Understanding:
-        answer = parse_answer("", text)
+    def _understanding(self, given: Samples | str, text: str, intents: Intents | None) -> Understanding:
+        answer, confidence = parse_answer("", text), confidence_of(text, intents)
+        unsure = answer.status == "ok" and confidence is not None and confidence < self.abstain_below
         seconds = None if isinstance(given, str) else len(given) / SAMPLING_RATE
-        made = Understanding(answer.frame, answer.status, None, (), text, seconds)
-        return replace(made, cut=seconds is not None and seconds > self.window_seconds)
+        return Understanding(
+            answer.frame,
+            "abstained" if unsure else answer.status,
+            confidence,
+            tuple(IntentProbability(*intent, share) for intent, share in (intents or {}).items())[:NUM_LIKELIEST],
+            text,
+            seconds,
+            cut=seconds is not None and seconds > self.window_seconds,
+        )
 
 
 def load_model_of(run: Path | str, say: Callable[[str], None] = lambda line: None) -> Model:
@@ -94,4 +107,5 @@ def load_model_of(run: Path | str, say: Callable[[str], None] = lambda line: Non
         UserError: the folder is no run, or its training is not finished.
     """
     loaded, tuned, recipe = load_run(Path(run), say)
-    return Model(loaded, tuned, answer_form(recipe.folder, recipe.decode.grammar, loaded), recipe.decode)
+    form, tree = answer_form(recipe.folder, recipe.decode.grammar, loaded), intent_tree(recipe.folder, loaded)
+    return Model(loaded, tuned, form, tree, recipe.decode)

@@ -16,17 +16,19 @@ from filelock import FileLock
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
-from sottovoce.evaluate.files import read_gold, read_predictions, write_predictions
+from sottovoce.evaluate.files import read_gold, read_predictions, stream_predictions, write_predictions
 from sottovoce.evaluate.metrics.slurp import score
 from sottovoce.evaluate.parse import parse_answer
+from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import write_whole, written_whole
 from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.opening import CELLS, STAGES, Study
-from sottovoce.study.trained import answer_form, prediction_row, tuned
+from sottovoce.study.trained import answer_form, intent_tree, prediction_row, tuned
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
@@ -138,32 +140,43 @@ def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
     return "" if grammar == recipe.decode.grammar else f"-{grammar}"
 
 
-def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None) -> None:
+def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool | None = None) -> None:
     """Decodes the test utterances from speech and from gold text into the cell's prediction files.
+
+    Files that are there are kept, unless they lack confidences that are asked for.
 
     Args:
         grammar: another than the recipe's, whose answers then go into files of their own.
+        confidence: whether to measure it; None: as the recipe says.
     """
     grammar = grammar or study.recipe.decode.grammar
     ending = other_grammar(study.recipe, grammar)
     folder = study.folder / CELLS / cell.name
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
+    wanted = study.recipe.decode.confidence if confidence is None else confidence
+    measured = wanted and goes_by_steps(loaded.family, bare(model))
+    tree = intent_tree(study.folder, loaded) if measured else None
     if store.keeps_inputs:
         store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
             target = folder / f"predictions-{modality}{ending}.jsonl"
-            if target.exists():
+            if target.exists() and (tree is None or has_confidence(target)):
                 continue
             examples = [slu_example(utterance, modality) for utterance in study.data.test]
-            partial = target.with_suffix(".partial")
+            partial = target.with_suffix(".sure.partial" if tree else ".partial")
             title = f"{cell.name}: decoding {modality}"
-            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form)
-            predictions = [parse_answer(u.id, answers[u.id]) for u in study.data.test]
-            write_predictions([prediction_row(prediction) for prediction in predictions], target)
+            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form, tree)
+            found = [(parse_answer(u.id, answers[u.id].text), answers[u.id].confidence) for u in study.data.test]
+            write_predictions([prediction_row(*each) for each in found], target)
             partial.unlink()
+
+
+def has_confidence(predictions: Path) -> bool:
+    """Whether a prediction file's rows say how sure the model was."""
+    return next(iter(stream_predictions(predictions))).confidence is not None
 
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:

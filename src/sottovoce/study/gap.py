@@ -71,6 +71,6 @@ def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> N
     partial, title = target.with_suffix(".partial"), "answering from transcripts"
     with progress_bar() as progress:
         answers = decode(loaded, model, examples, store, recipe.decode, partial, progress, title, form)
-    rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id])) for utterance in utterances]
+    rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id].text)) for utterance in utterances]
     write_predictions(rows, target)
     partial.unlink()

@@ -171,6 +171,7 @@ def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
     for key in ("logging_steps", "save_steps"):
         del settings["train"][key]
+    del settings["decode"]["confidence"]  # answers are the same with it
     if recipe.decode.grammar == "none":  # studies from before there were grammars go on
         del settings["decode"]["grammar"]
     return settings

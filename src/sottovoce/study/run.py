@@ -135,11 +135,12 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     return [study.folder / CELLS / cell.name for cell in cells]
 
 
-def decode_run(run: Path, say: Say, grammar: Grammar | None = None) -> list[Path]:
+def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: bool = False) -> list[Path]:
     """Decodes a trained cell, scores it, and returns the prediction files.
 
     Args:
         grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
+        confidence: measure it, also where the recipe does not ask for it.
     """
     study_folder = run.resolve().parent.parent
     recipe = trained_recipe(run)  # refuses what is no run, or not trained
@@ -150,7 +151,7 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None) -> list[Path
         cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        decode_cell(study, cell, grammar)
+        decode_cell(study, cell, grammar, confidence or None)
         if not ending:
             describe_cell(study, cell, None)
         score_cell(study.folder, cell.name, ending)

@@ -10,7 +10,8 @@ from typing import Any
 from sottovoce.errors import UserError
 from sottovoce.evaluate.files import PredictionRow
 from sottovoce.evaluate.forms import Form, JsonObject
-from sottovoce.evaluate.grammar import GrammarForm
+from sottovoce.evaluate.grammar import GrammarForm, intents_of
+from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Grammar, Recipe, load_recipe
 from sottovoce.train.parts import with_weights
@@ -55,6 +56,12 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
     if grammar == "none":
         return JsonObject(tokenizer)
     return GrammarForm((study_folder / ONTOLOGY).read_text(encoding="utf-8"), tokenizer)
+
+
+def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
+    """The intents of a study's training labels, by their tokens."""
+    grammar = (study_folder / ONTOLOGY).read_text(encoding="utf-8")
+    return IntentTree(intents_of(grammar), loaded.processor.tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
@@ -106,7 +113,7 @@ def recipe_of(study_folder: Path) -> Recipe:
     return recipe.model_copy(update={"out": study_folder.parent, "name": study_folder.name})
 
 
-def prediction_row(prediction: Prediction) -> PredictionRow:
+def prediction_row(prediction: Prediction, confidence: float | None = None) -> PredictionRow:
     """A prediction as a row of SLURP's format; an unreadable one carries empty labels, its raw text and its status."""
     frame = prediction.frame or Frame("", "")
-    return PredictionRow("id", prediction.id, frame, prediction.raw, prediction.status)
+    return PredictionRow("id", prediction.id, frame, prediction.raw, prediction.status, confidence=confidence)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from sottovoce.errors import UserError
 from sottovoce.models.family import Family
@@ -39,15 +40,23 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
             load_trained(model, weights / TRAINED)
         return model
     if weights:
-        return PeftModel.from_pretrained(model, weights, is_trainable=True)
+        return _uncast(PeftModel.from_pretrained(model, weights, is_trainable=True))
     targets = _lora_targets(loaded, train)
     config = LoraConfig(
         target_modules=targets, modules_to_save=whole or None, task_type="CAUSAL_LM", **train.lora.model_dump()
     )
     try:
-        return get_peft_model(model, config)
+        return _uncast(get_peft_model(model, config))
     except ValueError as error:
         raise UserError(f"LoRA finds nothing to attach to in {family.model_type}", str(error)) from error
+
+
+def _uncast(model: Any) -> Any:
+    """Without the adapter's copies of its input in its own float32, of which autocast would make a bfloat16 again."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+    return model
 
 
 def has_adapter(train: Train) -> bool:

@@ -1,0 +1,108 @@
+"""Probabilities of intents against the plain way: each intent's tokens read by themselves, one after the other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from lively import enlivened, steps_of
+from spoken_rows import mixed_rows
+
+from sottovoce.data.collate import Row
+from sottovoce.data.prompts import answer_of
+from sottovoce.evaluate import intents as module
+from sottovoce.evaluate.decode import answered, confidence_of
+from sottovoce.evaluate.forms import ANY_TEXT
+from sottovoce.evaluate.grammar import intents_of, ontology_of
+from sottovoce.evaluate.greedy import greedy, greedy_with_intents
+from sottovoce.evaluate.intents import Intent, IntentTree
+from sottovoce.evaluate.reader import first_logits, reading
+from sottovoce.models.load import LoadedModel
+from sottovoce.types import Entity, Frame
+
+KNOWN: list[Intent] = [
+    ("light", "on"), ("light", "off"), ("light", "on_dim"), ("music", "play"), ("music", "play_radio"),
+    ("timer", "set"), ("éclairage", "“oui”"), ('a"b', "c, d"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def lively(loaded: LoadedModel) -> LoadedModel:
+    return enlivened(loaded)
+
+
+def plainly(loaded: LoadedModel, row: Row, known: list[Intent]) -> dict[Intent, float]:
+    """The same by the definition: at each token, shares among the tokens by which any known intent goes on."""
+    tokenizer = loaded.processor.tokenizer
+    paths = {intent: tokenizer(answer_of(Frame(*intent)), add_special_tokens=False).input_ids for intent in known}
+    found = {}
+    for intent, path in paths.items():
+        logarithm = 0.0
+        for end in range(len(path)):
+            ways = sorted({other[end] for other in paths.values() if other[:end] == path[:end]})
+            if len(ways) > 1:
+                before = Row(row.prompt_ids + path[:end], [], row.audio_states)
+                logits = first_logits(loaded, loaded.model, [before])[0].float()
+                logarithm += float(torch.log_softmax(logits[ways], dim=0)[ways.index(path[end])])
+        found[intent] = math.exp(logarithm)
+    return found
+
+
+def test_probabilities_are_those_of_reading_each_intent_by_itself(
+    lively: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEGLIGIBLE", 0.0)
+    rows = mixed_rows(lively)
+    with reading(lively, lively.model, rows) as (reader, _):
+        together = IntentTree(KNOWN, lively.processor.tokenizer).probabilities(reader)
+    for row, found in zip(rows, together, strict=True):
+        assert found == pytest.approx(plainly(lively, row, KNOWN), rel=1e-3, abs=1e-7)
+        assert sum(found.values()) == pytest.approx(1.0)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert len({round(found["light", "on"], 4) for found in together}) == len(rows)  # it depends on the row
+
+
+def test_beginnings_that_are_hardly_probable_are_not_followed(
+    lively: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, tree = mixed_rows(lively)[0], IntentTree(KNOWN, lively.processor.tokenizer)
+    exact = plainly(lively, row, KNOWN)
+    best = max(exact, key=lambda intent: exact[intent])
+    monkeypatch.setattr(module, "NEGLIGIBLE", 2.0)  # nothing is followed beyond the first choice
+    with reading(lively, lively.model, [row]) as (reader, _), steps_of(lively) as steps:
+        (found,) = tree.probabilities(reader)
+    assert len(steps) == 1
+    assert found.keys() == exact.keys() and sum(found.values()) == pytest.approx(1.0)
+    scenario = [intent for intent in KNOWN if intent[0] == best[0]]
+    assert sum(found[each] for each in scenario) == pytest.approx(sum(exact[each] for each in scenario), rel=1e-3)
+    assert len({found[each] for each in scenario}) == 1
+
+
+def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel) -> None:
+    rows, tree = mixed_rows(lively), IntentTree(KNOWN, lively.processor.tokenizer)
+    alone = greedy(lively, lively.model, rows, [ANY_TEXT] * len(rows), 10)
+    tokens, found = greedy_with_intents(lively, lively.model, rows, [ANY_TEXT] * len(rows), 10, tree)
+    assert tokens == alone
+    assert len(found) == len(rows)
+
+
+def test_a_single_known_intent_is_certain(lively: LoadedModel) -> None:
+    rows = mixed_rows(lively)[:2]
+    texts = answered(lively, lively.model, rows, 4, ANY_TEXT, IntentTree(KNOWN[:1] * 2, lively.processor.tokenizer))
+    assert [found for _, found in texts] == [{KNOWN[0]: 1.0}] * 2
+
+
+def test_confidence_is_that_of_the_intent_that_was_answered() -> None:
+    known = {("light", "on"): 0.7, ("light", "off"): 0.3}
+    assert confidence_of(answer_of(Frame("light", "off", (Entity("room", "den"),))), known) == 0.3
+    assert confidence_of(answer_of(Frame("music", "play")), known) == 0.0
+    assert confidence_of("light", known) == 0.0
+    assert confidence_of(answer_of(Frame("light", "off")), None) is None
+
+
+def test_the_intents_of_an_ontology_are_read_back_from_its_grammar() -> None:
+    for known in (KNOWN, KNOWN[:1]):
+        frames = [Frame(*intent, (Entity("room", "den"),)) for intent in known]
+        assert sorted(intents_of(ontology_of(frames))) == sorted(known)
+        assert sorted(intents_of(ontology_of(Frame(*intent) for intent in known))) == sorted(known)
