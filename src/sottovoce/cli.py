@@ -120,14 +120,18 @@ def score(
     split: Annotated[Optional[str], typer.Option(help="of a manifest, score this split only")] = None,  # noqa: UP045
     by: Annotated[Optional[list[str]], typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,  # noqa: UP045
     intervals: Annotated[bool, typer.Option(help="with 95 % intervals, utterances drawn")] = False,
+    target_accuracy: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="of intents, 0..1: where to abstain to reach it, by the confidences"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
-    """Score a prediction file, as SLURP's official scorer does and strictly."""
+    """Score a prediction file, as SLURP's official scorer does and strictly; and its confidences, if it has any."""
     from sottovoce.evaluate.files import read_gold
     from sottovoce.evaluate.scoring import read_answers, score_report
     from sottovoce.evaluate.table import report_tables
 
-    report = score_report(read_answers(predictions, read_gold(gold, split), say), by or [], intervals)
+    report = score_report(read_answers(predictions, read_gold(gold, split), say), by or [], intervals, target_accuracy)
     if as_json:
         print(json.dumps(report))
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -14,12 +15,29 @@ serving = typer.Typer()
 
 
 @serving.command()
-def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")]) -> None:
-    """Print the frame of a recording as JSON."""
-    from sottovoce.study.predict import predict_clip
+def predict(
+    run: Run,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="a recording, a folder of them, or - for paths from standard input, one a line"),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="a typed text in place of recordings, or - for a text a line of standard input"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="write rows there, and go on with what is there")] = None,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+) -> None:
+    """Understand recordings or typed texts: a line of JSON each, in the format that `score` reads."""
+    from sottovoce.serve.predict import asked_of, kept_rows, predict_all
 
-    line = json.dumps(predict_clip(run, clip, say), ensure_ascii=False)
-    print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
+    asking = asked_of(source, text, sys.stdin.buffer)
+    kept = kept_rows(out, asking, say)
+    from sottovoce.serve.model import load_model_of  # after what is asked is known to be there
+
+    model = replace(load_model_of(run, say), abstain_below=abstain_below)
+    if predict_all(model, asking, model.settings.batch_size, out, kept, say, abstain_below):
+        sys.exit(1)
 
 
 @serving.command()

@@ -82,6 +82,26 @@ def test_intervals_are_printed_beside_the_figures(folder: Folder) -> None:
     assert cells(out, "intent accuracy")[2] == "50.00% [0.0%, 100.0%]"
 
 
+def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
+    rows = [prediction_row(n, confidence=0.9 - n / 5, action="cancel" if n == 3 else "set") for n in range(4)]
+    write_rows(folder.a, *rows)
+    outcome = folder.run("score", folder.a, "--target-accuracy", "1")
+    assert outcome.code == 0
+    assert cells(outcome.out, "calibration error (ECE)")[1].startswith("30.00% [")  # (0.1 + 0.3 + 0.5 + 0.3) / 4
+    assert "abstain below 0.5 to answer 100.0% rightly" in outcome.out
+    assert cells(outcome.out, "0.5")[:3] == ["0.5", "75.00%", "3"]
+    assert cells(outcome.out, "0.99")[1:] == ["0.00%", "0", "–"]
+    assert list(json.loads(folder.run("score", folder.a, "--json").out)) == ["official", "strict", "calibration"]
+    write_rows(folder.a, *[row | {"confidence": 1 - row["confidence"]} for row in rows])
+    refused = folder.run("score", folder.a, "--target-accuracy", "1")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "error: no threshold brings the answered intents to 100.0% right; the best is 75.0%, of 100.0% answered; "
+        "ask for less\n"
+    )
+    assert "calibration" not in folder.run("score", folder.b).out
+
+
 def test_compare_prints_tables_and_says_in_words_who_is_better(folder: Folder) -> None:
     outcome = folder.run("compare", folder.a, folder.b)
     assert outcome.code == 0

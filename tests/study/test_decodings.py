@@ -18,11 +18,11 @@ from sottovoce.errors import UserError
 from sottovoce.evaluate import grammar
 from sottovoce.evaluate.files import read_predictions
 from sottovoce.recipe import load_recipe
+from sottovoce.serve.model import load_model_of
 from sottovoce.study import run as running
 from sottovoce.study.decodings import decodings_table
 from sottovoce.study.export import export_run
 from sottovoce.study.opening import deciding_settings
-from sottovoce.study.predict import predict_clip
 
 CELL = "curriculum-30pct"
 
@@ -111,7 +111,7 @@ def test_without_llguidance_nothing_is_begun(run: Path, monkeypatch: pytest.Monk
 def test_a_recording_is_answered_within_the_ontology_if_the_recipe_says_so(run: Path, tmp_path: Path) -> None:
     wave = 0.3 * np.sin(2 * np.pi * 600 * np.arange(9_600) / 16_000)
     soundfile.write(tmp_path / "clip.wav", wave, 16_000)
-    answer = predict_clip(asking_for_the_ontology(run), tmp_path / "clip.wav", lambda line: None)
+    answer = load_model_of(asking_for_the_ontology(run)).understand(tmp_path / "clip.wav").as_json()
     assert answer["text"].startswith('{"scenario": "')
     if answer["status"] == "ok":
         assert (answer["scenario"], answer["action"]) in {("light", "on"), ("light", "off"), ("music", "play")}

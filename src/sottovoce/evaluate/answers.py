@@ -1,4 +1,4 @@
-"""Which prediction answers which gold item. Rows may come from a generator: of a row only its frame is kept."""
+"""Which prediction answers which gold item. Rows may come from a generator: only frame and confidence are kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 from sottovoce.errors import UserError
 from sottovoce.evaluate.files import Gold, GoldItem, KeyKind, PredictionRow
-from sottovoce.types import Frame
+from sottovoce.types import Frame, RowStatus
 
-ItemStatus = Literal["ok", "unreadable", "missing", "duplicate"]
+ItemStatus = Literal[RowStatus, "missing", "duplicate"]
 View = Literal["official", "strict"]
 Pair = tuple[Frame, Frame | None]
 """A gold frame and the predicted one; None is no answer: every label wrong and every gold entity missed."""
@@ -20,11 +20,15 @@ VIEWS: tuple[View, ...] = ("official", "strict")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A gold item and what was answered: ``frame`` is the last row's, whatever its status; None where none is there."""
+    """A gold item and what was answered: ``frame`` is the last row's, whatever its status; None where none is there.
+
+    ``confidence`` is the last row's, too.
+    """
 
     item: GoldItem
     status: ItemStatus
     frame: Frame | None
+    confidence: float | None = None
 
     def pair(self, view: View) -> Pair | None:
         """Gold and predicted frame in a view; None where that view skips the item."""
@@ -61,7 +65,7 @@ def match_answers(gold: Gold, predictions: Iterable[PredictionRow]) -> Answers:
     """
     kind: KeyKind = "id"
     items: dict[str, GoldItem] | None = None
-    found: dict[str, tuple[ItemStatus, Frame]] = {}
+    found: dict[str, tuple[ItemStatus, Frame, float | None]] = {}
     num_rows = num_unknown = 0
     first_unknown = first_duplicate = ""
     for row in predictions:
@@ -74,10 +78,10 @@ def match_answers(gold: Gold, predictions: Iterable[PredictionRow]) -> Answers:
             num_unknown += 1
             first_unknown = first_unknown or f"{row.where}: {kind} {row.key!r} is not in {gold.path}"
         elif row.key in found:
-            found[row.key] = "duplicate", row.frame
+            found[row.key] = "duplicate", row.frame, row.confidence
             first_duplicate = first_duplicate or f"{row.where}: {kind} {row.key!r} is answered a second time"
         else:
-            found[row.key] = row.status, row.frame
+            found[row.key] = row.status, row.frame, row.confidence
     missing: tuple[ItemStatus, None] = "missing", None
     items = gold.items(kind) if items is None else items
     answers = [Answer(item, *found.get(key, missing)) for key, item in items.items()]

@@ -4,7 +4,7 @@ Gold is a SLURP release file (told by its ``slurp_id`` key) or one of our manife
 of SLURP's scorer, with the raw answer and whether it could be read beside it::
 
     {"file": "audio-1.flac", "scenario": "alarm", "action": "set",
-     "entities": [{"type": "time", "filler": "five am"}], "text": "...", "status": "ok"}
+     "entities": [{"type": "time", "filler": "five am"}], "text": "...", "status": "ok", "confidence": 0.93}
 
 Rows keyed by ``file`` answer recordings (one gold item each), by ``slurp_id`` or ``id`` utterances.
 """
@@ -24,7 +24,7 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate.lines import json_rows, validated
 from sottovoce.storage import whole_file
-from sottovoce.types import SPLITS, Entity, Frame, ParseStatus
+from sottovoce.types import SPLITS, Entity, Frame, RowStatus
 
 KeyKind = Literal["file", "slurp_id", "id"]
 # In this order: a row with both a file and an id is matched by file, as SLURP's scorer does unless told otherwise.
@@ -79,13 +79,16 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
-    """One answer: what it answers, the frame it carries (empty strings where it could not be read) and the raw text."""
+    """One answer: what it answers, the frame it carries (empty strings where it could not be read) and the raw text.
+
+    ``confidence`` is the probability of the answered intent, 0..1; None where it was not measured.
+    """
 
     kind: KeyKind
     key: str
     frame: Frame
     text: str | None = None
-    status: ParseStatus = "ok"
+    status: RowStatus = "ok"
     confidence: float | None = None
     where: str = field(default="", compare=False)
 
@@ -100,7 +103,8 @@ class _PredictionModel(BaseModel):
     action: str
     entities: list[_EntityRow]
     text: str | None = None
-    status: ParseStatus = "ok"
+    status: RowStatus = "ok"
+    confidence: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
 
 
 class _ReleaseModel(BaseModel):
@@ -178,7 +182,8 @@ def stream_predictions(path: Path) -> Iterator[PredictionRow]:
     """Yields predictions row by row, so that a file larger than the memory can be scored.
 
     The key is ``file``, ``slurp_id`` or ``id`` (the first of them a row has), the same in every row; keys that are not
-    known are ignored. An absent ``status`` means ``ok``; unreadable answers may lack scenario, action and entities.
+    known are ignored. An absent ``status`` means ``ok``; where there is no answer to read, scenario, action and
+    entities may be lacking.
 
     Raises:
         UserError: no such file, no rows, or a row that is not valid or has another key; the message names file:line.
@@ -194,16 +199,17 @@ def stream_predictions(path: Path) -> Iterator[PredictionRow]:
         key = row[kind]
         if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
             raise UserError(f"{where}: {kind} must be a name or a number, not {key!r}", "correct that row")
-        if row.get("status") == "unreadable":
+        if row.get("status") in ("unreadable", "unreadable_input"):
             row = {"scenario": "", "action": "", "entities": []} | row
         model = validated(_PredictionModel, row, where)
         entities = tuple(Entity(sys.intern(each.type), each.filler) for each in model.entities)
         frame = Frame(sys.intern(model.scenario), sys.intern(model.action), entities)  # few labels, many rows
-        yield PredictionRow(kind, str(key), frame, model.text, model.status, where)
+        yield PredictionRow(kind, str(key), frame, model.text, model.status, model.confidence, where)
 
 
 def write_predictions(rows: Iterable[PredictionRow], path: Path) -> None:
-    """Writes what ``read_predictions`` and SLURP's scorer read, never half a file; a None ``text`` is left out.
+    """Writes what ``read_predictions`` and SLURP's scorer read, never half a file; a None ``text`` or
+    ``confidence`` is left out.
 
     Raises:
         OSError: the folder cannot be written to; a file that stood there is left as it was.
@@ -217,7 +223,8 @@ def write_predictions(rows: Iterable[PredictionRow], path: Path) -> None:
 def _row_of(row: PredictionRow) -> dict[str, Any]:
     entities = [{"type": each.type, "filler": each.filler} for each in row.frame.entities]
     answer = {row.kind: row.key, "scenario": row.frame.scenario, "action": row.frame.action, "entities": entities}
-    return answer | ({} if row.text is None else {"text": row.text}) | {"status": row.status}
+    answer |= ({} if row.text is None else {"text": row.text}) | {"status": row.status}
+    return answer | ({} if row.confidence is None else {"confidence": row.confidence})
 
 
 def _read_release(path: Path) -> Gold:

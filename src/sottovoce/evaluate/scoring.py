@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import UserError
+from sottovoce.evaluate.abstention import abstain_threshold
 from sottovoce.evaluate.answers import Answers, match_answers
 from sottovoce.evaluate.breakdown import breakdown, confusions
+from sottovoce.evaluate.calibration import calibration
+from sottovoce.evaluate.confidences import judged_answers
 from sottovoce.evaluate.counts_table import FIGURES, CountsTable, counts_tables, figures_of
 from sottovoce.evaluate.files import Gold, stream_predictions
 from sottovoce.evaluate.metrics.slurp import score_answers
@@ -41,17 +45,21 @@ def read_answers(predictions: Path, gold: Gold, say: Callable[[str], None]) -> A
     return answers
 
 
-def score_report(answers: Answers, by: Sequence[str] = (), with_intervals: bool = False) -> dict[str, Any]:
+def score_report(
+    answers: Answers, by: Sequence[str] = (), with_intervals: bool = False, target_accuracy: float | None = None
+) -> dict[str, Any]:
     """What `sottovoce score --json` prints.
 
     Returns:
         ``official`` and ``strict`` as ``score`` has them and, where utterances have several recordings, with the
         figures PER_UTTERANCE once more as ``NAME_per_utterance``, each utterance counting as one; with ``by``, under
         that key the breakdowns; with a breakdown by intent, ``confusions``; with intervals, ``intervals``: of each
-        view and figure the 95 % interval [low, high].
+        view and figure the 95 % interval [low, high]; where answers have a confidence, ``calibration``; with a target
+        of intent accuracy (0..1), ``abstain``: the lowest threshold at which what is answered reaches it.
 
     Raises:
-        UserError: there is no such breakdown, or the gold file does not say what it needs.
+        UserError: there is no such breakdown, or the gold file does not say what it needs; or a target is given and no
+            answer has a confidence, or no threshold reaches it.
     """
     report: dict[str, Any] = {**score_answers(answers)}
     several = len({answer.item.utterance or answer.item.key for answer in answers.all}) < len(answers.all)
@@ -66,6 +74,16 @@ def score_report(answers: Answers, by: Sequence[str] = (), with_intervals: bool 
         report["by"] = {name: breakdown(answers.all, name) for name in by}
     if "intent" in by:
         report["confusions"] = confusions(answers.all)
+    judged = judged_answers(answers.all)
+    if judged is None and target_accuracy is not None:
+        raise UserError("the predictions have no confidences", "make them with `sottovoce decode RUN --confidence`")
+    if judged is not None:
+        report["calibration"] = asdict(calibration(judged))
+        if target_accuracy is not None:
+            report["abstain"] = {
+                "target_accuracy": target_accuracy,
+                **asdict(abstain_threshold(judged, target_accuracy)),
+            }
     return report
 
 

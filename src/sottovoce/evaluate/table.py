@@ -12,6 +12,15 @@ from sottovoce.evaluate.answers import VIEWS
 
 _BREAKDOWN_FIGURES = ("intent_accuracy", "frame_accuracy", "entity_f1", "slu_f1")
 _MOST_CONFUSIONS = 15
+_CALIBRATION = {
+    "accuracy": "intent accuracy",
+    "mean_confidence": "mean confidence",
+    "ece": "calibration error (ECE)",
+    "ece_if_calibrated": "ECE if calibrated",
+    "adaptive_ece": "ECE, bins of equal mass",
+    "brier": "Brier score",
+    "risk_coverage_area": "area under risk-coverage",
+}
 
 
 def score_table(
@@ -33,12 +42,15 @@ def score_table(
 
 
 def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """The tables of a ``score_report``: the scores, the breakdowns, the most frequent confusions."""
+    """The tables of a ``score_report``: the scores, the breakdowns, the most frequent confusions, the confidences."""
     yield score_table({view: report[view] for view in VIEWS}, report.get("intervals"))
     for by, groups in report.get("by", {}).items():
         yield _breakdown_table(by, groups)
     if "confusions" in report:
         yield _confusions_table(report["confusions"])
+    if "calibration" in report:
+        yield _calibration_table(report["calibration"])
+        yield _abstention_table(report["calibration"]["answered"], report.get("abstain"))
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> Table:
@@ -80,4 +92,32 @@ def _confusions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows[:_MOST_CONFUSIONS]:
         cells = printable(row["gold"]), printable(row["predicted"])
         table.add_row(*cells, str(row["count"]), f"{row['share_of_gold']:.1%}")
+    return table
+
+
+def _calibration_table(figures: Mapping[str, Any]) -> Table:
+    without = figures["num_without_confidence"]
+    table = Table("", f"{figures['number']} items with a confidence" + (f", {without} without" if without else ""))
+    for key, name in _CALIBRATION.items():
+        shown = f"{figures[key]:.4f}" if key == "brier" else f"{figures[key]:.2%}"
+        if f"{key}_interval" in figures:
+            low, high = figures[f"{key}_interval"]
+            shown += f" [{low:.1%}, {high:.1%}]"
+        table.add_row(name, Text(shown))
+    return table
+
+
+def _abstention_table(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None) -> Table:
+    table = Table("abstain below", "answered", "items", "intent accuracy of these")
+    if chosen is not None:
+        table.title = f"abstain below {chosen['threshold']} to answer {chosen['target_accuracy']:.1%} rightly"
+        table.title_justify = "left"
+    shown_rows = {row["threshold"]: row for row in (*rows, *([chosen] if chosen else []))}
+    for _, row in sorted(shown_rows.items()):
+        shown = "–"
+        if row["accuracy"] is not None:
+            low, high = row["accuracy_interval"]
+            shown = f"{row['accuracy']:.2%} [{low:.1%}, {high:.1%}]"
+        style = "bold" if row is chosen else None
+        table.add_row(str(row["threshold"]), f"{row['share']:.2%}", str(row["number"]), Text(shown), style=style)
     return table

@@ -6,7 +6,7 @@ a quotient of sums, is treated as exactly as an accuracy. The same seed gives th
 
 Methods: the percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), paired
 by drawing the same utterances for both systems (Koehn, EMNLP 2004); approximate randomisation (Noreen, 1989);
-McNemar's test in its exact, binomial form; Holm's step-down correction (1979).
+McNemar's test in its exact, binomial form; Holm's step-down correction (1979); Wilson's score interval (1927).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = highest
     return corrected
+
+
+def wilson_interval(num_right: int, number: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval (low, high) of a share, 0..1: it stays sensible where few or all are right.
+
+    With p = num_right / n and z the normal quantile:
+    (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+
+    Raises:
+        ValueError: ``number`` is below 1.
+    """
+    if number < 1:
+        raise ValueError(f"a share of {number}")
+    z, share = NormalDist().inv_cdf((1 + level) / 2), num_right / number
+    middle = share + z**2 / (2 * number)
+    reach = z * math.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
+    stretch = 1 + z**2 / number
+    return max(0.0, (middle - reach) / stretch), min(1.0, (middle + reach) / stretch)
 
 
 def over_seeds(scores: Sequence[Mapping[str, float]]) -> dict[str, SeedSpread]:

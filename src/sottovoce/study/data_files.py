@@ -17,25 +17,28 @@ from sottovoce.study.findings import Finding
 from sottovoce.study.measures import share_unreadable, standard_error
 from sottovoce.study.published import Published
 from sottovoce.study.results import METRICS, CellResult, Scores, StudyResults
-from sottovoce.study.samples import Estimate
+from sottovoce.study.samples import Calibrations, Estimate
 from sottovoce.study.table import covered, gaps_closed, point_gaps_closed
 from sottovoce.study.words import state_of
 from sottovoce.types import MODALITIES
 
 _SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
+_TRUST = ("ece", "ece_if_calibrated", "adaptive_ece", "brier", "risk_coverage_area", "mean_confidence")
 _PLAIN = (
     *("cell", "scheme", "budget_share", "num_clips", "speech_seconds", "num_speech_rows", "num_text_rows"),
     *("seed", "sources", "model_name", "seconds", "failed"),
 )
 
 
-def csv_table(results: StudyResults) -> str:
-    """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty."""
+def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
+    """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty; the
+    figures of confidences have columns only if there are any."""
     derived = ["intent_standard_error", "share_unreadable", "intent_gap_closed", "slu_f1_gap_closed"]
     counts = ["num_scored", "num_missing", "num_unreadable"]
     scored = [f"{kind}_{name}" for kind in ("strict", "official") for name in (*_SCORES, *counts)]
+    trust = _TRUST if calibrations else ()
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*_PLAIN, "input", "finished", *scored, *derived], lineterminator="\n")
+    writer = csv.DictWriter(out, [*_PLAIN, "input", "finished", *scored, *derived, *trust], lineterminator="\n")
     writer.writeheader()
     for cell in results.cells:
         facts = _facts(cell)
@@ -48,6 +51,8 @@ def csv_table(results: StudyResults) -> str:
                     row |= {f"{kind}_{name}": value for name, value in figures.items()}
                 row["intent_standard_error"] = standard_error(scores.strict.intent_accuracy, scores.strict.num_scored)
                 row["share_unreadable"] = share_unreadable(scores.strict)
+            if (trusted := calibrations.get((cell.name, modality))) is not None:
+                row |= {name: getattr(trusted, name) for name in trust}
             if modality == "speech":
                 row["intent_gap_closed"], row["slu_f1_gap_closed"] = gaps_closed(results, cell)
             writer.writerow(row)
@@ -60,11 +65,13 @@ def json_report(
     findings: Sequence[Finding],
     published: Sequence[Published],
     headline: str,
+    calibrations: Calibrations,
 ) -> str:
     """The study as one JSON object; shares and differences of shares from 0 to 1, times in seconds.
 
-    ``cells`` has every cell with its scores and provenance; ``lines`` the points with mean, interval, standard error
-    and number of seeds on each input; ``differences``, ``findings``, ``published`` and ``cost`` what the page has.
+    ``cells`` has every cell with its scores, its calibration if there are confidences, and its provenance;
+    ``lines`` the points with mean, interval, standard error and number of seeds on each input; ``differences``,
+    ``findings``, ``published`` and ``cost`` what the page has.
     """
     results = curves.results
     own = ("name", "title", "recipe", "created", "machine", "model", "corpus", "num_train", "num_test", "seconds")
@@ -77,7 +84,7 @@ def json_report(
         "findings": [asdict(each) for each in findings],
         "published": [asdict(each) for each in published],
         "cost": asdict(study_cost(results)),
-        "cells": [_cell(cell) for cell in results.cells],
+        "cells": [_cell(cell) | _calibration(cell, calibrations) for cell in results.cells],
     }
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
@@ -90,6 +97,11 @@ def _cell(cell: CellResult) -> dict[str, Any]:
     facts = _facts(cell)
     keys = (*_PLAIN, "versions", "data", *MODALITIES)
     return {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
+
+
+def _calibration(cell: CellResult, calibrations: Calibrations) -> dict[str, Any]:
+    found = {each: asdict(calibrations[cell.name, each]) for each in MODALITIES if (cell.name, each) in calibrations}
+    return {"calibration": found} if found else {}
 
 
 def _line(curves: Curves, line: Line) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from sottovoce.study.findings import Finding, findings
 from sottovoce.study.matrix import difference_matrix, gap_matrix
 from sottovoce.study.page import page_environment
 from sottovoce.study.published import Published, published_for
+from sottovoce.study.reliability import reliability
 from sottovoce.study.results import METRICS, StudyResults, read_study
-from sottovoce.study.samples import study_samples
+from sottovoce.study.samples import Calibrations, study_calibrations, study_samples
 from sottovoce.study.table import covered, latex_table, markdown_table, table_rows
 from sottovoce.study.words import duration, label, no_answer, percent, signed_points, state_of
 from sottovoce.types import MODALITIES
@@ -36,6 +37,7 @@ class Report:
     findings: tuple[Finding, ...]
     published: tuple[Published, ...]
     answer: Answer | None
+    calibrations: Calibrations
 
     @property
     def headline(self) -> str:
@@ -56,7 +58,8 @@ def read_report(folder: Path, published: Path | None = None) -> Report:
     curves = study_curves(results, study_samples(results))
     comparisons = scheme_differences(curves)
     found = tuple(findings(curves))
-    return Report(curves, comparisons, found, published_for(results, published), study_answer(curves, comparisons))
+    shown, answer = published_for(results, published), study_answer(curves, comparisons)
+    return Report(curves, comparisons, found, shown, answer, study_calibrations(results))
 
 
 def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
@@ -72,8 +75,10 @@ def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
     curves = report.curves
     folder = curves.results.folder
     files = {
-        "report.csv": csv_table(curves.results),
-        "report.json": json_report(curves, report.comparisons, report.findings, report.published, report.headline),
+        "report.csv": csv_table(curves.results, report.calibrations),
+        "report.json": json_report(
+            curves, report.comparisons, report.findings, report.published, report.headline, report.calibrations
+        ),
         "report.md": markdown_table(curves),
         "report.tex": latex_table(curves),
         "figure.svg": figure_svg(curves, report.published),
@@ -113,6 +118,7 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "failed": [cell for cell in results.cells if cell.failed and not cell.finished],
         "figure": Markup(figure_svg(curves, report.published, inline=True)),
         "figure_narrow": Markup(figure_svg(curves, report.published, inline=True, narrow=True)),
+        "reliability": reliability(results, report.calibrations),
         "two_scorers": _two_scorers(results),
         "cost": study_cost(results),
         "versions": sorted({f"{name} {version}" for cell in results.cells for name, version in cell.versions.items()}),

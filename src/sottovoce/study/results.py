@@ -194,7 +194,9 @@ def read_predictions(results: StudyResults, cell: CellResult, modality: Modality
     """A cell's answers on an input, by utterance id."""
     rows = files.read_predictions(prediction_file(results, cell, modality))
     return {
-        row.key: Prediction(row.key, row.text or "", row.status, row.frame if row.status == "ok" else None)
+        row.key: Prediction(row.key, row.text or "", "ok", row.frame)
+        if row.status == "ok"
+        else Prediction(row.key, row.text or "", "unreadable", None)
         for row in rows
     }
 

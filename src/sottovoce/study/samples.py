@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sottovoce.evaluate.calibration import Calibration, calibration
+from sottovoce.evaluate.confidences import judged_answers
 from sottovoce.evaluate.counts_table import COLUMNS, FIGURES, Floats, counts_table, figures_of
 from sottovoce.evaluate.files import Gold, read_gold
 from sottovoce.evaluate.scoring import read_answers
@@ -42,6 +44,8 @@ class Sampled:
 
 Samples = Mapping[tuple[str, Modality], Sampled]
 """By a finished cell's name and input."""
+Calibrations = Mapping[tuple[str, Modality], Calibration]
+"""By a finished cell's name and input, where its answers have confidences."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def study_samples(results: StudyResults) -> Samples:
     if not keys:
         return {}
     gold = results.folder / "gold.jsonl"
-    sums = [_sums(prediction_file(results, *key), gold) for key in keys]
+    sums = [_counted(prediction_file(results, *key), gold)[0] for key in keys]
 
     def figures(joined: Floats) -> Floats:
         apart = joined.reshape(len(joined), len(keys), len(COLUMNS))
@@ -80,6 +84,21 @@ def study_samples(results: StudyResults) -> Samples:
         (cell.name, modality): Sampled(figures_of(sums[place].sum(axis=0))[_PLACES], drawn[:, place])
         for place, (cell, modality) in enumerate(keys)
     }
+
+
+def study_calibrations(results: StudyResults) -> Calibrations:
+    """How far the confidences of the finished cells can be trusted; empty if no answer has one.
+
+    Raises:
+        UserError: as :func:`study_samples`.
+    """
+    gold = results.folder / "gold.jsonl"
+    found = {
+        (cell.name, modality): _counted(prediction_file(results, cell, modality), gold)[1]
+        for cell in results.finished
+        for modality in MODALITIES
+    }
+    return {key: each for key, each in found.items() if each is not None}
 
 
 def over_seeds(of_each_seed: Sequence[Sampled]) -> tuple[Estimate, ...]:
@@ -111,9 +130,10 @@ def _p_value(column: Floats) -> float:
     return min(1.0, 2 * float(beyond + 1) / (len(column) + 1))
 
 
-def _sums(predictions: Path, gold: Path) -> Floats:
-    """The counts of each utterance; a file that was read before and has not changed is not read again."""
-    return _read_sums(predictions, _state(predictions), gold, _state(gold))
+def _counted(predictions: Path, gold: Path) -> tuple[Floats, Calibration | None]:
+    """The counts of each utterance, and the calibration if there are confidences; a file that was read before and has
+    not changed is not read again."""
+    return _read_counted(predictions, _state(predictions), gold, _state(gold))
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -124,9 +144,12 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=_MOST_FILES)
-def _read_sums(predictions: Path, _: tuple[int, int], gold: Path, gold_state: tuple[int, int]) -> Floats:
+def _read_counted(
+    predictions: Path, _: tuple[int, int], gold: Path, gold_state: tuple[int, int]
+) -> tuple[Floats, Calibration | None]:
     answers = read_answers(predictions, _read_gold(gold, gold_state), lambda line: None)
-    return counts_table(answers.all, "strict").per_utterance()
+    judged = judged_answers(answers.all)
+    return counts_table(answers.all, "strict").per_utterance(), None if judged is None else calibration(judged)
 
 
 @lru_cache(maxsize=2)

@@ -56,7 +56,8 @@ def score(gold: Gold, predictions: Iterable[PredictionRow]) -> dict[str, dict[st
         precision, recall and F1 of entity, word, char, slu (0..1), frame_accuracy, MASSIVE's massive_slot_precision,
         massive_slot_recall, massive_slot_f1 and massive_exact_match, and the counts num_scored (gold items behind the
         figures), num_missing, num_unreadable, num_duplicates (gold items; each in one of the three at most, duplicates
-        first) and num_unknown (rows for an item that gold lacks, which count for nothing else).
+        first), num_unknown (rows for an item that gold lacks, which count for nothing else) and, where there are any,
+        num_abstained and num_unreadable_input (the recording could not be read), which strict counts as wrong.
 
     Raises:
         UserError: the rows' keys are of several kinds, or gold has no items, or no unique ones, of that kind.
@@ -73,6 +74,7 @@ def score_answers(answers: Answers) -> dict[str, dict[str, float | int]]:
         "num_duplicates": statuses.count("duplicate"),
         "num_unknown": answers.num_unknown,
     }
+    counts |= {f"num_{name}": statuses.count(name) for name in ("abstained", "unreadable_input") if name in statuses}
     return {view: {**_figures(answers.all, view), **counts} for view in VIEWS}
 
 

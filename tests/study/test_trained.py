@@ -1,20 +1,12 @@
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
 from sottovoce.errors import UserError
 from sottovoce.models.load import load_model
-from sottovoce.study.predict import predict_clip
 from sottovoce.study.trained import load_run
-
-
-def tone(seconds: float, rate: int, pitch: float = 600.0) -> Any:
-    return 0.3 * np.sin(2 * np.pi * pitch * np.arange(round(rate * seconds)) / rate)
 
 
 def silent(line: str) -> None:
@@ -30,33 +22,6 @@ def fault(run: Path) -> str:
     with pytest.raises(UserError) as caught:
         load_run(run, silent)
     return str(caught.value)
-
-
-def test_a_recording_gives_a_frame(run: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "clip.wav", tone(0.6, 16_000), 16_000)
-    answer = predict_clip(run, tmp_path / "clip.wav", silent)
-    assert set(answer) == {"scenario", "action", "entities", "status", "text"}
-    assert answer["status"] in ("ok", "unreadable")
-    assert isinstance(answer["entities"], list) and answer["text"]
-
-
-def test_a_stereo_recording_at_another_rate_is_accepted(run: Path, tmp_path: Path) -> None:
-    both = np.stack([tone(0.6, 44_100), tone(0.6, 44_100, 300)], axis=1)
-    soundfile.write(tmp_path / "clip.flac", both, 44_100)
-    assert predict_clip(run, tmp_path / "clip.flac", silent)["text"]
-
-
-def test_a_recording_longer_than_the_window_is_cut_there(run: Path, tmp_path: Path) -> None:
-    samples = np.random.default_rng(0).normal(0, 0.1, 16_000 * 5).astype(np.float32)
-    soundfile.write(tmp_path / "long.wav", samples, 16_000)
-    soundfile.write(tmp_path / "window.wav", samples[: 16_000 * 2], 16_000)
-    long, window = (predict_clip(run, tmp_path / f"{name}.wav", silent) for name in ("long", "window"))
-    assert long == window
-
-
-def test_a_missing_recording_is_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such recording: .*nowhere\.wav"):
-        predict_clip(run, tmp_path / "nowhere.wav", silent)
 
 
 def test_what_is_no_run_is_refused_with_the_runs_that_there_are(tiny_study: Path, tmp_path: Path) -> None:
