@@ -17,7 +17,7 @@ from sottovoce.errors import UserError
 from sottovoce.recipe import load_recipe
 from sottovoce.study import cell_run
 from sottovoce.study.launch import Failure
-from sottovoce.study.opening import LOCK
+from sottovoce.storage import LOCK
 from sottovoce.study.results import read_study
 from sottovoce.study.run import run_study
 
