@@ -14,7 +14,7 @@ from sottovoce.data.corpora import registry
 from sottovoce.errors import UserError
 
 VERBS = (
-    "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "export", "gap",
+    "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "serve", "export", "gap",
     "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded align", "embedded wer",
 )  # fmt: skip
 FIGURES = {

@@ -1,14 +1,14 @@
-"""The verbs that use a trained run: predict, and more to come; imports stand inside, so that --help is fast."""
+"""The verbs that use a trained run, predict and serve, and label; imports stand inside, so that --help is fast."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from sottovoce.console import Run, say
+from sottovoce.console import AllowOutside, Run, say
 
 serving = typer.Typer()
 
@@ -20,3 +20,65 @@ def predict(run: Run, clip: Annotated[Path, typer.Argument(help="a recording")])
 
     line = json.dumps(predict_clip(run, clip, say), ensure_ascii=False)
     print(line.encode("utf-8", "backslashreplace").decode())  # an answer can hold half a surrogate pair
+
+
+@serving.command()
+def serve(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="the address to listen on; 0.0.0.0 is every one of this machine")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
+    token_file: Annotated[Optional[Path], typer.Option(help="whose first line clients must know")] = None,  # noqa: UP045
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="of a recording")] = 30.0,
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="of a recording as it is sent")] = 10.0,
+    max_queue: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 64,
+    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from the end of an upload to its answer")] = 30.0,
+    max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+    transcripts: Annotated[bool, typer.Option(help="also transcribe, by a second copy of the model")] = False,
+) -> None:
+    """Answer recordings and typed text over HTTP, with a page to try it by, until Ctrl-C (extra `serve`)."""
+    from sottovoce.serve.server import refuse_without_packages
+
+    refuse_without_packages()
+    from sottovoce.serve.run import serve_run
+    from sottovoce.serve.security import read_token
+    from sottovoce.serve.settings import ServerSettings
+
+    settings = ServerSettings(
+        max_seconds=max_seconds, max_bytes=round(max_megabytes * 2**20), max_queue=max_queue, transcripts=transcripts,
+        timeout_seconds=timeout_seconds, max_batch_size=max_batch_size, abstain_below=abstain_below,
+    )  # fmt: skip
+    serve_run(run, settings, host, port, read_token(token_file) if token_file else None, say)
+
+
+@serving.command()
+def label(
+    manifest: Annotated[Path, typer.Argument(help="whose utterances are to be recorded")],
+    out: Annotated[Path, typer.Argument(help="the folder for recordings and the manifest with them")],
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="whose utterances are wanted")] = "train",
+    share: Annotated[Optional[float], typer.Option(min=0, max=1, help="of the split; 0.05 if not given")] = None,  # noqa: UP045
+    num_utterances: Annotated[Optional[int], typer.Option(min=1, help="instead of a share")] = None,  # noqa: UP045
+    study: Annotated[Optional[Path], typer.Option(help="a study's folder: first what it says wins most")] = None,  # noqa: UP045
+    speaker: Annotated[Optional[str], typer.Option(help="who speaks; the page asks otherwise")] = None,  # noqa: UP045
+    window_seconds: Annotated[
+        float, typer.Option(min=1, help="the longest recording that the model hears whole")
+    ] = 8.0,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
+    token_file: Annotated[Optional[Path], typer.Option(help="whose first line whoever records must know")] = None,  # noqa: UP045
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Collect recordings: a page asks for the most useful utterances and checks what it hears, until Ctrl-C."""
+    from sottovoce.serve.server import refuse_without_packages
+
+    refuse_without_packages()
+    from sottovoce.serve.label import label_manifest
+
+    print(
+        label_manifest(
+            manifest, out, say, split=split, share=share, num_utterances=num_utterances, study=study, speaker=speaker,
+            window_seconds=window_seconds, host=host, port=port, token_file=token_file, allow_outside=allow_outside,
+        )
+    )  # fmt: skip

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,21 @@ from sottovoce.registry_files import sha256_of
 SAMPLING_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
+LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; others, which a header is free to claim, would cost much to convert
 FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
+_VALUES_AT_ONCE = 2**20  # samples of all channels; what is decoded is never held with its channels, nor beyond a limit
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of a FLAC file that was written as a stream
 Samples = npt.NDArray[np.float32]
+Recording = Path | bytes  # a file, or the content of one
+
+
+class NotAudioError(UserError):
+    """Nothing that soundfile reads."""
+
+
+class TooLongError(UserError):
+    """A recording that is longer than was allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +58,40 @@ class AudioLevel:
     share_at_full_scale: float
 
 
-def load_audio(path: Path, where: str = "") -> Samples:
+def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf) -> Samples:
     """Reads a recording.
 
     Args:
-        path: any format that soundfile reads; channels are averaged, other sampling rates converted (soxr).
+        source: any format that soundfile reads; channels are averaged, other sampling rates converted (soxr).
         where: ``file:line`` of the manifest row that names it, for the error.
+        max_seconds: a longer one is refused by its header, and also where it only turns out so while it is decoded.
 
     Returns:
         samples in -1..1 at 16 kHz, shape (num_samples,), at least 0.1 s (padded with silence).
 
     Raises:
-        UserError: the file is missing, empty, or not audio, or holds values that are not finite.
+        NotAudioError: soundfile cannot read it.
+        TooLongError: it is longer than ``max_seconds``.
+        UserError: the file is missing or empty, holds values that are not finite, or no sampling rate of speech.
     """
-    _refuse_absent(path, where)
-    try:
-        samples, sampling_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: soundfile, of a .raw file
-        raise _unreadable(path, where, error) from error
-    if not len(samples):
-        raise _silent(path, where)
-    mono = samples.mean(axis=1)
+    parts, num_read = [], 0
+    with _opened(source, where) as file:
+        sampling_rate, limit = int(file.samplerate), max_seconds * file.samplerate
+        if not LOWEST_RATE <= sampling_rate <= HIGHEST_RATE:
+            fault = f"{_name(source, where)} is sampled at {sampling_rate} Hz"
+            raise UserError(fault, f"{LOWEST_RATE} to {HIGHEST_RATE} Hz can be read")
+        if limit < file.frames != _UNKNOWN_FRAMES:
+            raise _too_long(source, where, max_seconds)
+        while len(block := file.read(max(1, _VALUES_AT_ONCE // file.channels), dtype="float32", always_2d=True)):
+            num_read += len(block)
+            if num_read > limit:
+                raise _too_long(source, where, max_seconds)
+            parts.append(block.mean(axis=1))
+    if not num_read:
+        raise _silent(source, where)
+    mono = np.concatenate(parts)
     if not np.isfinite(mono).all():
-        raise UserError(f"{_prefix(where)}{path} holds values that are not finite", "export it again")
+        raise _not_finite(source, where)
     if sampling_rate != SAMPLING_RATE:
         mono = soxr.resample(mono, sampling_rate, SAMPLING_RATE)
     missing = int(MIN_SECONDS * SAMPLING_RATE) - len(mono)
@@ -84,50 +110,42 @@ def _sha256(path: Path, mtime_ns: int, num_bytes: int) -> str:
     return sha256_of(path)
 
 
-def audio_header(path: Path, where: str = "") -> AudioHeader:
+def audio_header(source: Recording, where: str = "") -> AudioHeader:
     """Reads a recording's header and seeks its last sample, which shows up a FLAC file that is cut short.
 
     Raises:
         UserError: as `load_audio`, save that the values between are not looked at.
     """
-    _refuse_absent(path, where)
-    try:
-        with soundfile.SoundFile(path) as file:
-            header = AudioHeader(file.frames / file.samplerate, int(file.samplerate))
-            if file.frames:
-                file.seek(file.frames - 1)
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        raise _unreadable(path, where, error) from error
+    with _opened(source, where) as file:
+        header = AudioHeader(file.frames / file.samplerate, int(file.samplerate))
+        if file.frames:
+            file.seek(file.frames - 1)
     if not header.seconds:
-        raise _silent(path, where)
+        raise _silent(source, where)
     return header
 
 
-def audio_level(path: Path, where: str = "") -> AudioLevel:
+def audio_level(source: Recording, where: str = "") -> AudioLevel:
     """Reads a whole recording, piece by piece, and measures its level.
 
     Raises:
         UserError: as `load_audio`, or the recording ends before its header says.
     """
-    _refuse_absent(path, where)
     loudest, num_full, num_read = 0.0, 0, 0
-    try:
-        with soundfile.SoundFile(path) as file:
-            num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
-            # Not file.blocks: where a file ends early it goes on, with what it read before.
-            while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
-                if not np.isfinite(block).all():
-                    raise UserError(f"{_prefix(where)}{path} holds values that are not finite", "export it again")
-                num_read += len(block)
-                num_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
-                mono = block.mean(axis=1)
-                loudest = max(loudest, float(_frame_rms(mono, frame).max()))
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        raise _unreadable(path, where, error) from error
+    with _opened(source, where) as file:
+        num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
+        # Not file.blocks: where a file ends early it goes on, with what it read before.
+        while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
+            if not np.isfinite(block).all():
+                raise _not_finite(source, where)
+            num_read += len(block)
+            num_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
+            mono = block.mean(axis=1)
+            loudest = max(loudest, float(_frame_rms(mono, frame).max()))
     if not num_read:
-        raise _silent(path, where)
+        raise _silent(source, where)
     if num_read < num_stated:
-        fault = f"{_prefix(where)}{path} ends after {num_read} of {num_stated} samples"
+        fault = f"{_name(source, where)} ends after {num_read} of {num_stated} samples"
         raise UserError(fault, "fetch or export it again")
     return AudioLevel(20 * math.log10(loudest) if loudest else -math.inf, num_full / num_read)
 
@@ -149,22 +167,45 @@ def _frame_rms(mono: Samples, frame: int) -> Samples:
     return np.sqrt(np.square(frames).mean(axis=1))
 
 
+@contextmanager
+def _opened(source: Recording, where: str) -> Iterator[soundfile.SoundFile]:
+    _refuse_absent(source, where)
+    try:
+        with soundfile.SoundFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
+            yield file
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: soundfile, of a .raw file
+        # Of bytes libsndfile names only the object that held them.
+        raw = isinstance(source, bytes) and isinstance(error, soundfile.LibsndfileError)
+        said = error.error_string if raw else error
+        advice = "convert it to WAV, FLAC or OGG"
+        raise NotAudioError(f"{_prefix(where)}cannot read {_name(source)}: {said}", advice) from error
+
+
 def _prefix(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _refuse_absent(path: Path, where: str) -> None:
-    if not path.is_file():
+def _name(source: Recording, where: str = "") -> str:
+    return _prefix(where) + ("the recording" if isinstance(source, bytes) else str(source))
+
+
+def _refuse_absent(source: Recording, where: str) -> None:
+    if isinstance(source, Path) and not source.is_file():
         raise UserError(
-            f"{_prefix(where)}no such recording: {path}", "correct the path in the manifest, or add the file"
+            f"{_prefix(where)}no such recording: {source}", "correct the path in the manifest, or add the file"
         )
-    if not path.stat().st_size:  # soundfile would say "Format not recognised"
-        raise _silent(path, where)
+    if not (len(source) if isinstance(source, bytes) else source.stat().st_size):
+        raise _silent(source, where)  # soundfile would say "Format not recognised"
 
 
-def _silent(path: Path, where: str) -> UserError:
-    return UserError(f"{_prefix(where)}{path} holds no samples", "record it again, or leave its row out")
+def _silent(source: Recording, where: str) -> UserError:
+    advice = "record it again, or leave its row out" if isinstance(source, Path) else "record it again"
+    return UserError(f"{_name(source, where)} holds no samples", advice)
 
 
-def _unreadable(path: Path, where: str, error: Exception) -> UserError:
-    return UserError(f"{_prefix(where)}cannot read {path}: {error}", "convert it to WAV, FLAC or OGG")
+def _not_finite(source: Recording, where: str) -> UserError:
+    return UserError(f"{_name(source, where)} holds values that are not finite", "export it again")
+
+
+def _too_long(source: Recording, where: str, max_seconds: float) -> TooLongError:
+    return TooLongError(f"{_name(source, where)} is longer than {max_seconds:g} seconds", "send a shorter one")

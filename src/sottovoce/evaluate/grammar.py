@@ -21,6 +21,7 @@ from sottovoce.types import Frame
 
 # Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
 _FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
+_OR = "    | "  # before every alternative but the first, on a line of its own
 
 
 def ontology_of(frames: Iterable[Frame]) -> str:
@@ -49,6 +50,21 @@ def ontology_of(frames: Iterable[Frame]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def labels_of(grammar: str) -> tuple[list[str], list[str]]:
+    """The intents (``scenario_action``) and slot types that a grammar of :func:`ontology_of` allows, in its order."""
+    intents, slots = list[str](), list[str]()
+    rule = ""
+    for line in grammar.rstrip("\n").split("\n"):  # U+2028 in a name is a letter like any other
+        if line[:1] != " ":
+            rule, _, line = line.partition(": ")
+        if rule == "INTENT":
+            named = json.loads(f'{{"scenario": {json.loads(line.removeprefix(_OR))}}}')
+            intents.append(Frame(named["scenario"], named["action"]).intent)
+        elif rule == "SLOT":
+            slots.append(json.loads(json.loads(line.removeprefix(_OR))))
+    return intents, slots
+
+
 def _json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
@@ -59,7 +75,7 @@ def _literal(text: str) -> str:
 
 
 def _one_of(texts: Iterable[str]) -> str:
-    return "\n    | ".join(map(_literal, texts))
+    return ("\n" + _OR).join(map(_literal, texts))
 
 
 def require_llguidance() -> None:

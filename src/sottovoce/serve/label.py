@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.serve.collection import open_collection
-from sottovoce.serve.server import bound_socket, refuse_without_packages, serve_until_stopped
+from sottovoce.serve.label_app import label_app
+from sottovoce.serve.security import read_token
+from sottovoce.serve.server import bound_socket, serve_until_stopped
 from sottovoce.serve.takes import MANIFEST, Say
 
 CLOSING_SECONDS = 10  # for an upload that has begun
@@ -34,12 +36,8 @@ def label_manifest(
         wanted: as `open_collection` takes it.
 
     Raises:
-        UserError: as `open_collection`; the address cannot be had, the token file holds none, or packages are missing.
+        UserError: as `open_collection`; the address cannot be had, the token file holds none.
     """
-    refuse_without_packages()
-    from sottovoce.serve.label_app import label_app
-    from sottovoce.serve.security import read_token
-
     token = None if token_file is None else read_token(token_file)
     with open_collection(manifest, out, say, **wanted) as collection:
         if speaker:
@@ -49,11 +47,7 @@ def label_manifest(
             say(f"{progress.num_recorded} of {progress.num_wanted} recordings are there")
             shown = f"[{host}]" if ":" in host else host
             say(f"record at http://{shown}:{listening.getsockname()[1]}/ and stop with Ctrl-C")
-            serve_until_stopped(label_app(collection, out.resolve().name, token), listening, CLOSING_SECONDS, _ignore)
+            serve_until_stopped(label_app(collection, out.resolve().name, token), listening, CLOSING_SECONDS)
         progress = collection.progress()
         say(f"{progress.num_recorded} recordings, {progress.seconds_recorded / 60:.1f} minutes")
     return out / MANIFEST
-
-
-def _ignore(stop: Any) -> None:
-    """Nothing else stops this server."""

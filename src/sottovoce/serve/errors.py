@@ -1,0 +1,113 @@
+"""What goes wrong as an answer: JSON ``{"error": {"code", "what", "advice"}}``, never a path or a stack trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from sottovoce.data.audio import NotAudioError, TooLongError
+from sottovoce.errors import UserError
+from sottovoce.serve.headers import HEADERS
+
+_OF_HTTP = {
+    400: ("malformed", "the request cannot be read", "send it as the documentation says"),
+    404: ("not_found", "there is nothing at this address", "see /v1/openapi.json for what there is"),
+    405: ("method_not_allowed", "this address takes another method", "see the header Allow"),
+}
+_INTERNAL = ("internal", "something went wrong here", "try again; whoever runs the server finds more in its log")
+
+
+class Problem(BaseModel):
+    """What is wrong, for programs (``code``) and for people, and what to do about it."""
+
+    code: str
+    what: str
+    advice: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: Problem
+
+
+class ApiError(Exception):
+    """An answer that is not a success.
+
+    Args:
+        status: of HTTP.
+        code: for programs, such as ``too_large``.
+        what: is wrong, in one sentence that names no file.
+        advice: what to do about it.
+        headers: to answer with, such as Retry-After.
+    """
+
+    def __init__(
+        self, status: int, code: str, what: str, advice: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status, self.code, self.what, self.advice, self.headers = status, code, what, advice, headers
+        super().__init__(f"{status} {code}: {what}")
+
+    def response(self) -> JSONResponse:
+        return _response(self.status, (self.code, self.what, self.advice), self.headers)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Makes the app answer every error as :class:`ErrorBody`; a fault of its own is 500 and goes to the log."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _internal)
+
+
+def of_user_error(error: UserError) -> ApiError:
+    """An error of what was sent. Its words must name no file of the server: audio is read from bytes."""
+    if isinstance(error, NotAudioError):
+        return ApiError(415, "not_audio", error.what, error.advice)
+    code = "too_long" if isinstance(error, TooLongError) else "unusable"
+    return ApiError(422, code, error.what, error.advice)
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation."""
+    return {status: {"model": ErrorBody, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+# The framework's handlers take any exception; each is registered for one kind, which the assertions state.
+def _api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+def _user_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, UserError)
+    return of_user_error(error).response()
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _response(error.status_code, _OF_HTTP.get(error.status_code, _OF_HTTP[400]), error.headers)
+
+
+def _gone(request: Request, error: Exception) -> JSONResponse:
+    # Nobody reads this; it is what is counted.
+    return _response(400, ("gone", "the client left before it was answered", "stay connected"), None)
+
+
+def _internal(request: Request, error: Exception) -> JSONResponse:
+    # The framework answers this outside of all middleware, and passes the error on to the log.
+    return _response(500, _INTERNAL, HEADERS)
+
+
+def _response(status: int, said: tuple[str, str, str], headers: Mapping[str, str] | None) -> JSONResponse:
+    code, what, advice = said
+    body = ErrorBody(error=Problem(code=code, what=what, advice=advice)).model_dump()
+    return JSONResponse(body, status, dict(headers or {}))

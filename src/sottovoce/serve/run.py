@@ -1,0 +1,62 @@
+"""``sottovoce serve``: a run's model behind HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from sottovoce import __version__
+from sottovoce.evaluate.grammar import labels_of
+from sottovoce.serve.app import make_app
+from sottovoce.serve.model import load_model_of
+from sottovoce.serve.schemas import About
+from sottovoce.serve.server import bound_socket, serve_until_stopped
+from sottovoce.serve.service import Service
+from sottovoce.serve.settings import ServerSettings
+from sottovoce.serve.transcriber import load_transcriber_of
+from sottovoce.serve.uploads import Uploads
+from sottovoce.study.trained import ONTOLOGY, recipe_of_run
+
+
+def serve_run(
+    run: Path, settings: ServerSettings, host: str, port: int, token: str | None, say: Callable[[str], None]
+) -> None:
+    """Serves a run until SIGTERM or SIGINT.
+
+    Args:
+        run: STUDY/cells/CELL.
+        port: 0 takes any free one; ``say`` is told which.
+        token: see :class:`sottovoce.serve.security.Guard`.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, or the address cannot be had.
+    """
+    with bound_socket(host, port, token is not None, say) as listening:
+        model = replace(load_model_of(run, say), abstain_below=settings.abstain_below)
+        transcriber = load_transcriber_of(run, say) if settings.transcripts else None
+        service = Service(model, transcriber, settings)
+        uploads = Uploads(settings.max_bytes, settings.max_seconds, settings.upload_seconds, settings.max_queue)
+        app = make_app(service, uploads, _about(run, settings, model.window_seconds), token)
+        say(f"serving {run} at http://{host}:{listening.getsockname()[1]}; Ctrl-C stops it")
+        serve_until_stopped(app, listening, settings.closing_seconds, partial(setattr, service, "stop"))
+    if service.failure is not None:
+        raise service.failure
+
+
+def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
+    recipe = recipe_of_run(run)
+    intents, slots = labels_of((recipe.folder / ONTOLOGY).read_text(encoding="utf-8"))
+    return About(
+        title=f"{recipe.title or recipe.name}: {run.resolve().name}",
+        version=__version__,
+        model=Path(recipe.model).name,  # of a folder no more than its name
+        intents=intents,
+        slots=slots,
+        max_seconds=settings.max_seconds,
+        window_seconds=min(window_seconds, settings.max_seconds),  # some models hear without end
+        max_bytes=settings.max_bytes,
+        transcripts=settings.transcripts,
+        abstain_below=settings.abstain_below,
+    )

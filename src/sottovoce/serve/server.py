@@ -1,0 +1,69 @@
+"""An app at an address until it is told to stop: what both servers, of a run and of label mode, are started by."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Any
+
+from sottovoce.errors import UserError
+
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")  # of the extra `serve`
+
+
+def refuse_without_packages() -> None:
+    """Raises UserError if what a server is made of is not installed."""
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise UserError(f"a server needs {', '.join(missing)}", "pip install 'sottovoce[serve]'")
+
+
+@contextmanager
+def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], None]) -> Iterator[socket.socket]:
+    """A socket at that address (port 0: any free port); ``say`` is told if strangers can reach it.
+
+    Raises:
+        UserError: the address is not this machine's, or is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        advice = "choose another with --host and --port"
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}", advice) from error
+    with listening:
+        if not has_token and not ip_address(listening.getsockname()[0]).is_loopback:
+            say(f"warning: whoever can reach {host}:{port} can use it, since there is no token; see --token-file")
+        yield listening
+
+
+def serve_until_stopped(
+    app: Any, listening: socket.socket, closing_seconds: int,
+    take_stop: Callable[[Callable[[], None]], None] = lambda stop: None,
+) -> None:  # fmt: skip
+    """Serves an ASGI app until SIGTERM or SIGINT; then accepts nothing more and finishes what it has accepted.
+
+    Args:
+        closing_seconds: how long it waits for that.
+        take_stop: given a function that stops the server.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="on", proxy_headers=False,
+        timeout_graceful_shutdown=closing_seconds,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    take_stop(lambda: setattr(server, "should_exit", True))
+    # Once it has stopped uvicorn raises the signal again that stopped it; to be stopped is no fault here.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,25 @@
+"""Everything that can be set about a server."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServerSettings(BaseModel):
+    """Limits of a server. A request waits for its upload at most ``upload_seconds``, then ``timeout_seconds``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_seconds: float = Field(30.0, gt=0, description="of a recording")
+    max_bytes: int = Field(10 * 2**20, gt=0, description="of a recording as it is sent")
+    max_queue: int = Field(64, ge=1, description="requests that may wait; also uploads at one time")
+    timeout_seconds: float = Field(30.0, gt=0, description="from the end of an upload to its answer")
+    upload_seconds: float = Field(20.0, gt=0, description="for a client to send its request")
+    max_batch_size: int = Field(8, ge=1, description="requests computed together")
+    max_wait_seconds: float = Field(0.005, ge=0, description="how long a request waits for others to join it")
+    abstain_below: float = Field(0.0, ge=0, le=1, description="answers of less confidence are marked as abstained")
+    transcripts: bool = Field(False, description="also transcribe, by a second copy of the model")
+
+    @property
+    def closing_seconds(self) -> int:
+        """How long a stopping server waits for what it has accepted."""
+        return round(self.upload_seconds + self.timeout_seconds) + 5

@@ -1,0 +1,155 @@
+"""Requests' bodies, read under limits: bytes while they stream, time for slow clients, seconds while audio decodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sottovoce.data.audio import Samples, load_audio
+from sottovoce.serve.errors import ApiError
+
+AUDIO_FIELD = "audio"
+_FORM_BYTES = 16 * 1024  # what a form may hold beside the recording
+_DRAINED_BYTES, _DRAINED_SECONDS = 64 * 2**20, 10.0  # of a refused upload, read so that its client can read the answer
+
+
+class Uploads:
+    """Reads bodies under limits.
+
+    Args:
+        max_bytes: of a recording as it was sent.
+        max_seconds: of a recording.
+        upload_seconds: how long a client may take to send it.
+        max_at_once: uploads that are read at the same time, which bounds the memory that they need.
+    """
+
+    def __init__(self, max_bytes: int, max_seconds: float, upload_seconds: float, max_at_once: int) -> None:
+        self.max_bytes, self.max_seconds, self.upload_seconds = max_bytes, max_seconds, upload_seconds
+        self._free = asyncio.Semaphore(max_at_once)
+
+    async def body(self, request: Request, max_bytes: int) -> bytes:
+        """A body of at most so many bytes.
+
+        Raises:
+            ApiError: 408, 413 or 503.
+        """
+        async with self._turn():
+            return b"".join([chunk async for chunk in _limited(request, max_bytes)])
+
+    async def recording(self, request: Request) -> bytes:
+        """The file in the form field ``audio``, held in memory alone.
+
+        Raises:
+            ApiError: 400, 408, 413, 415 or 503.
+        """
+        if media_type(request) != "multipart/form-data":
+            what = "a recording comes as multipart/form-data"
+            raise ApiError(415, "wrong_type", what, f"send it in the form field {AUDIO_FIELD!r}")
+        async with self._turn():
+            stream = _limited(request, self.max_bytes + _FORM_BYTES)
+            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=8, max_part_size=_FORM_BYTES)
+            parser.spool_max_size = 2 * (self.max_bytes + _FORM_BYTES)  # never on disk
+            try:
+                form = await parser.parse()
+            except MultiPartException as error:
+                raise ApiError(400, "malformed", "the form cannot be read", "send multipart/form-data") from error
+            sent = form.get(AUDIO_FIELD)
+            if not isinstance(sent, UploadFile):
+                what = f"the form has no file in its field {AUDIO_FIELD!r}"
+                raise ApiError(400, "malformed", what, f"send the recording as the file {AUDIO_FIELD!r}")
+            content = await sent.read()
+            await form.close()
+        if len(content) > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        return content
+
+    async def samples(self, request: Request) -> Samples:
+        """The recording in the form field ``audio``: mono, 16 kHz, -1..1.
+
+        Raises:
+            ApiError: as :meth:`recording`.
+            NotAudioError: it is none.
+            UserError: it is too long, or nothing usable is in it.
+        """
+        content = await self.recording(request)
+        return await asyncio.to_thread(load_audio, content, max_seconds=self.max_seconds)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._free.locked():
+            what = "too many recordings are being sent at once"
+            raise ApiError(503, "busy", what, "try again a little later", {"Retry-After": "1"})
+        async with self._free:
+            try:
+                async with asyncio.timeout(self.upload_seconds):
+                    yield
+            except TimeoutError as error:
+                what = f"the upload took longer than {self.upload_seconds:g} seconds"
+                raise ApiError(408, "too_slow", what, "send a smaller file, or over a faster line") from error
+
+
+def media_type(request: Request) -> str:
+    """The type of a body without its parameters, in small letters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    stated = request.headers.get("content-length", "")
+    if stated.isdecimal() and int(stated) > max_bytes:
+        raise _too_large(max_bytes)
+    num_bytes = 0
+    async for chunk in request.stream():
+        num_bytes += len(chunk)
+        if num_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    what = f"more than {max_bytes / 2**20:.3g} MiB were sent"
+    return ApiError(413, "too_large", what, "send a shorter recording, or a smaller format such as FLAC or OGG")
+
+
+class Drained:
+    """ASGI middleware: reads what is left of a body, and forgets it, before an answer goes out.
+
+    A connection that is closed while its client still sends is reset, and the client never sees why it was refused.
+    There is a limit: who sends more than that is cut off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        # Who asked to be told when to go on sends nothing before the first receive.
+        ended = headers.get("expect", "").lower() == "100-continue"
+
+        async def receive_and_note() -> Message:
+            nonlocal ended
+            message = await receive()
+            ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            num_bytes = 0
+            while not ended and num_bytes < _DRAINED_BYTES:
+                num_bytes += len((await receive_and_note()).get("body", b""))
+
+        async def send_when_drained(message: Message) -> None:
+            if message["type"] == "http.response.start" and not ended:
+                done, _ = await asyncio.wait({drained := asyncio.ensure_future(drain())}, timeout=_DRAINED_SECONDS)
+                if not done:
+                    drained.cancel()
+            await send(message)
+
+        await self._app(scope, receive_and_note, send_when_drained)
