@@ -69,7 +69,7 @@ def check_take(samples: Samples, level: AudioLevel, transcript: str, window_seco
     if not refusals:
         speech = _Speech.of(samples)
         refusals = list(_of_speech(speech, transcript))
-        notes = list(_notes(speech, level, transcript))
+        notes = [] if refusals else list(_notes(speech, level, transcript))
     return TakeCheck(seconds, level, min(peak, 1.0), tuple(refusals), tuple(notes))
 
 
