@@ -34,6 +34,7 @@ def serve(
     max_megabytes: Annotated[float, typer.Option(min=0.001, help="of a recording as it is sent")] = 10.0,
     max_queue: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 64,
     timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from the end of an upload to its answer")] = 30.0,
+    upload_seconds: Annotated[float, typer.Option(min=0.1, help="for a client to send its request")] = 20.0,
     max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
     transcripts: Annotated[bool, typer.Option(help="also transcribe, by a second copy of the model")] = False,
@@ -48,7 +49,8 @@ def serve(
 
     settings = ServerSettings(
         max_seconds=max_seconds, max_bytes=round(max_megabytes * 2**20), max_queue=max_queue, transcripts=transcripts,
-        timeout_seconds=timeout_seconds, max_batch_size=max_batch_size, abstain_below=abstain_below,
+        timeout_seconds=timeout_seconds, upload_seconds=upload_seconds, max_batch_size=max_batch_size,
+        abstain_below=abstain_below,
     )  # fmt: skip
     serve_run(run, settings, host, port, read_token(token_file) if token_file else None, say)
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from sottovoce.data.audio import SAMPLING_RATE, audio_header, audio_level, load_audio, seconds_of
+from sottovoce.data.audio import (
+    SAMPLING_RATE,
+    NotAudioError,
+    TooLongError,
+    audio_header,
+    audio_level,
+    load_audio,
+    seconds_of,
+)
 from sottovoce.errors import UserError
 
 
@@ -153,3 +161,58 @@ def test_a_recording_that_ends_before_its_header_says_has_no_level(tmp_path: Pat
     assert audio_header(clip).seconds == 10
     with pytest.raises(UserError, match=r"m:3: .*clip\.mp3 ends after 7\d{4} of 160000 samples"):
         audio_level(clip, "m:3")
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.wav", "a.mp3"])
+def test_the_content_of_a_file_is_read_as_the_file(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, tone(300, 0.75, 44_100), 44_100)
+    content = path.read_bytes()
+    assert np.array_equal(load_audio(content), load_audio(path))
+    assert audio_header(content) == audio_header(path)
+    assert audio_level(content) == audio_level(path)
+
+
+def test_a_recording_of_many_blocks_is_read_whole(tmp_path: Path) -> None:
+    both = np.stack([tone(300, 150, 8_000), tone(500, 150, 8_000)], axis=1).astype(np.float32)
+    path = written(tmp_path / "a.wav", both, 16_000, "FLOAT")
+    assert np.array_equal(load_audio(path), both.mean(axis=1))
+
+
+@pytest.mark.parametrize("name", ["no_bytes.wav", "no_samples.wav", "text.wav", "cut.flac"])
+def test_a_fault_of_content_names_no_file(tmp_path: Path, name: str) -> None:
+    content = faulty(tmp_path, name).read_bytes()
+    for read in (load_audio, audio_header, audio_level):
+        with pytest.raises(UserError, match=r"the recording holds no samples|cannot read the recording: \w") as caught:
+            read(content)
+        assert "0x" not in str(caught.value) and "row" not in str(caught.value)
+        assert isinstance(caught.value, NotAudioError) == (name in ("text.wav", "cut.flac"))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_a_recording_that_is_too_long_is_refused(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path / f"a.{kind.lower()}", np.zeros(32_000))
+    with pytest.raises(TooLongError, match="the recording is longer than 1 seconds"):
+        load_audio(path.read_bytes(), max_seconds=1)
+    assert len(load_audio(path.read_bytes(), max_seconds=3)) == pytest.approx(32_000, abs=3_000)
+
+
+def with_length(flac: bytes, num_samples: int) -> bytes:
+    """A FLAC file that says it has so many samples: the last 36 of the 64 bits that STREAMINFO describes it by."""
+    stated = int.from_bytes(flac[18:26], "big") >> 36 << 36 | num_samples
+    return flac[:18] + stated.to_bytes(8, "big") + flac[26:]
+
+
+def test_a_recording_that_hides_or_understates_its_length_is_not_decoded_beyond_a_limit(tmp_path: Path) -> None:
+    hour = written(tmp_path / "a.flac", np.full(3600 * 16_000, 0.5)).read_bytes()
+    assert len(hour) < 1_000_000
+    with pytest.raises(TooLongError):
+        load_audio(hour, max_seconds=60)
+    with pytest.raises(NotAudioError, match="the recording does not say how long it is"):
+        load_audio(with_length(hour, 0), max_seconds=60)  # 0 is "not known", as streams have it
+    assert len(load_audio(with_length(hour, 32_000), max_seconds=60)) == 32_000
+
+
+@pytest.mark.parametrize("sampling_rate", [500, 600_000])
+def test_no_sampling_rate_of_speech_is_refused(tmp_path: Path, sampling_rate: int) -> None:
+    with pytest.raises(UserError, match=f"is sampled at {sampling_rate} Hz; 1000 to 384000 Hz can be read"):
+        load_audio(written(tmp_path / "a.wav", np.zeros(8_000), sampling_rate))

@@ -15,7 +15,7 @@ from sottovoce.data.prompts import answer_of
 from sottovoce.errors import UserError
 from sottovoce.evaluate import grammar as module
 from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.grammar import GrammarForm, ontology_of
+from sottovoce.evaluate.grammar import GrammarForm, labels_of, ontology_of
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.models.load import LoadedModel
 from sottovoce.types import Entity, Frame
@@ -157,3 +157,12 @@ def test_without_llguidance_the_user_is_told_what_to_install(monkeypatch: pytest
     with pytest.raises(UserError) as caught:
         GrammarForm(ontology_of(FRAMES), tiny_tokenizer())
     assert str(caught.value) == "decode.grammar: ontology needs llguidance; pip install 'sottovoce[grammar]'"
+
+
+def test_the_labels_of_a_grammar_are_those_it_was_made_of() -> None:
+    odd = Frame('say "on"', "a\\b", (Entity("été\u2028: | x", "y"),))
+    assert labels_of(ontology_of([*FRAMES, odd])) == (
+        ["light_off", "light_on", "music_play", 'say "on"_a\\b'],
+        ["artist", "colour", "room", "été\u2028: | x"],
+    )
+    assert labels_of(ontology_of(FRAMES[1:2])) == (["light_off"], [])

@@ -24,7 +24,7 @@ MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; others, which a header is free to claim, would cost much to convert
 FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
-_VALUES_AT_ONCE = 2**20  # samples of all channels; what is decoded is never held with its channels, nor beyond a limit
+_VALUES_AT_ONCE = 2**20  # samples of all channels, which are never held longer than it takes to average them
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of a FLAC file that was written as a stream
 Samples = npt.NDArray[np.float32]
 Recording = Path | bytes  # a file, or the content of one
@@ -64,7 +64,8 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
     Args:
         source: any format that soundfile reads; channels are averaged, other sampling rates converted (soxr).
         where: ``file:line`` of the manifest row that names it, for the error.
-        max_seconds: a longer one is refused by its header, and also where it only turns out so while it is decoded.
+        max_seconds: what says of itself that it is longer is refused before it is decoded; and no file is decoded
+            beyond what it says, which soundfile sees to.
 
     Returns:
         samples in -1..1 at 16 kHz, shape (num_samples,), at least 0.1 s (padded with silence).
@@ -74,20 +75,21 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
         TooLongError: it is longer than ``max_seconds``.
         UserError: the file is missing or empty, holds values that are not finite, or no sampling rate of speech.
     """
-    parts, num_read = [], 0
+    parts: list[Samples] = []
     with _opened(source, where) as file:
-        sampling_rate, limit = int(file.samplerate), max_seconds * file.samplerate
+        sampling_rate = int(file.samplerate)
         if not LOWEST_RATE <= sampling_rate <= HIGHEST_RATE:
             fault = f"{_name(source, where)} is sampled at {sampling_rate} Hz"
             raise UserError(fault, f"{LOWEST_RATE} to {HIGHEST_RATE} Hz can be read")
-        if limit < file.frames != _UNKNOWN_FRAMES:
-            raise _too_long(source, where, max_seconds)
+        if file.frames == _UNKNOWN_FRAMES:  # soundfile cannot read it
+            fault = f"{_name(source, where)} does not say how long it is"
+            raise NotAudioError(fault, "write it as a file instead of a stream")
+        if file.frames > max_seconds * sampling_rate:
+            fault = f"{_name(source, where)} is longer than {max_seconds:g} seconds"
+            raise TooLongError(fault, "send a shorter one")
         while len(block := file.read(max(1, _VALUES_AT_ONCE // file.channels), dtype="float32", always_2d=True)):
-            num_read += len(block)
-            if num_read > limit:
-                raise _too_long(source, where, max_seconds)
             parts.append(block.mean(axis=1))
-    if not num_read:
+    if not parts:
         raise _silent(source, where)
     mono = np.concatenate(parts)
     if not np.isfinite(mono).all():
@@ -205,7 +207,3 @@ def _silent(source: Recording, where: str) -> UserError:
 
 def _not_finite(source: Recording, where: str) -> UserError:
     return UserError(f"{_name(source, where)} holds values that are not finite", "export it again")
-
-
-def _too_long(source: Recording, where: str, max_seconds: float) -> TooLongError:
-    return TooLongError(f"{_name(source, where)} is longer than {max_seconds:g} seconds", "send a shorter one")

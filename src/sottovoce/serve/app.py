@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
 from sottovoce import __version__
+from sottovoce.data.audio import Samples
 from sottovoce.serve import schemas
 from sottovoce.serve.batching import Done
 from sottovoce.serve.errors import answer_errors, declared
@@ -25,11 +26,14 @@ from sottovoce.serve.uploads import Drained, Uploads, media_type
 _REFUSED = declared(400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
 
 
-def make_app(service: Service, uploads: Uploads, about: schemas.About, token: str | None = None) -> FastAPI:
+def make_app(
+    service: Service, uploads: Uploads, about: schemas.About, token: str | None = None, local_only: bool = False
+) -> FastAPI:
     """The app; the service runs as long as the app does.
 
     Args:
         token: which every request to ``/v1/*`` and ``/metrics`` must carry; None if none must.
+        local_only: see :class:`sottovoce.serve.security.Guard`.
     """
 
     @asynccontextmanager
@@ -43,19 +47,19 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
     )  # fmt: skip
     answer_errors(app)
     app.add_middleware(Drained)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, token=token, local_only=local_only)
     app.add_middleware(Measured, metrics=service.metrics)
     serve_page(app)
     # The guard asks for the token; this only documents it.
     routes = APIRouter(dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])
 
-    @app.get("/healthz", tags=["operation"], responses={503: {"model": schemas.Health}} | declared(500))
+    @app.get("/healthz", tags=["operation"], responses={503: {"model": schemas.Health}} | declared(403, 500))
     async def health(response: Response) -> schemas.Health:
         """Whether requests are answered: 200 once the model is warm, 503 before, and when the server stops."""
         response.status_code = 200 if service.status == "ok" else 503
         return schemas.Health(status=service.status)
 
-    @routes.get("/v1/about", tags=["about"], responses=declared(401, 500))
+    @routes.get("/v1/about", tags=["about"], responses=declared(401, 403, 500))
     async def what_is_served() -> schemas.About:
         return about
 
@@ -64,13 +68,13 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
         """The frame of a recording (form field `audio`) or of a typed text (JSON)."""
         started = time.perf_counter()
         service.refuse_unless_ready()
+        given: Samples | str
         if media_type(request) == "application/json":
-            done = await service.understand(
-                request, schemas.typed_text(await uploads.body(request, schemas.MAX_TEXT_BYTES))
-            )
+            given = schemas.typed_text(await uploads.body(request, schemas.MAX_TEXT_BYTES))
         else:
-            done = await service.understand(request, await uploads.samples(request))
-            service.metrics.audio.inc(done.result.seconds or 0)
+            given = await uploads.samples(request)
+        done = await service.understand(request, given)
+        service.metrics.audio.inc(done.result.seconds or 0)
         return schemas.Understood(**_facts(started, done), **done.result.as_json(), batch_size=done.batch_size)
 
     @routes.post(
@@ -84,7 +88,7 @@ def make_app(service: Service, uploads: Uploads, about: schemas.About, token: st
         done = await service.transcribe(request, await uploads.samples(request))
         return schemas.Transcribed(**_facts(started, done), transcript=done.result)
 
-    @routes.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=declared(401, 500))
+    @routes.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=declared(401, 403, 500))
     async def metrics() -> Response:
         """Counters and histograms in Prometheus' text format."""
         return service.metrics.page()

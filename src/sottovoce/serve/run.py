@@ -12,7 +12,7 @@ from sottovoce.evaluate.grammar import labels_of
 from sottovoce.serve.app import make_app
 from sottovoce.serve.model import load_model_of
 from sottovoce.serve.schemas import About
-from sottovoce.serve.server import bound_socket, serve_until_stopped
+from sottovoce.serve.server import bound_socket, is_local, serve_until_stopped
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.serve.transcriber import load_transcriber_of
@@ -38,7 +38,8 @@ def serve_run(
         transcriber = load_transcriber_of(run, say) if settings.transcripts else None
         service = Service(model, transcriber, settings)
         uploads = Uploads(settings.max_bytes, settings.max_seconds, settings.upload_seconds, settings.max_queue)
-        app = make_app(service, uploads, _about(run, settings, model.window_seconds), token)
+        local_only = token is None and is_local(listening)
+        app = make_app(service, uploads, _about(run, settings, model.window_seconds), token, local_only)
         say(f"serving {run} at http://{host}:{listening.getsockname()[1]}; Ctrl-C stops it")
         serve_until_stopped(app, listening, settings.closing_seconds, partial(setattr, service, "stop"))
     if service.failure is not None:

@@ -37,9 +37,14 @@ def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], Non
         advice = "choose another with --host and --port"
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}", advice) from error
     with listening:
-        if not has_token and not ip_address(listening.getsockname()[0]).is_loopback:
+        if not has_token and not is_local(listening):
             say(f"warning: whoever can reach {host}:{port} can use it, since there is no token; see --token-file")
         yield listening
+
+
+def is_local(listening: socket.socket) -> bool:
+    """Whether a bound socket can be reached from this machine alone."""
+    return ip_address(listening.getsockname()[0]).is_loopback
 
 
 def serve_until_stopped(
