@@ -136,7 +136,7 @@ def test_the_same_recording_sent_again_is_the_same_take(out: Path, source: Path)
     with opened(out, source) as takes:
         first = takes.keep("train0", made_speech(3), -20.0)
         takes.name_speaker("ben")
-        assert takes.keep("train0", made_speech(3), -20.0) is first
+        assert takes.keep("train0", made_speech(3), -20.0) == first
     assert not list((out / "set-aside").iterdir())
 
 
