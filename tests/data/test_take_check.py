@@ -85,6 +85,7 @@ def test_silence_noise_hum_and_a_struck_key_are_no_speech(samples: Sound) -> Non
 
 NOTED = {
     "quiet": made_speech(loud=0.025, room=0.0002),
+    "noisy": made_speech(room=0.02),
     "nearly_clipped": made_speech(),
     "long_silence_start": made_speech(before=1.5),
     "long_silence_end": made_speech(after=1.5),
@@ -117,24 +118,24 @@ def test_levels_are_those_of_each_frame() -> None:
     assert frame_levels_db(samples, 0.02) == pytest.approx([-120, -20])
 
 
-def refused_of_home(locale: str, every: int) -> tuple[int, list[str]]:
+def found_in_home(locale: str, every: int) -> tuple[int, list[str]]:
     spoken = [each for each in read_manifest(home_manifest(locale)) if each.audio is not None][::every]
-    refused = []
+    found = []
     for each in spoken:
         assert each.audio is not None
         check = check_take(load_audio(each.audio), audio_level(each.audio), each.transcript, window_seconds=8.0)
-        refused += [f"{each.id} {finding.code}" for finding in check.refusals]
-    return len(spoken), refused
+        found += [f"{each.id} {finding.code}" for finding in (*check.refusals, *check.notes)]
+    return len(spoken), found
 
 
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
-def test_a_part_of_the_built_in_recordings_is_not_refused(locale: str) -> None:
-    number, refused = refused_of_home(locale, 25)
-    assert number > 10 and not refused
+def test_nothing_is_found_in_a_part_of_the_built_in_recordings(locale: str) -> None:
+    number, found = found_in_home(locale, 25)
+    assert number > 10 and not found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
-def test_no_built_in_recording_is_refused(locale: str) -> None:
-    number, refused = refused_of_home(locale, 1)
-    assert number > 400 and not refused
+def test_nothing_is_found_in_any_built_in_recording(locale: str) -> None:
+    number, found = found_in_home(locale, 1)
+    assert number > 400 and not found

@@ -299,3 +299,16 @@ def test_ids_become_names_that_every_file_system_takes() -> None:
     assert len({name.casefold() for name in names.values()}) == len(ids)
     assert all(len(name) < 130 and "/" not in name and not name.startswith(".") for name in names.values())
     assert take_names(reversed(ids)) == names
+
+
+def test_the_manifest_that_came_of_it_is_a_source_like_any_other(out: Path, source: Path, tmp_path: Path) -> None:
+    with opened(out, source) as takes:
+        takes.name_speaker("anna")
+        takes.keep("train0", made_speech(3), -20.0)
+    with opened(tmp_path / "more", out / "manifest.jsonl") as takes:
+        takes.name_speaker("ben")
+        takes.keep("train1", made_speech(3), -20.0)
+    rows = by_id(tmp_path / "more")
+    assert {each.id: each.speaker for each in rows.values() if each.audio} == {
+        "train0": "anna", "train1": "ben", "train3": "train-s1", "test4": "test-s0",
+    }  # fmt: skip

@@ -166,7 +166,8 @@ def seconds_of(path: Path) -> float:
 def _frame_rms(mono: Samples, frame: int) -> Samples:
     """The root mean square of each whole frame of so many samples, of all of them if there are fewer."""
     frames = mono[: len(mono) // frame * frame].reshape(-1, frame) if len(mono) >= frame else mono[None]
-    return np.sqrt(np.square(frames).mean(axis=1))
+    rms: Samples = np.sqrt(np.square(frames).mean(axis=1))
+    return rms
 
 
 @contextmanager

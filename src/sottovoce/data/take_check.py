@@ -20,6 +20,7 @@ FRAME_SECONDS = 0.02  # short enough for the pause within a word, long enough fo
 QUIET_DB, TOO_QUIET_DB = -35.0, -45.0  # of the loudest part; a laptop's microphone hisses at about -60
 TOO_CLIPPED_SHARE = 0.005  # of the samples: vowels are flattened all along, and no longer sound as they should
 MIN_RANGE_DB = 10.0  # between the loudest frame and the quiet ones; steady noise and hum stay within 6
+NOISY_RANGE_DB = 18.0  # speech about 12 dB above the noise of the room
 SPEECH_BELOW_LOUDEST_DB = 30.0  # the weakest consonants lie about as far below the loudest vowel
 SPEECH_ABOVE_FLOOR_DB = 6.0  # what is nearer to the quiet frames is the room
 MIN_SPEECH_SECONDS = 0.15  # a click or a knock is over sooner than a word
@@ -151,6 +152,8 @@ def _notes(speech: _Speech, level: AudioLevel, transcript: str) -> Iterator[Find
     if level.loudest_db < QUIET_DB:
         fault = f"it is rather quiet: its loudest part is at {level.loudest_db:.0f} dB"
         yield Finding("quiet", fault, "come nearer to the microphone")
+    if speech.range_db < NOISY_RANGE_DB:
+        yield Finding("noisy", "it is noisy", "find a quieter place, or come nearer to the microphone")
     if level.share_at_full_scale > CLIPPED_SHARE:
         fault = f"{level.share_at_full_scale:.2%} of its samples are at full scale"
         yield Finding("nearly_clipped", fault, "go a little farther from the microphone")
