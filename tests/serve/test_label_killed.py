@@ -114,6 +114,8 @@ def test_a_server_that_is_killed_between_or_within_uploads_loses_nothing_that_it
 def test_ctrl_c_ends_it_well_and_the_manifest_passes_the_check(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with serving(source, out) as (process, client):
+        strange = client.get("/v1/about", headers={"Host": "elsewhere.example"})
+        assert strange.status_code >= 400  # another site's name that points here
         for number in range(3):
             assert send(client, f"train{number}", take(number)) == 201
         with pytest.raises(UserError, match="another process is working on"), open_takes(out, source, [], print):

@@ -8,7 +8,7 @@ from typing import Any
 from sottovoce.serve.collection import open_collection
 from sottovoce.serve.label_app import label_app
 from sottovoce.serve.security import read_token
-from sottovoce.serve.server import bound_socket, serve_until_stopped
+from sottovoce.serve.server import bound_socket, is_local, serve_until_stopped
 from sottovoce.serve.takes import MANIFEST, Say
 
 CLOSING_SECONDS = 10  # for an upload that has begun
@@ -47,7 +47,8 @@ def label_manifest(
             say(f"{progress.num_recorded} of {progress.num_wanted} recordings are there")
             shown = f"[{host}]" if ":" in host else host
             say(f"record at http://{shown}:{listening.getsockname()[1]}/ and stop with Ctrl-C")
-            serve_until_stopped(label_app(collection, out.resolve().name, token), listening, CLOSING_SECONDS)
+            app = label_app(collection, out.resolve().name, token, token is None and is_local(listening))
+            serve_until_stopped(app, listening, CLOSING_SECONDS)
         progress = collection.progress()
         say(f"{progress.num_recorded} recordings, {progress.seconds_recorded / 60:.1f} minutes")
     return out / MANIFEST

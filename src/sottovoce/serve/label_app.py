@@ -23,13 +23,13 @@ UPLOAD_SECONDS, MAX_UPLOADS = 60.0, 4  # of one person, whose page may send agai
 _BYTES_PER_SECOND = 96_000 * 2 * 3  # stereo at 96 kHz and 24 bits, more than browsers record
 
 
-def label_app(collection: Collection, title: str, token: str | None = None) -> FastAPI:
+def label_app(collection: Collection, title: str, token: str | None = None, local_only: bool = False) -> FastAPI:
     """The app that collects recordings.
 
     Args:
         collection: an open one.
         title: what the page is headed by.
-        token: what ``/v1/*`` asks for, None if nothing.
+        token, local_only: see :class:`sottovoce.serve.security.Guard`.
     """
     app = FastAPI(
         title="Sottovoce label", version=__version__, description="Collects recordings of utterances.",
@@ -43,7 +43,7 @@ def label_app(collection: Collection, title: str, token: str | None = None) -> F
                           (RequestValidationError, _malformed)):  # fmt: skip
         app.add_exception_handler(kind, handler)
     app.add_middleware(Drained)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, token=token, local_only=local_only)
     serve_page(app)
 
     @app.get("/healthz", tags=["operation"])
