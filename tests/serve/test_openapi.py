@@ -50,10 +50,10 @@ def fuzz(url: str, num_examples: int) -> Counter[tuple[str, int]]:
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(case=operation.as_strategy(generation_mode=mode))
-            def ask(case: Any, path: str = operation.path) -> None:
+            def ask(case: Any) -> None:
                 response = case.call()
                 case.validate_response(response, checks=CHECKS)
-                seen[path, response.status_code] += 1
+                seen[case.operation.path, response.status_code] += 1
 
             ask()
     return seen

@@ -178,8 +178,7 @@ def _opened(source: Recording, where: str) -> Iterator[soundfile.SoundFile]:
             yield file
     except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: soundfile, of a .raw file
         # Of bytes libsndfile names only the object that held them.
-        raw = isinstance(source, bytes) and isinstance(error, soundfile.LibsndfileError)
-        said = error.error_string if raw else error
+        said = getattr(error, "error_string", error) if isinstance(source, bytes) else error
         advice = "convert it to WAV, FLAC or OGG"
         raise NotAudioError(f"{_prefix(where)}cannot read {_name(source)}: {said}", advice) from error
 

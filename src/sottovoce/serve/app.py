@@ -53,7 +53,7 @@ def make_app(
     # The guard asks for the token; this only documents it.
     routes = APIRouter(dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])
 
-    @app.get("/healthz", tags=["operation"], responses={503: {"model": schemas.Health}} | declared(403, 500))
+    @app.get("/healthz", tags=["operation"], responses=declared(403, 500) | {503: {"model": schemas.Health}})
     async def health(response: Response) -> schemas.Health:
         """Whether requests are answered: 200 once the model is warm, 503 before, and when the server stops."""
         response.status_code = 200 if service.status == "ok" else 503

@@ -40,6 +40,7 @@ def serve_run(
         uploads = Uploads(settings.max_bytes, settings.max_seconds, settings.upload_seconds, settings.max_queue)
         local_only = token is None and is_local(listening)
         app = make_app(service, uploads, _about(run, settings, model.window_seconds), token, local_only)
+        listening.listen()  # who connects from now on waits for the server instead of being refused
         say(f"serving {run} at http://{host}:{listening.getsockname()[1]}; Ctrl-C stops it")
         serve_until_stopped(app, listening, settings.closing_seconds, partial(setattr, service, "stop"))
     if service.failure is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -16,7 +16,8 @@ from sottovoce.serve.errors import ApiError
 
 AUDIO_FIELD = "audio"
 _FORM_BYTES = 16 * 1024  # what a form may hold beside the recording
-_DRAINED_BYTES, _DRAINED_SECONDS = 64 * 2**20, 10.0  # of a refused upload, read so that its client can read the answer
+# Of a refused upload, read so that its client comes to read the answer: how much, how long, and waiting for more of it.
+_DRAINED_BYTES, _DRAINED_SECONDS, _IDLE_SECONDS = 64 * 2**20, 10.0, 0.5
 
 
 class Uploads:
@@ -142,14 +143,15 @@ class Drained:
 
         async def drain() -> None:
             num_bytes = 0
-            while not ended and num_bytes < _DRAINED_BYTES:
-                num_bytes += len((await receive_and_note()).get("body", b""))
+            async with asyncio.timeout(_DRAINED_SECONDS):
+                while not ended and num_bytes < _DRAINED_BYTES:
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        num_bytes += len((await receive_and_note()).get("body", b""))
 
         async def send_when_drained(message: Message) -> None:
             if message["type"] == "http.response.start" and not ended:
-                done, _ = await asyncio.wait({drained := asyncio.ensure_future(drain())}, timeout=_DRAINED_SECONDS)
-                if not done:
-                    drained.cancel()
+                with suppress(TimeoutError):
+                    await drain()
             await send(message)
 
         await self._app(scope, receive_and_note, send_when_drained)
