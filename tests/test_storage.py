@@ -1,9 +1,12 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from sottovoce.storage import json_lines, whole_rows, write_whole, written_whole
+from sottovoce.errors import UserError
+from sottovoce.storage import alone_in, append_row, durable_file, json_lines, whole_rows, write_whole, written_whole
 
 ROWS = [{"id": "1", "text": "voilà\u2028suite"}, {"id": "2", "text": "é"}, {"id": "3", "text": "\x85"}]
 
@@ -46,3 +49,47 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
     with written_whole(folder) as temporary:
         (temporary / "a").write_text(json.dumps(1))
     assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+def test_rows_are_added_one_by_one_and_not_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl"
+    for row in ROWS[:2]:
+        append_row(path, row)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="full"):
+            append_row(path, ROWS[2])
+    assert whole_rows(path) == ROWS[:2]
+    append_row(path, ROWS[2])
+    assert whole_rows(path) == ROWS
+
+
+def test_a_durable_file_is_on_the_disk_before_it_has_its_name_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed = tmp_path / "a.txt", []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((os.path.samestat(os.fstat(descriptor), tmp_path.stat()), path.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with durable_file(path) as temporary:
+        temporary.write_text("a")
+    assert flushed == [(False, False), (True, True)] and path.read_text() == "a"
+
+
+def test_a_folder_is_worked_on_by_one_at_a_time(tmp_path: Path) -> None:
+    with (
+        alone_in(tmp_path / "new", "wait"),
+        pytest.raises(UserError, match=r"another process is working on .*new; wait"),
+        alone_in(tmp_path / "new", "wait"),
+    ):
+        pass
+    with alone_in(tmp_path / "new", "wait"):
+        pass

@@ -1,15 +1,15 @@
-"""The verbs that use a trained run, predict and serve; imports stand inside, so that --help is fast."""
+"""The verbs that use a trained run, predict and serve, and label; imports stand inside, so that --help is fast."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from sottovoce.console import Run, say
+from sottovoce.console import AllowOutside, Run, say
 
 serving = typer.Typer()
 
@@ -71,3 +71,34 @@ def serve(
         abstain_below=abstain_below,
     )  # fmt: skip
     serve_run(run, settings, host, port, read_token(token_file) if token_file else None, say)
+
+
+@serving.command()
+def label(
+    manifest: Annotated[Path, typer.Argument(help="whose utterances are to be recorded")],
+    out: Annotated[Path, typer.Argument(help="the folder for recordings and the manifest with them")],
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="whose utterances are wanted")] = "train",
+    share: Annotated[Optional[float], typer.Option(min=0, max=1, help="of the split; 0.05 if not given")] = None,  # noqa: UP045
+    num_utterances: Annotated[Optional[int], typer.Option(min=1, help="instead of a share")] = None,  # noqa: UP045
+    study: Annotated[Optional[Path], typer.Option(help="a study's folder: first what it says wins most")] = None,  # noqa: UP045
+    speaker: Annotated[Optional[str], typer.Option(help="who speaks; the page asks otherwise")] = None,  # noqa: UP045
+    window_seconds: Annotated[
+        float, typer.Option(min=1, help="the longest recording that the model hears whole")
+    ] = 8.0,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
+    token_file: Annotated[Optional[Path], typer.Option(help="whose first line whoever records must know")] = None,  # noqa: UP045
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Collect recordings: a page asks for the most useful utterances and checks what it hears, until Ctrl-C."""
+    from sottovoce.serve.server import refuse_without_packages
+
+    refuse_without_packages()
+    from sottovoce.serve.label import label_manifest
+
+    print(
+        label_manifest(
+            manifest, out, say, split=split, share=share, num_utterances=num_utterances, study=study, speaker=speaker,
+            window_seconds=window_seconds, host=host, port=port, token_file=token_file, allow_outside=allow_outside,
+        )
+    )  # fmt: skip

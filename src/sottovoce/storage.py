@@ -12,6 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from sottovoce.errors import UserError
+
+LOCK = ".lock"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -35,6 +41,56 @@ def write_whole(path: Path, text: str) -> None:
     """Writes a text file in one rename, so that a reader or a killed process never leaves half of it."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[Path]:
+    """As :func:`whole_file`, and after the block the disk has the file under its name: a power cut does not lose it."""
+    with whole_file(path) as temporary:
+        yield temporary
+        _flush(temporary)
+    _flush(path.parent)
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Adds a row to a JSONL file and returns when the disk has it. After an error the file is as it was."""
+    line = json_lines([row]).encode("utf-8")
+    with path.open("ab", buffering=0) as file:
+        num_bytes = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(num_bytes)
+            raise
+
+
+def _flush(path: Path) -> None:
+    """Waits until the disk has a file's content, or a folder's entries where the system can say so (not on Windows)."""
+    if path.is_dir() and os.name == "nt":
+        return
+    # Windows flushes files that are open for writing only.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path, advice: str) -> Iterator[None]:
+    """Keeps other processes that ask from working on a folder meanwhile; it is made if it is not there.
+
+    Raises:
+        UserError: one does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK).acquire(timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"another process is working on {folder}", advice) from None
 
 
 @contextmanager

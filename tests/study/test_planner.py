@@ -10,7 +10,7 @@ from study_folder import write_study
 from sottovoce.cli import main
 from sottovoce.errors import UserError
 from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
-from sottovoce.study.planner import CurvePlan, Plan, Target, make_plan, parse_target
+from sottovoce.study.planner import CurvePlan, Plan, Target, gains_by_intent, make_plan, parse_target
 
 HALF = Target("intent_accuracy", 0.5)
 BUDGETS = (1, 2, 4, 8)  # percent: 20 to 160 recordings
@@ -171,3 +171,12 @@ def test_the_verb(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(sys, "argv", ["sottovoce", *arguments, "--json"])
     main()
     assert json.loads(capsys.readouterr().out)["curves"][0]["limit"] == 320
+
+
+def test_the_gains_are_those_of_the_plan_and_one_budget_is_enough_for_them(folder: Path, tmp_path: Path) -> None:
+    plan = make_plan(folder, [HALF])
+    assert gains_by_intent(folder) == {each.intent: each.gain for each in plan.intents}
+    one = write_curves(tmp_path, {"curriculum": rising}, budgets=[2], num_seeds=1)
+    assert gains_by_intent(one)["light_on"] > 0
+    with pytest.raises(UserError, match="no finished cell was trained on speech"):
+        gains_by_intent(write_curves(tmp_path / "none", {}))

@@ -143,8 +143,7 @@ def audio_level(source: Recording, where: str = "") -> AudioLevel:
             num_read += len(block)
             num_full += int((np.abs(block).max(axis=1) >= FULL_SCALE).sum())
             mono = block.mean(axis=1)
-            frames = mono[: len(mono) // frame * frame].reshape(-1, frame) if len(mono) >= frame else mono[None]
-            loudest = max(loudest, float(np.sqrt(np.square(frames).mean(axis=1)).max()))
+            loudest = max(loudest, float(_frame_rms(mono, frame).max()))
     if not num_read:
         raise _silent(source, where)
     if num_read < num_stated:
@@ -153,9 +152,22 @@ def audio_level(source: Recording, where: str = "") -> AudioLevel:
     return AudioLevel(20 * math.log10(loudest) if loudest else -math.inf, num_full / num_read)
 
 
+def frame_levels_db(samples: Samples, frame_seconds: float) -> npt.NDArray[np.float64]:
+    """The RMS levels of a 16 kHz recording's frames in decibels, 0 at full scale, at least -120; (num_frames,)."""
+    rms = _frame_rms(samples, round(frame_seconds * SAMPLING_RATE))
+    return 20 * np.log10(np.maximum(rms.astype(np.float64), 1e-6))
+
+
 def seconds_of(path: Path) -> float:
     """The length of a recording from its header, without decoding it. Raises ``soundfile.LibsndfileError``."""
     return float(soundfile.info(path).duration)
+
+
+def _frame_rms(mono: Samples, frame: int) -> Samples:
+    """The root mean square of each whole frame of so many samples, of all of them if there are fewer."""
+    frames = mono[: len(mono) // frame * frame].reshape(-1, frame) if len(mono) >= frame else mono[None]
+    rms: Samples = np.sqrt(np.square(frames).mean(axis=1))
+    return rms
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def choose_speech(
         if count < 0:
             raise UserError(f"num_utterances is {count}", "give 0 or more")
     else:
-        count = _count_of_share(len(utterances), share or 0.0)
+        count = count_of_share(len(utterances), share or 0.0)
     if count > len(order):
         raise UserError(
             f"the speech budget asks for {count} of {len(utterances)} train utterances, "
@@ -124,17 +124,30 @@ def choose_speech(
 
 def priority_order(utterances: Sequence[Utterance], seed: int = 0) -> list[Utterance]:
     """All utterances with audio in the order in which budgets take them; it depends on the ids and the seed alone."""
+    return spread_over_intents([utterance for utterance in utterances if utterance.audio is not None], seed)
+
+
+def spread_over_intents(
+    utterances: Sequence[Utterance], seed: int = 0, weights: Mapping[str, float] | None = None
+) -> list[Utterance]:
+    """All utterances in an order of which every beginning is stratified by intent.
+
+    Args:
+        utterances: with or without audio; their order does not matter.
+        seed: another seed gives another order.
+        weights: above 0, of every intent: the next utterance goes to the intent whose count / weight is smallest. Its
+            number of utterances if not given.
+    """
     strata = defaultdict[str, list[Utterance]](list)
     for utterance in utterances:
-        if utterance.audio is not None:
-            strata[utterance.frame.intent].append(utterance)
-    keyed: list[tuple[float, int, float, str, Utterance]] = []
+        strata[utterance.frame.intent].append(utterance)
+    keyed: list[tuple[float, float, float, str, Utterance]] = []
     for intent in sorted(strata):
         members = sorted(strata[intent], key=lambda utterance: utterance.id)
         rng = Random(f"{seed}/{intent}")  # its own draw, so that a new intent leaves the others' order as it was
         rng.shuffle(members)
-        size = len(members)
-        keyed += [(place / size, -size, rng.random(), intent, member) for place, member in enumerate(members)]
+        weight = len(members) if weights is None else weights[intent]
+        keyed += [(place / weight, -weight, rng.random(), intent, member) for place, member in enumerate(members)]
     return [member for *_, member in sorted(keyed, key=lambda entry: entry[:4])]
 
 
@@ -167,7 +180,8 @@ def _check(utterances: Sequence[Utterance]) -> None:
         seen.add(utterance.id)
 
 
-def _count_of_share(total: int, share: float) -> int:
+def count_of_share(total: int, share: float) -> int:
+    """So many of ``total`` are a share, 0..1: at least one if it is above 0. Raises UserError if it is out of range."""
     if not 0 <= share <= 1:
         raise UserError(f"the speech budget's share is {share}", "give a share in 0..1: 0.05 is 5 %")
     return max(round(share * total), 1 if share else 0)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from sottovoce.data.audio import audio_header
 from sottovoce.data.manifest import row_of
@@ -26,7 +25,7 @@ from sottovoce.evaluate.grammar import ontology_of
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Recipe
-from sottovoce.storage import json_lines, write_whole
+from sottovoce.storage import alone_in, json_lines, write_whole
 from sottovoce.study.cells import Cell, recording_sha256
 from sottovoce.study.data import Data
 from sottovoce.study.trained import ONTOLOGY, Say, load_for
@@ -34,7 +33,7 @@ from sottovoce.train.parts import hears_anew
 from sottovoce.train.processes import processes
 from sottovoce.types import Utterance
 
-LOCK, CELLS, STAGES = ".lock", "cells", "stages"
+CELLS, STAGES = "cells", "stages"
 AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
 
 
@@ -69,14 +68,8 @@ def only_study(folder: Path) -> Iterator[None]:
     Raises:
         UserError: one does already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        advice = "wait for it, or stop it; or give this study another name"
-        raise UserError(f"another process is working on {folder}", advice) from None
+    with alone_in(folder, "wait for it, or stop it; or give this study another name"):
+        yield
 
 
 def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:

@@ -19,7 +19,7 @@ from sottovoce.evaluate.learning_curve import LEVEL, Interval, LearningCurve, No
 from sottovoce.evaluate.scoring import read_answers
 from sottovoce.study.curves import Curves, Line, Point, study_curves
 from sottovoce.study.first_intents import IntentGain, first_intents, recordings_of
-from sottovoce.study.results import METRICS, Metric, prediction_file, read_study
+from sottovoce.study.results import METRICS, Metric, StudyResults, prediction_file, read_study
 from sottovoce.study.samples import study_samples
 from sottovoce.study.words import line_label, percent
 from sottovoce.types import MODALITIES, Modality
@@ -120,6 +120,25 @@ def make_plan(
         raise UserError(f"an hour of speech cannot cost {cost_per_hour:g}", "give a cost above 0, or none")
     results = read_study(folder)
     curves = study_curves(results, study_samples(results))
+    wanted = _spoken_lines(curves, folder, scheme)
+    plans = tuple(plan for line in wanted for plan in _plans(curves, line, targets, cost_per_hour))
+    best = _best(wanted, targets[0].metric)
+    intents = _intents(results, best, folder)
+    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), best.drawn[-1].num_clips, intents)
+
+
+def gains_by_intent(folder: Path) -> dict[str, float]:
+    """What recording each intent would win (:class:`IntentGain`), without the curves: one budget is enough.
+
+    Raises:
+        UserError: no study, a file of it is damaged, or it has no finished cell with speech.
+    """
+    results = read_study(folder)
+    best = _best(_spoken_lines(study_curves(results, study_samples(results)), folder), "intent_accuracy")
+    return {each.intent: each.gain for each in _intents(results, best, folder)}
+
+
+def _spoken_lines(curves: Curves, folder: Path, scheme: str | None = None) -> list[Line]:
     lines = [line for line in curves.budgeted if line.last and line.last.share]
     if not lines:
         raise UserError(f"{folder}: no finished cell was trained on speech", "finish the study first")
@@ -127,17 +146,21 @@ def make_plan(
     if not wanted:
         known = {line.scheme for line in lines}
         raise UserError(f"{folder}: no finished cell of scheme {scheme!r} with speech", nearest(str(scheme), known))
-    plans = tuple(plan for line in wanted for plan in _plans(curves, line, targets, cost_per_hour))
-    place = METRICS.index(targets[0].metric)
-    best = max(wanted, key=lambda line: line.drawn[-1].speech[place].mean)
+    return wanted
+
+
+def _best(lines: Sequence[Line], metric: Metric) -> Line:
+    return max(lines, key=lambda line: line.drawn[-1].speech[METRICS.index(metric)].mean)
+
+
+def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGain, ...]:
     last = best.drawn[-1]
     gold = read_gold(folder / "gold.jsonl")
     answers: list[dict[Modality, Answers]] = [
         {each: read_answers(prediction_file(results, cell, each), gold, lambda _: None) for each in MODALITIES}
         for cell in last.finished
     ]
-    intents = tuple(first_intents(answers, recordings_of(last.finished)))
-    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), last.num_clips, intents)
+    return tuple(first_intents(answers, recordings_of(last.finished)))
 
 
 def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour: float | None) -> Iterator[CurvePlan]:

@@ -1,0 +1,54 @@
+"""``sottovoce label``: from a manifest to a page that asks for recordings, until it is stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sottovoce.serve.collection import open_collection
+from sottovoce.serve.label_app import label_app
+from sottovoce.serve.security import read_token
+from sottovoce.serve.server import bound_socket, is_local, serve_until_stopped
+from sottovoce.serve.takes import MANIFEST, Say
+
+CLOSING_SECONDS = 10  # for an upload that has begun
+
+
+def label_manifest(
+    manifest: Path,
+    out: Path,
+    say: Say,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_file: Path | None = None,
+    speaker: str | None = None,
+    **wanted: Any,
+) -> Path:
+    """Serves the page that collects recordings until SIGTERM or Ctrl-C, and returns the manifest that came of it.
+
+    Args:
+        manifest: whose utterances are wanted.
+        out: the folder for recordings and manifest.
+        port: 0 for any free one.
+        token_file: holds what whoever records must know.
+        speaker: who speaks, until the page names another.
+        wanted: as `open_collection` takes it.
+
+    Raises:
+        UserError: as `open_collection`; the address cannot be had, the token file holds none.
+    """
+    token = None if token_file is None else read_token(token_file)
+    with open_collection(manifest, out, say, **wanted) as collection:
+        if speaker:
+            collection.name_speaker(speaker)
+        with bound_socket(host, port, token is not None, say) as listening:
+            progress = collection.progress()
+            say(f"{progress.num_recorded} of {progress.num_wanted} recordings are there")
+            shown = f"[{host}]" if ":" in host else host
+            say(f"record at http://{shown}:{listening.getsockname()[1]}/ and stop with Ctrl-C")
+            app = label_app(collection, out.resolve().name, token, token is None and is_local(listening))
+            serve_until_stopped(app, listening, CLOSING_SECONDS)
+        progress = collection.progress()
+        say(f"{progress.num_recorded} recordings, {progress.seconds_recorded / 60:.1f} minutes")
+    return out / MANIFEST
