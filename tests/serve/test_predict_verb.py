@@ -108,6 +108,13 @@ def test_typed_texts_are_understood(predict: Predict) -> None:
     assert predict("--text", "turn it on", "a.wav").code == 2
 
 
+def test_what_the_model_is_not_sure_of_is_marked_and_still_answered(predict: Predict) -> None:
+    told = predict("--text", "turn it on").rows[0]
+    withheld = predict("--text", "turn it on", "--abstain-below", "1").rows[0]
+    assert 0 <= told["confidence"] < 1
+    assert withheld == told | {"status": "abstained" if told["status"] == "ok" else told["status"]}
+
+
 def test_help_tells_what_can_be_given(predict: Predict) -> None:
     out = predict("--help").out.lower()
     assert all(option in out for option in ("--text", "--out", "--abstain-below", "source"))
