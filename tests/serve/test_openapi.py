@@ -14,6 +14,7 @@ from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from sottovoce.evaluate.forms import JsonObject
+from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
 from sottovoce.serve.model import Model
@@ -32,7 +33,9 @@ CHECKS: list[Any] = [
 @pytest.fixture
 def url(loaded: LoadedModel) -> Iterator[str]:
     """The address of a server of the tiny model."""
-    model = Model(loaded, loaded.model, JsonObject(loaded.processor.tokenizer), Decode(batch_size=4, max_new_tokens=4))
+    tokenizer = loaded.processor.tokenizer
+    tree = IntentTree([("light", "on"), ("music", "play")], tokenizer)
+    model = Model(loaded, loaded.model, JsonObject(tokenizer), tree, Decode(batch_size=4, max_new_tokens=4))
     app, _ = app_of(model, transcriber=Transcriber(loaded), transcripts=True, max_wait_seconds=0.0)
     with served(app) as address:
         yield address
