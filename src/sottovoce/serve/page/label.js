@@ -1,0 +1,273 @@
+// The page of `sottovoce label`: read an utterance aloud, listen, keep it, and on to the next.
+
+import * as api from "./api.js";
+import { decoded } from "./audio.js";
+import { askForSpeaker } from "./dialogs.js";
+import { byId, counted, inSeconds, isForAnother, plain } from "./dom.js";
+import { inDecibels, Recordings, showProgress, showWaiting } from "./label-lists.js";
+import { hush, say, sentence } from "./notice.js";
+import { recordButton } from "./record-button.js";
+import { Recorder, whyNoMicrophone } from "./recorder.js";
+import { Takes } from "./takes.js";
+import { Waveform } from "./waveform.js";
+
+const LOOK_AGAIN_MS = 3000;
+const AWAY = "The page looks again by itself, and nothing recorded is lost.";
+
+/** Builds the page into `main` and lives there. */
+export async function startLabelling(main, about) {
+  main.append(byId("label").content.cloneNode(true));
+  new Collection(about, await Takes.open(about.title)).begin();
+}
+
+class Collection {
+  #utterance = null; // on display
+  #take = null; // recorded for it, not kept yet: as Takes has it
+  #speaker = "";
+  #isBusy = false;
+  #wantsNext = true; // the next utterance has still to be fetched
+  #timer = 0;
+
+  constructor(about, takes) {
+    this.takes = takes;
+    this.notice = byId("notice");
+    this.waveform = new Waveform(byId("strip"), "Press the button or the space bar and read it aloud");
+    this.recorder = new Recorder(about.max_seconds, about.max_bytes);
+    this.recordings = new Recordings(() => this.#refreshProgress());
+    this.recorder.ontake = (take) => this.#hold(take);
+    this.record = recordButton(byId("strip"), this.recorder, this.waveform, {
+      onstart: () => {
+        this.recordings.pause();
+        hush(this.notice);
+        this.#enable();
+      },
+      onfail: (error) => {
+        say(this.notice, error);
+        this.#enable();
+      },
+    });
+    byId("keep").addEventListener("click", () => this.#once(() => this.#keep()));
+    byId("again").addEventListener("click", () => this.record.start());
+    byId("skip").addEventListener("click", () => this.#once(() => this.#skip()));
+    byId("speaker").addEventListener("click", () => this.#once(() => this.#nameSpeaker()));
+    document.addEventListener("keydown", (event) => this.#press(event));
+    window.addEventListener("online", () => this.#catchUp());
+  }
+
+  async begin() {
+    this.#enable();
+    if (whyNoMicrophone()) say(this.notice, whyNoMicrophone());
+    await this.#catchUp();
+    if (!this.#speaker && !this.#wantsNext) await this.#once(() => this.#nameSpeaker());
+  }
+
+  /** Sends what waits, then fetches what is missing; looks again later while the server is away. */
+  async #catchUp() {
+    clearTimeout(this.#timer);
+    try {
+      const numSent = await this.#sendWaiting();
+      if (this.#wantsNext) await this.#next();
+      if (numSent) {
+        await this.recordings.refresh();
+        if (!this.#wantsNext) await this.#refreshProgress();
+        say(this.notice, { what: `${counted(numSent, "recording")} that waited ${numSent === 1 ? "was" : "were"} sent.` }, { kind: "plain" });
+      }
+    } catch (error) {
+      this.#away(error);
+    }
+  }
+
+  /** Says that the next utterance has to wait, and sees to it that it comes. */
+  #away(error) {
+    if (!(error instanceof api.ServerError)) throw error;
+    if (this.#wantsNext) this.#showNothing("Waiting for the server …");
+    if (!error.mayPass) say(this.notice, error, { again: () => this.#catchUp() });
+    else {
+      if (this.notice.hidden) say(this.notice, { what: error.what, advice: AWAY }, { kind: "plain" });
+      this.#lookAgain(error);
+    }
+  }
+
+  #lookAgain({ waitSeconds }) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#catchUp(), Math.max(LOOK_AGAIN_MS, 1000 * waitSeconds));
+  }
+
+  /** Sends the waiting takes one after the other, in one tab at a time; returns how many the server has now. */
+  async #sendWaiting() {
+    const send = async () => {
+      let numSent = 0;
+      for (const take of await this.takes.all("waiting")) {
+        try {
+          await api.keepRecording(take.id, blobOf(take));
+          await this.takes.delete(take.id);
+          numSent += 1;
+        } catch (error) {
+          if (!(error instanceof api.ServerError) || error.mayPass) throw error;
+          await this.takes.put({ ...take, state: "refused", what: error.what });
+        }
+      }
+      return numSent;
+    };
+    try {
+      return await (navigator.locks ? navigator.locks.request("sottovoce-send", send) : send());
+    } finally {
+      await this.#showWaiting();
+    }
+  }
+
+  async #showWaiting() {
+    const [waiting, refused] = [await this.takes.all("waiting"), await this.takes.all("refused")];
+    showWaiting(byId("waiting"), waiting, refused, this.takes.lasting, async (take) => {
+      await this.takes.delete(take.id);
+      await this.#showWaiting();
+    });
+  }
+
+  /** Fetches the next utterance that no take waits for, and shows it. */
+  async #next(after = null) {
+    this.#wantsNext = true;
+    const waiting = new Set((await this.takes.all("waiting")).map((take) => take.id));
+    const seen = new Set();
+    let next = await api.nextUtterance(after);
+    while (next.utterance && waiting.has(next.utterance.id) && !seen.has(next.utterance.id)) {
+      seen.add(next.utterance.id);
+      next = await api.nextUtterance(next.utterance.id);
+    }
+    this.#wantsNext = false;
+    this.#show(next.utterance && waiting.has(next.utterance.id) ? { ...next, utterance: null } : next);
+    await this.recordings.refresh();
+    await this.#restoreDraft();
+  }
+
+  async #refreshProgress() {
+    if (this.#utterance) showProgress(await api.nextUtterance());
+    else await this.#next();
+  }
+
+  #show(next) {
+    showProgress(next);
+    this.#speaker = next.speaker;
+    if (!next.utterance) {
+      const isDone = next.num_recorded >= next.num_wanted;
+      this.#showNothing(isDone ? "Everything that was wanted is recorded. Thank you." : "Nothing more to read for now.");
+      return;
+    }
+    this.#display(next.utterance, next.utterance.transcript, plain(next.utterance.intent), next.utterance.reason);
+    if (!document.querySelector("dialog[open]")) byId("utterance").focus({ preventScroll: true });
+  }
+
+  #showNothing(words) {
+    this.#display(null, words, "", "");
+  }
+
+  #display(utterance, words, intent, reason) {
+    this.#utterance = utterance;
+    this.#take = null;
+    this.waveform.clear(utterance ? undefined : "");
+    byId("reading").dataset.state = utterance ? "reading" : "nothing";
+    byId("intent").textContent = intent;
+    byId("reason").textContent = reason;
+    byId("utterance").textContent = words;
+    this.#enable();
+  }
+
+  /** A take that was made before the page was closed comes back. */
+  async #restoreDraft() {
+    const draft = (await this.takes.all("draft")).find((take) => take.id === this.#utterance?.id);
+    if (!draft || this.recorder.state !== "idle") return;
+    this.#take = draft;
+    this.waveform.show({ blob: blobOf(draft), seconds: draft.seconds, ...(await decoded(blobOf(draft))) });
+    say(this.notice, { what: "This was recorded before the page was closed.", advice: "Listen to it, then keep it or record again." }, { kind: "plain" });
+    this.#enable();
+  }
+
+  /** A take was made for the utterance on display. */
+  async #hold(take) {
+    const { id, transcript } = this.#utterance;
+    this.waveform.show(take);
+    this.#take = { id, transcript, bytes: await take.blob.arrayBuffer(), rate: take.rate, seconds: take.seconds, state: "draft" };
+    this.#enable();
+    byId("said-aloud").textContent = `Recorded ${inSeconds(take.seconds)}. Enter keeps it, R records again.`;
+    await this.takes.put(this.#take);
+  }
+
+  async #keep() {
+    if (!this.#take || this.recorder.state !== "idle") return;
+    this.waveform.pause();
+    const take = { ...this.#take, state: "waiting" };
+    await this.takes.put(take); // first to the disk, then to the server
+    try {
+      const kept = await api.keepRecording(take.id, blobOf(take));
+      await this.takes.delete(take.id);
+      const what = `Kept: ${inSeconds(kept.seconds)}, ${inDecibels(kept.loudest_db)} at its loudest.`;
+      say(this.notice, { what, advice: kept.notes.map(sentence).join(" ") }, { kind: "plain" });
+    } catch (error) {
+      if (!(error instanceof api.ServerError)) throw error;
+      if (!error.mayPass) {
+        await this.takes.put(this.#take); // a draft again: it can be listened to
+        say(this.notice, { what: `Not kept. ${sentence(error.what)}`, advice: error.advice });
+        return;
+      }
+      const where = this.takes.lasting ? "The recording is kept in this browser" : "The recording is kept in this page";
+      say(this.notice, { what: error.what, advice: `${where} and is sent when the server answers again.` }, { kind: "plain" });
+      await this.#showWaiting();
+      this.#lookAgain(error);
+    }
+    await this.#next();
+  }
+
+  async #skip() {
+    if (!this.#utterance || this.recorder.state !== "idle") return;
+    const { id, transcript } = this.#utterance;
+    await api.skipUtterance(id);
+    await this.takes.delete(id);
+    say(this.notice, { what: `Skipped: “${transcript}”` }, { kind: "plain" });
+    await this.#next();
+  }
+
+  async #nameSpeaker() {
+    const speaker = await askForSpeaker(this.#speaker);
+    if (speaker === null) return;
+    await api.nameSpeaker(speaker);
+    this.#speaker = speaker;
+    await this.#refreshProgress();
+  }
+
+  #press(event) {
+    if (isForAnother(event, this.record.button) || event.repeat) return;
+    const act = { Enter: "keep", r: "again", s: "skip", p: "play" }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act || (act === "keep" && !this.#take)) return;
+    event.preventDefault(); // Enter would press the record button as well
+    if (act === "play") this.waveform.toggle();
+    else byId(act).click();
+  }
+
+  /** One thing at a time; what goes wrong is said. */
+  async #once(act) {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    this.#enable();
+    try {
+      await act();
+    } catch (error) {
+      if (this.#wantsNext) this.#away(error);
+      else if (error instanceof api.ServerError) say(this.notice, error);
+      else throw error;
+    } finally {
+      this.#isBusy = false;
+      this.#enable();
+    }
+  }
+
+  /** Only what can be done now can be pressed. */
+  #enable() {
+    const isIdle = this.recorder.state === "idle" && !this.#isBusy;
+    const hasUtterance = this.#utterance !== null;
+    this.record.button.disabled = !hasUtterance || this.#isBusy || whyNoMicrophone() !== null;
+    byId("keep").disabled = byId("again").disabled = !isIdle || !this.#take;
+    byId("skip").disabled = !isIdle || !hasUtterance;
+  }
+}
+
+const blobOf = (take) => new Blob([take.bytes], { type: "audio/wav" });
