@@ -112,7 +112,7 @@ def test_set_aside_is_asked_twice(open_page: Open, server: StandIn, clip: object
 def test_the_speaker_is_asked_for_once(open_page: Open, server: StandIn) -> None:
     server.speaker = ""
     page = open_page(server.address).page
-    page.get_by_label("Speaker").fill("tom")
+    page.get_by_role("textbox", name="Speaker").fill("tom")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Speaker: tom").wait_for()
     assert server.speaker == "tom"

@@ -8,7 +8,7 @@ import { inDecibels, Recordings, showProgress, showWaiting } from "./label-lists
 import { hush, say, sentence } from "./notice.js";
 import { recordButton } from "./record-button.js";
 import { Recorder, whyNoMicrophone } from "./recorder.js";
-import { Takes } from "./takes.js";
+import { newKey, Takes } from "./takes.js";
 import { Waveform } from "./waveform.js";
 
 const LOOK_AGAIN_MS = 3000;
@@ -26,6 +26,7 @@ class Collection {
   #speaker = "";
   #isBusy = false;
   #wantsNext = true; // the next utterance has still to be fetched
+  #isAway = false; // the server did not answer when last asked in vain
   #timer = 0;
 
   constructor(about, takes) {
@@ -61,15 +62,22 @@ class Collection {
     if (!this.#speaker && !this.#wantsNext) await this.#once(() => this.#nameSpeaker());
   }
 
-  /** Sends what waits, then fetches what is missing; looks again later while the server is away. */
+  /** Fetches what is missing, then sends what waits; looks again later while the server is away. */
   async #catchUp() {
     clearTimeout(this.#timer);
+    if (this.#isBusy) {
+      this.#lookAgain({ waitSeconds: 0 }); // a take that is being kept is not sent twice
+      return;
+    }
     try {
-      const numSent = await this.#sendWaiting();
       if (this.#wantsNext) await this.#next();
+      if (this.#isAway) hush(this.notice);
+      this.#isAway = false;
+      const { numSent, problem } = await this.#sendWaiting();
+      if (problem) this.#lookAgain(problem);
       if (numSent) {
         await this.recordings.refresh();
-        if (!this.#wantsNext) await this.#refreshProgress();
+        await this.#refreshProgress();
         say(this.notice, { what: `${counted(numSent, "recording")} that waited ${numSent === 1 ? "was" : "were"} sent.` }, { kind: "plain" });
       }
     } catch (error) {
@@ -84,6 +92,7 @@ class Collection {
     if (!error.mayPass) say(this.notice, error, { again: () => this.#catchUp() });
     else {
       if (this.notice.hidden) say(this.notice, { what: error.what, advice: AWAY }, { kind: "plain" });
+      this.#isAway = true;
       this.#lookAgain(error);
     }
   }
@@ -93,21 +102,26 @@ class Collection {
     this.#timer = setTimeout(() => this.#catchUp(), Math.max(LOOK_AGAIN_MS, 1000 * waitSeconds));
   }
 
-  /** Sends the waiting takes one after the other, in one tab at a time; returns how many the server has now. */
+  /**
+   * Sends the waiting takes one after the other, in one tab at a time.
+   * @returns {Promise<{numSent: number, problem: ?api.ServerError}>} `problem` is why some of them still wait
+   */
   async #sendWaiting() {
     const send = async () => {
-      let numSent = 0;
+      let [numSent, problem] = [0, null];
       for (const take of await this.takes.all("waiting")) {
         try {
           await api.keepRecording(take.id, blobOf(take));
-          await this.takes.delete(take.id);
+          await this.takes.delete(take.key);
           numSent += 1;
         } catch (error) {
-          if (!(error instanceof api.ServerError) || error.mayPass) throw error;
-          await this.takes.put({ ...take, state: "refused", what: error.what });
+          if (!(error instanceof api.ServerError)) throw error;
+          if (!error.mayPass) await this.takes.put({ ...take, state: "refused", what: error.what });
+          else problem = error;
+          if (error.status === 0 || error.status === 401) break; // the others would fare no better
         }
       }
-      return numSent;
+      return { numSent, problem };
     };
     try {
       return await (navigator.locks ? navigator.locks.request("sottovoce-send", send) : send());
@@ -119,7 +133,7 @@ class Collection {
   async #showWaiting() {
     const [waiting, refused] = [await this.takes.all("waiting"), await this.takes.all("refused")];
     showWaiting(byId("waiting"), waiting, refused, this.takes.lasting, async (take) => {
-      await this.takes.delete(take.id);
+      await this.takes.delete(take.key);
       await this.#showWaiting();
     });
   }
@@ -185,11 +199,14 @@ class Collection {
   /** A take was made for the utterance on display. */
   async #hold(take) {
     const { id, transcript } = this.#utterance;
+    const before = this.#take;
     this.waveform.show(take);
-    this.#take = { id, transcript, bytes: await take.blob.arrayBuffer(), rate: take.rate, seconds: take.seconds, state: "draft" };
+    const bytes = await take.blob.arrayBuffer();
+    this.#take = { key: newKey(id), id, transcript, bytes, seconds: take.seconds, state: "draft" };
     this.#enable();
     byId("said-aloud").textContent = `Recorded ${inSeconds(take.seconds)}. Enter keeps it, R records again.`;
     await this.takes.put(this.#take);
+    if (before) await this.takes.delete(before.key);
   }
 
   async #keep() {
@@ -199,7 +216,7 @@ class Collection {
     await this.takes.put(take); // first to the disk, then to the server
     try {
       const kept = await api.keepRecording(take.id, blobOf(take));
-      await this.takes.delete(take.id);
+      await this.takes.delete(take.key);
       const what = `Kept: ${inSeconds(kept.seconds)}, ${inDecibels(kept.loudest_db)} at its loudest.`;
       say(this.notice, { what, advice: kept.notes.map(sentence).join(" ") }, { kind: "plain" });
     } catch (error) {
@@ -221,7 +238,7 @@ class Collection {
     if (!this.#utterance || this.recorder.state !== "idle") return;
     const { id, transcript } = this.#utterance;
     await api.skipUtterance(id);
-    await this.takes.delete(id);
+    if (this.#take) await this.takes.delete(this.#take.key);
     say(this.notice, { what: `Skipped: “${transcript}”` }, { kind: "plain" });
     await this.#next();
   }

@@ -3,7 +3,9 @@
 import * as api from "./api.js";
 import { askForToken } from "./dialogs.js";
 import { byId } from "./dom.js";
+import { startLabelling } from "./label.js";
 import { hush, say } from "./notice.js";
+import { startUnderstanding } from "./understand.js";
 
 const AGAIN_SECONDS = 3;
 
@@ -36,5 +38,5 @@ const isLabelling = server.mode === "label";
 const facts = [`Sottovoce ${server.version}`, isLabelling ? "recording" : server.model];
 byId("eyebrow").textContent = facts.filter(Boolean).join(" · ");
 document.body.dataset.mode = server.mode;
-if (isLabelling) (await import("./label.js")).startLabelling(byId("main"), server);
-else (await import("./understand.js")).startUnderstanding(byId("main"), server);
+if (isLabelling) startLabelling(byId("main"), server);
+else startUnderstanding(byId("main"), server);

@@ -89,7 +89,12 @@ export class Recorder {
     if (why) throw why;
     if (!this.#context) {
       const context = new AudioContext();
-      await context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
+      try {
+        await context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
+      } catch (error) {
+        context.close();
+        throw new MicrophoneError("The page could not load its recorder.", `Is the server running? (${error.message})`);
+      }
       this.#context = context;
     }
     if (this.#stream?.getAudioTracks()[0].readyState !== "live") {

@@ -8,12 +8,16 @@ const settled = (request) =>
     request.onerror = () => reject(request.error);
   });
 
+/** A key that no other take has; later ones sort behind. */
+export const newKey = (id) => `${Date.now()} ${id}`;
+
 /**
- * The takes of one collection. A take is {id, transcript, bytes, rate, seconds, state, what}: `bytes` a WAV file, `state`
+ * The takes of one collection. A take is {key, id, transcript, bytes, seconds, state, what}: `id` of the utterance, `bytes`
+ * a WAV file, `state`
  *   "draft"    not kept by the speaker yet,
  *   "waiting"  kept, to be sent,
  *   "refused"  kept, but the server does not take it; `what` is why.
- * Where the browser has no database they live in memory, and `lasting` is false.
+ * Where the browser has no database, or no more room in it, they live in memory.
  */
 export class Takes {
   #database = null;
@@ -24,7 +28,7 @@ export class Takes {
     const takes = new Takes();
     try {
       const request = indexedDB.open(`sottovoce ${collection}`, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+      request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "key" });
       takes.#database = await settled(request);
     } catch (error) {
       if (!(error instanceof DOMException)) throw error; // a private window may have none
@@ -32,27 +36,34 @@ export class Takes {
     return takes;
   }
 
+  /** Whether all that is held outlives the page. */
   get lasting() {
-    return this.#database !== null;
+    return this.#memory.size === 0;
   }
 
-  /** Resolves when the take is on the disk. */
+  /** Resolves when the take is on the disk, or in memory where that has no room. */
   async put(take) {
-    if (!this.#database) this.#memory.set(take.id, take);
-    else await this.#change((store) => store.put(take));
+    if (this.#database) {
+      try {
+        await this.#change((store) => store.put(take));
+        return;
+      } catch (error) {
+        if (!(error instanceof DOMException)) throw error;
+      }
+    }
+    this.#memory.set(take.key, take);
   }
 
-  async delete(id) {
-    if (!this.#database) this.#memory.delete(id);
-    else await this.#change((store) => store.delete(id));
+  async delete(key) {
+    this.#memory.delete(key);
+    if (this.#database) await this.#change((store) => store.delete(key));
   }
 
-  /** All takes of a state, in the order of their ids. */
+  /** All takes of a state, the oldest first. */
   async all(state) {
-    const takes = this.#database
-      ? await settled(this.#database.transaction(STORE).objectStore(STORE).getAll())
-      : [...this.#memory.values()];
-    return takes.filter((take) => take.state === state);
+    const stored = this.#database ? await settled(this.#database.transaction(STORE).objectStore(STORE).getAll()) : [];
+    const known = new Map([...stored.map((take) => [take.key, take]), ...this.#memory]);
+    return [...known.values()].filter((take) => take.state === state);
   }
 
   #change(act) {
