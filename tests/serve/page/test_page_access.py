@@ -29,6 +29,7 @@ def opened_in(mode: str, open_page: Open, server: StandIn) -> Page:
     return page
 
 
+@pytest.mark.slow
 @MODES
 def test_every_control_has_a_name_and_can_be_reached(open_page: Open, server: StandIn, mode: str) -> None:
     page = opened_in(mode, open_page, server)
@@ -58,6 +59,7 @@ def test_every_control_has_a_name_and_can_be_reached(open_page: Open, server: St
     assert len(controls) >= 4
 
 
+@pytest.mark.slow
 @MODES
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_screen(open_page: Open, server: StandIn, mode: str, width: int) -> None:

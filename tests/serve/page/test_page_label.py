@@ -88,7 +88,7 @@ def test_what_the_server_refuses_can_be_heard_and_recorded_again(open_page: Open
     record(page)
     page.keyboard.press("Enter")
     notice = page.get_by_role("alert")
-    assert notice.inner_text() == "Not kept. It is too quiet.\nCome closer."
+    assert notice.inner_text() == "Not kept. It is too quiet.\n\nCome closer."
     expect_utterance(page, FIRST)
     assert page.get_by_role("button", name="Play the recording").is_enabled()
     assert server.takes == {}
@@ -96,6 +96,7 @@ def test_what_the_server_refuses_can_be_heard_and_recorded_again(open_page: Open
     expect_utterance(page, SECOND)
 
 
+@pytest.mark.slow
 def test_set_aside_is_asked_twice(open_page: Open, server: StandIn, clip: object) -> None:
     server.takes = {"u1": b"", "u2": b""}
     page = open_page(server.address).page
@@ -109,6 +110,7 @@ def test_set_aside_is_asked_twice(open_page: Open, server: StandIn, clip: object
     assert page.locator(".progress").inner_text().startswith("1 of 3 recorded")
 
 
+@pytest.mark.slow
 def test_the_speaker_is_asked_for_once(open_page: Open, server: StandIn) -> None:
     server.speaker = ""
     page = open_page(server.address).page
@@ -154,6 +156,7 @@ def test_a_closed_page_loses_nothing(open_page: Open, server: StandIn) -> None:
     server.start()
     third = open_page(server.address)
     expect_utterance(third.page, SECOND)
+    third.page.get_by_text("1 recording that waited was sent.").wait_for()
     assert soundfile.info(io.BytesIO(server.takes["u1"])).duration > 0.4
 
 

@@ -23,7 +23,7 @@ def test_typed_text_becomes_a_frame(open_page: Open, server: StandIn) -> None:
     assert server.texts == [TRANSCRIPT]
     assert page.locator("#entities .chip").all_inner_texts() == ["time\nhalf past six", "date\nnext wednesday"]
     assert page.locator("#said mark").all_inner_texts() == ["half past six", "next wednesday"]
-    assert page.locator("#likely li").all_inner_texts()[:2] == ["Confidence\n87 %", "calendar set\n6 %"]
+    assert page.locator("#likely li").all_inner_texts()[:2] == ["Confidence\n50 % needed\n87 %", "calendar set\n6 %"]
     assert page.locator("#latency").inner_text() == "190 ms, of which 181 ms computed, 3 ms waited"
     assert "confidence 87 %" in page.locator("#said-aloud").inner_text()
 
@@ -47,6 +47,7 @@ def test_a_recording_is_a_wav_with_sound_in_it(open_page: Open, server: StandIn)
 @pytest.mark.slow
 def test_the_space_bar_toggles_and_holds(open_page: Open, server: StandIn) -> None:
     page = open_page(server.address).page
+    page.get_by_role("button", name="Record").wait_for()
     page.keyboard.press("Space")
     page.get_by_role("button", name="Stop recording").wait_for()
     page.wait_for_timeout(700)
@@ -58,7 +59,7 @@ def test_the_space_bar_toggles_and_holds(open_page: Open, server: StandIn) -> No
     page.locator("#history li:nth-child(2)").wait_for()
     page.get_by_label("An utterance as text").focus()
     page.keyboard.type("a b")  # a space that is typed records nothing
-    assert page.get_by_role("button", name="Record").is_visible()
+    assert page.get_by_role("button", name="Record", exact=True).is_visible()
     assert len(server.uploads) == 2
 
 
@@ -71,6 +72,7 @@ def test_a_recording_ends_at_the_longest_that_is_taken(open_page: Open, server: 
     assert 0.5 < soundfile.info(io.BytesIO(server.uploads[0])).duration <= 0.7
 
 
+@pytest.mark.slow
 def test_a_chosen_and_a_dropped_file_are_sent_as_they_are(open_page: Open, server: StandIn, clip: Path) -> None:
     page = open_page(server.address).page
     page.locator("#file").set_input_files(clip)
@@ -88,6 +90,7 @@ def test_a_chosen_and_a_dropped_file_are_sent_as_they_are(open_page: Open, serve
     assert server.uploads == [clip.read_bytes()] * 2
 
 
+@pytest.mark.slow
 def test_a_format_that_only_the_browser_reads_is_converted(open_page: Open, server: StandIn, clip: Path) -> None:
     server.faults = [(415, {"code": "not_audio", "what": "this is no audio", "advice": "send WAV"}, {})]
     opened = open_page(server.address)
@@ -97,6 +100,7 @@ def test_a_format_that_only_the_browser_reads_is_converted(open_page: Open, serv
     assert soundfile.info(io.BytesIO(server.uploads[0])).samplerate == 44_100  # the page's, not the clip's
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_is_not_sent(open_page: Open, server: StandIn, clip: Path) -> None:
     server.about["max_bytes"] = 1000
     page = open_page(server.address).page
@@ -105,6 +109,7 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, server: StandIn, 
     assert server.uploads == []
 
 
+@pytest.mark.slow
 def test_the_history_shows_again(open_page: Open, server: StandIn, clip: Path) -> None:
     page = open_page(server.address).page
     page.locator("#file").set_input_files(clip)
@@ -119,6 +124,7 @@ def test_the_history_shows_again(open_page: Open, server: StandIn, clip: Path) -
     page.get_by_role("button", name="Pause").wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "what"), [(413, "the recording is too large"), (422, "the text is empty"), (503, "the queue is full")]
 )
@@ -138,11 +144,12 @@ def test_a_refusal_is_told_in_the_servers_words(open_page: Open, server: StandIn
     assert page.get_by_role("alert").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"status": "abstained", "confidence": 0.31}, "Not sure enough to answer: 31 %, below the 50 %"),
-        ({"status": "unreadable", "text": "alarm set!"}, "could not be read as a frame. It was:\nalarm set!"),
+        ({"status": "unreadable", "text": "alarm set!"}, "could not be read as a frame. It was:\n\nalarm set!"),
         ({"cut": True, "seconds": 41.0}, "Only the first 30.0 s were heard"),
     ],
 )
@@ -155,6 +162,7 @@ def test_doubts_are_told(open_page: Open, server: StandIn, change: dict[str, obj
     assert words in page.locator("#notice").inner_text()
 
 
+@pytest.mark.slow
 def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: StandIn) -> None:
     server.answer |= {"confidence": None, "intents": []}
     page = open_page(server.address).page
@@ -164,6 +172,7 @@ def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: Stand
     assert page.locator("#likely").is_hidden()
 
 
+@pytest.mark.slow
 def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> None:
     server.token = "open-sesame"
     opened = open_page(server.address)
@@ -183,6 +192,7 @@ def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> No
 REFUSED = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '%s'); };"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "words"),
     [
@@ -197,6 +207,7 @@ def test_why_the_microphone_cannot_be_used(open_page: Open, server: StandIn, bef
     assert words in page.get_by_role("alert").inner_text()
 
 
+@pytest.mark.slow
 def test_without_https_the_page_says_so_and_goes_on(open_page: Open, server: StandIn) -> None:
     insecure = "Object.defineProperty(window, 'isSecureContext', { value: false });"
     page = open_page(server.address, insecure).page
@@ -207,6 +218,7 @@ def test_without_https_the_page_says_so_and_goes_on(open_page: Open, server: Sta
     page.locator("#intent:has-text('alarm set')").wait_for()
 
 
+@pytest.mark.slow
 def test_a_server_that_went_away_is_told_and_asked_again(open_page: Open, server: StandIn) -> None:
     opened = open_page(server.address)
     opened.expected.append(FAILED)
@@ -221,34 +233,21 @@ def test_a_server_that_went_away_is_told_and_asked_again(open_page: Open, server
     page.locator("#intent:has-text('alarm set')").wait_for()
 
 
-@pytest.mark.parametrize(
-    ("words", "entities", "parts", "missing"),
-    [
+def test_fillers_are_found_in_the_words(open_page: Open, server: StandIn) -> None:
+    page = open_page(server.address).page
+    cases: list[tuple[str, list[tuple[str, str]], list[tuple[str, str | None]], list[str]]] = [
         ("Six at six", [("time", "six")], [("Six", "time"), (" at six", None)], []),
         ("a sixth", [("time", "six")], [("a sixth", None)], ["six"]),
         ("two and two", [("a", "two"), ("b", "two")], [("two", "a"), (" and ", None), ("two", "b")], []),
-        (
-            "new york city",
-            [("city", "york"), ("place", "new york")],
-            [("new york", "place"), (" city", None)],
-            ["york"],
-        ),
+        ("new york bay", [("city", "york"), ("place", "new york")], [("new york", "place"), (" bay", None)], ["york"]),
         ("at 6.30 (sharp)", [("time", "6.30 (sharp)")], [("at ", None), ("6.30 (sharp)", "time")], []),
         ("play blink-182 a/c", [("x", "blink-182")], [("play ", None), ("blink-182", "x"), (" a/c", None)], []),
         ("明天叫我", [("date", "明天")], [("明天", "date"), ("叫我", None)], []),
-    ],
-)
-def test_fillers_are_found_in_the_words(
-    open_page: Open,
-    server: StandIn,
-    words: str,
-    entities: list[tuple[str, str]],
-    parts: list[tuple[str, str | None]],
-    missing: list[str],
-) -> None:
-    given = [{"type": kind, "filler": filler} for kind, filler in entities]
-    found = open_page(server.address).page.evaluate(
-        "async ([words, given]) => (await import('/page/fillers.js')).cutAtFillers(words, given)", [words, given]
-    )
-    assert [(part["text"], part["type"]) for part in found["parts"]] == parts
-    assert [entity["filler"] for entity in found["missing"]] == missing
+    ]
+    for words, entities, parts, missing in cases:
+        given = [{"type": kind, "filler": filler} for kind, filler in entities]
+        found = page.evaluate(
+            "async ([words, given]) => (await import('/page/fillers.js')).cutAtFillers(words, given)", [words, given]
+        )
+        assert [(part["text"], part["type"]) for part in found["parts"]] == parts
+        assert [entity["filler"] for entity in found["missing"]] == missing

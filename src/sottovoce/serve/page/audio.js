@@ -52,9 +52,9 @@ export function peakOf(samples, from = 0, to = samples.length) {
   return peak;
 }
 
-/** A height 0..1 to draw a peak with: silence at -50 dB, so that quiet speech can be seen as well. */
+/** A height 0..1 to draw a peak with: 0 at -50 dB and less, and steeper the louder, as loudness is heard. */
 export function heightOf(peak) {
-  return peak <= 0 ? 0 : Math.min(1, Math.max(0, 1 + (20 * Math.log10(peak)) / 50));
+  return peak <= 0 ? 0 : Math.min(1, Math.max(0, 1 + (20 * Math.log10(peak)) / 50)) ** 1.6;
 }
 
 /**

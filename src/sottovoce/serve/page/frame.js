@@ -6,11 +6,11 @@ import { hush, say } from "./notice.js";
 
 const NUM_OTHERS = 3;
 
-/** The utterance's words with the fillers marked, each under its slot's name. */
+/** The utterance's words with the fillers marked, each under the name of its slot. */
 export function marked(words, entities) {
   const { parts, missing } = cutAtFillers(words, entities);
   const nodes = parts.map(({ text, type }) =>
-    type === null ? text : el("ruby", {}, el("mark", {}, text), el("rt", {}, plain(type))),
+    type === null ? text : el("span", { className: "filler" }, el("small", {}, plain(type)), el("mark", {}, text)),
   );
   return { nodes, missing };
 }
@@ -43,7 +43,10 @@ function showLikely({ confidence, intent, intents }, abstainBelow) {
   const rows = [];
   if (confidence !== null) {
     const first = row("Confidence", confidence, "first");
-    if (abstainBelow > 0) first.querySelector(".bar").append(setShare(el("b", {}), abstainBelow));
+    if (abstainBelow > 0) {
+      first.querySelector(".name").append(el("small", {}, `${percent(abstainBelow)} needed`));
+      first.querySelector(".bar").append(setShare(el("b", {}), abstainBelow));
+    }
     rows.push(first);
   }
   const others = intents.filter((each) => each.intent !== intent).slice(0, NUM_OTHERS);

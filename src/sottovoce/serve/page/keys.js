@@ -4,6 +4,9 @@ import { isForAnother } from "./dom.js";
 
 const HELD_MS = 400;
 
+/** What to press, said so that it fits phones too. */
+export const HOW_TO_RECORD = matchMedia("(hover: none)").matches ? "Press the button" : "Press the button or the space bar";
+
 /**
  * @param {import("./recorder.js").Recorder} recorder
  * @param {HTMLButtonElement} button the record button; space means the same there

@@ -14,7 +14,7 @@ export const inDecibels = (db) => (db === null ? "silent" : `${Math.round(db).to
 export function showProgress({ num_wanted, num_recorded, num_skipped, seconds_recorded, speaker, coverage }) {
   byId("num-recorded").textContent = String(num_recorded);
   byId("of-wanted").textContent = `of ${num_wanted} recorded${num_skipped ? `, ${num_skipped} skipped` : ""}`;
-  byId("minutes").textContent = `${(seconds_recorded / 60).toFixed(1)} minutes`;
+  byId("minutes").textContent = seconds_recorded < 60 ? `${Math.round(seconds_recorded)} seconds` : `${(seconds_recorded / 60).toFixed(1)} minutes`;
   byId("speaker").textContent = speaker ? `Speaker: ${speaker}` : "Name the speaker";
   byId("progress-bar").replaceChildren(bar(num_wanted ? num_recorded / num_wanted : 0));
   byId("coverage").replaceChildren(

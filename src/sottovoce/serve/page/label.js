@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { decoded } from "./audio.js";
 import { askForSpeaker } from "./dialogs.js";
 import { byId, counted, inSeconds, isForAnother, plain } from "./dom.js";
+import { HOW_TO_RECORD } from "./keys.js";
 import { inDecibels, Recordings, showProgress, showWaiting } from "./label-lists.js";
 import { hush, say, sentence } from "./notice.js";
 import { recordButton } from "./record-button.js";
@@ -32,7 +33,7 @@ class Collection {
   constructor(about, takes) {
     this.takes = takes;
     this.notice = byId("notice");
-    this.waveform = new Waveform(byId("strip"), "Press the button or the space bar and read it aloud");
+    this.waveform = new Waveform(byId("strip"), `${HOW_TO_RECORD} and read it aloud`);
     this.recorder = new Recorder(about.max_seconds, about.max_bytes);
     this.recordings = new Recordings(() => this.#refreshProgress());
     this.recorder.ontake = (take) => this.#hold(take);
@@ -202,11 +203,12 @@ class Collection {
     const before = this.#take;
     this.waveform.show(take);
     const bytes = await take.blob.arrayBuffer();
-    this.#take = { key: newKey(id), id, transcript, bytes, seconds: take.seconds, state: "draft" };
+    const draft = { key: newKey(id), id, transcript, bytes, seconds: take.seconds, state: "draft" };
+    await this.takes.put(draft);
+    if (before) await this.takes.delete(before.key);
+    this.#take = draft;
     this.#enable();
     byId("said-aloud").textContent = `Recorded ${inSeconds(take.seconds)}. Enter keeps it, R records again.`;
-    await this.takes.put(this.#take);
-    if (before) await this.takes.delete(before.key);
   }
 
   async #keep() {

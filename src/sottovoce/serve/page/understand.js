@@ -5,6 +5,7 @@ import { decoded, peakOf, wavOf } from "./audio.js";
 import { byId, el, counted, inSeconds, plain } from "./dom.js";
 import { showFailure, showFrame, showPending, spoken } from "./frame.js";
 import { History } from "./history.js";
+import { HOW_TO_RECORD } from "./keys.js";
 import { hush, say, sentence } from "./notice.js";
 import { recordButton } from "./record-button.js";
 import { Recorder, whyNoMicrophone } from "./recorder.js";
@@ -17,7 +18,7 @@ const MEGABYTE = 1_000_000;
 export function startUnderstanding(main, about) {
   main.append(byId("understand").content.cloneNode(true));
   const canRecord = whyNoMicrophone() === null;
-  const hint = canRecord ? "Press the button or the space bar and speak" : "Drop a recording here";
+  const hint = canRecord ? `${HOW_TO_RECORD} and speak` : "Drop a recording here";
   const waveform = new Waveform(byId("strip"), hint);
   const recorder = new Recorder(about.max_seconds, about.max_bytes);
   let onDisplay = null; // the entry that the result shows
