@@ -56,6 +56,7 @@ ANSWER: dict[str, Any] = {
 ABOUT: dict[str, Any] = {
     "mode": "understand",
     "title": "Home commands",
+    "collection": "c0ffee",
     "version": "0.1.0",
     "model": "curriculum, 5 % of the speech",
     "intents": ["alarm_set", "alarm_query", "calendar_set", "lights_on", "timer_set"],

@@ -69,6 +69,28 @@ def test_nothing_is_wider_than_the_screen(open_page: Open, server: StandIn, mode
     assert page.evaluate("() => document.documentElement.scrollWidth") == width
 
 
+WATCH_SHIFTS = """window.shifts = [];
+new PerformanceObserver(list => shifts.push(...list.getEntries().map(each => each.value)))
+    .observe({ type: "layout-shift", buffered: true });"""
+
+
+@pytest.mark.slow
+@MODES
+def test_nothing_jumps(open_page: Open, server: StandIn, mode: str) -> None:
+    server.about["mode"] = mode
+    page = open_page(server.address, WATCH_SHIFTS).page
+    page.locator("button.record:enabled").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Stop recording").wait_for()
+    page.wait_for_timeout(800)
+    page.keyboard.press("Space")
+    if mode == "label":
+        page.locator("#keep:enabled").click()
+    page.locator("#recordings .words" if mode == "label" else "#said mark").first.wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => shifts.reduce((sum, each) => sum + each, 0)") < 0.1  # what browsers call good
+
+
 def _luminance(colour: str) -> float:
     digits = colour.lstrip("#")
     wide = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits

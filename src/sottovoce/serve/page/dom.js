@@ -6,13 +6,12 @@ export const byId = (id) => document.getElementById(id);
 /**
  * A new element.
  * @param {string} tag
- * @param {object} properties of the element; names with a dash and `role` are set as attributes, undefined ones are left out
+ * @param {object} properties of the element; names with a dash and `role` are set as attributes
  * @param {...(Node|string|null|undefined)} children
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (value === undefined) continue;
     if (name.includes("-") || name === "role") element.setAttribute(name, value);
     else element[name] = value;
   }
@@ -31,13 +30,19 @@ export function bar(share, className = "") {
   return setShare(el("span", { className: `bar ${className}`.trim(), "aria-hidden": "true" }, el("i")), share);
 }
 
+/** The small button that plays the recording of some words. */
+export function playButton(words) {
+  const icon = byId("icon-play").content.cloneNode(true);
+  return el("button", { type: "button", className: "round small", "aria-label": `Play: ${words}` }, icon);
+}
+
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** Seconds with one digit, as "2.4 s". */
 export const inSeconds = (seconds) => `${seconds.toFixed(1)} s`;
 
-/** Milliseconds as "142 ms", from ten seconds on as "12.3 s". */
-export const inMilliseconds = (ms) => (ms < 10_000 ? `${Math.round(ms)} ms` : inSeconds(ms / 1000));
+/** Milliseconds as "142 ms", from a second on as "1.2 s". */
+export const inMilliseconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : inSeconds(ms / 1000));
 
 /** An intent's or slot's name as a reader sees it: alarm_set is "alarm set". */
 export const plain = (name) => name.replaceAll("_", " ").trim();

@@ -30,8 +30,14 @@ function showEntities(entry) {
   const missing = words ? cutAtFillers(words, entry.answer.entities).missing : [];
   const chips = entry.answer.entities.map((entity) => {
     const unsaid = missing.includes(entity);
-    const note = unsaid ? el("span", { className: "unsaid" }, entry.text === undefined ? "not in the transcript" : "not in the text") : null;
-    return el("li", { className: unsaid ? "chip missing" : "chip" }, el("span", { className: "name" }, plain(entity.type)), el("span", {}, entity.filler), note);
+    const where = entry.text === undefined ? "not in the transcript" : "not in the text";
+    return el(
+      "li",
+      { className: unsaid ? "chip missing" : "chip" },
+      el("span", { className: "name" }, plain(entity.type)),
+      el("span", {}, entity.filler),
+      unsaid ? el("span", { className: "unsaid" }, where) : null,
+    );
   });
   const none = el("li", { className: "soft" }, "No entities");
   byId("entities").replaceChildren(...(chips.length || entry.answer.status === "unreadable" ? chips : [none]));
@@ -39,7 +45,13 @@ function showEntities(entry) {
 
 function showLikely({ confidence, intent, intents }, abstainBelow) {
   const row = (name, share, className) =>
-    el("li", { className }, el("span", { className: "name" }, name), bar(share), el("span", { className: "share" }, percent(share)));
+    el(
+      "li",
+      { className },
+      el("span", { className: "name" }, name),
+      bar(share),
+      el("span", { className: "share" }, percent(share)),
+    );
   const rows = [];
   if (confidence !== null) {
     const first = row("Confidence", confidence, "first");
@@ -90,9 +102,8 @@ export function showPending(entry) {
   result.dataset.state = "pending";
   result.setAttribute("aria-busy", "true");
   showSaid(entry);
-  byId("intent").replaceChildren();
-  for (const id of ["entities", "likely"]) byId(id).replaceChildren();
-  byId("latency").textContent = "Understanding …";
+  byId("intent").replaceChildren(el("span", { className: "scenario" }, "Understanding …"));
+  for (const id of ["entities", "likely", "latency"]) byId(id).replaceChildren();
   hush(byId("notice"));
 }
 
@@ -108,7 +119,8 @@ export function showFrame(entry, about) {
   else intent.replaceChildren(el("span", { className: "scenario" }, plain(answer.scenario)), " ", plain(answer.action));
   showEntities(entry);
   const notices = noticesOf(answer, about);
-  if (notices) say(byId("notice"), { what: notices }, { kind: "plain", details: answer.status === "unreadable" ? answer.text : undefined });
+  const details = answer.status === "unreadable" ? answer.text : undefined;
+  if (notices) say(byId("notice"), { what: notices }, { kind: "plain", details });
   else hush(byId("notice"));
   showLikely(answer, about.abstain_below);
   byId("latency").textContent = latencyOf(answer);

@@ -1,8 +1,9 @@
 // What was asked in this session, newest first; kept in memory only.
 
-import { byId, el, plain } from "./dom.js";
+import { byId, el, plain, playButton } from "./dom.js";
 
 const MOST = 50; // recordings are held in memory
+const CLOCK = { hour: "2-digit", minute: "2-digit" };
 
 /** The list; `show(entry, play)` is called when one is chosen. */
 export class History {
@@ -37,12 +38,12 @@ export class History {
       { type: "button", className: "plain entry", "aria-current": String(entry === this.#shown) },
       el("span", { className: "words" }, words),
       el("span", { className: "name" }, answer.status === "abstained" ? `${intent}, not sure` : intent),
-      el("time", { dateTime: entry.at.toISOString() }, entry.at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })),
+      el("time", { dateTime: entry.at.toISOString() }, entry.at.toLocaleTimeString([], CLOCK)),
     );
     choose.dataset.key = `show-${entry.number}`;
     choose.addEventListener("click", () => this.show(entry, false));
     if (!entry.recording) return el("li", {}, choose);
-    const play = el("button", { type: "button", className: "round small", "aria-label": `Play: ${words}` }, byId("icon-play").content.cloneNode(true));
+    const play = playButton(words);
     play.dataset.key = `play-${entry.number}`;
     play.addEventListener("click", () => this.show(entry, true));
     return el("li", {}, choose, play);

@@ -1,8 +1,8 @@
 // What label mode shows beside the utterance: progress, coverage by intent, and the recordings made so far.
 
 import * as api from "./api.js";
-import { bar, byId, counted, el, inSeconds, plain } from "./dom.js";
-import { say, sentence } from "./notice.js";
+import { bar, byId, counted, el, inSeconds, plain, playButton } from "./dom.js";
+import { say, sentence, tell } from "./notice.js";
 
 const FEW = 8;
 const SURE_MS = 4000;
@@ -14,7 +14,8 @@ export const inDecibels = (db) => (db === null ? "silent" : `${Math.round(db).to
 export function showProgress({ num_wanted, num_recorded, num_skipped, seconds_recorded, speaker, coverage }) {
   byId("num-recorded").textContent = String(num_recorded);
   byId("of-wanted").textContent = `of ${num_wanted} recorded${num_skipped ? `, ${num_skipped} skipped` : ""}`;
-  byId("minutes").textContent = seconds_recorded < 60 ? `${Math.round(seconds_recorded)} seconds` : `${(seconds_recorded / 60).toFixed(1)} minutes`;
+  const minutes = `${(seconds_recorded / 60).toFixed(1)} minutes`;
+  byId("minutes").textContent = seconds_recorded < 60 ? `${Math.round(seconds_recorded)} seconds` : minutes;
   byId("speaker").textContent = speaker ? `Speaker: ${speaker}` : "Name the speaker";
   byId("progress-bar").replaceChildren(bar(num_wanted ? num_recorded / num_wanted : 0));
   byId("coverage").replaceChildren(
@@ -67,9 +68,9 @@ export class Recordings {
   }
 
   #row({ id, transcript, intent, seconds, loudest_db }) {
-    const icon = byId("icon-play").content.cloneNode(true);
-    const play = el("button", { type: "button", className: "round small", "aria-label": `Play: ${transcript}`, "aria-pressed": "false" }, icon);
-    const remove = el("button", { type: "button", className: "plain remove", "aria-label": `Set aside: ${transcript}` }, "Set aside");
+    const play = playButton(transcript);
+    play.setAttribute("aria-pressed", "false");
+    const remove = el("button", { type: "button", className: "plain", "aria-label": `Set aside: ${transcript}` }, "Set aside");
     play.addEventListener("click", () => this.#tried(() => this.#play(id, play)));
     remove.addEventListener("click", () => this.#remove(id, transcript, remove));
     const facts = `${plain(intent)} · ${inSeconds(seconds)} · ${inDecibels(loudest_db)}`;
@@ -78,7 +79,9 @@ export class Recordings {
   }
 
   #mark(button) {
-    for (const each of byId("recordings").querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", String(each === button));
+    for (const each of byId("recordings").querySelectorAll("[aria-pressed]")) {
+      each.setAttribute("aria-pressed", String(each === button));
+    }
   }
 
   async #play(id, button) {
@@ -106,7 +109,7 @@ export class Recordings {
       await api.setAside(id);
       await this.refresh();
       await this.onchange();
-      say(byId("notice"), { what: `Set aside: “${transcript}”`, advice: "It will be asked for again." }, { kind: "plain" });
+      tell(byId("notice"), `Set aside: “${transcript}”`, "It will be asked for again.");
     });
   }
 
@@ -124,9 +127,8 @@ export class Recordings {
 /** Says what waits in the browser: `waiting` will be sent, each of `refused` can be saved as a file or thrown away. */
 export function showWaiting(place, waiting, refused, lasting, discard) {
   const where = lasting ? "in this browser" : "in this page only (the browser keeps nothing: leave the page open)";
-  const lines = waiting.length
-    ? [el("p", { className: "what" }, `${counted(waiting.length, "recording")} ${waiting.length === 1 ? "waits" : "wait"} ${where} to be sent when the server answers.`)]
-    : [];
+  const wait = `${counted(waiting.length, "recording waits", "recordings wait")} ${where} to be sent when the server answers.`;
+  const lines = waiting.length ? [el("p", { className: "what" }, wait)] : [];
   for (const take of refused) {
     const url = URL.createObjectURL(new Blob([take.bytes], { type: "audio/wav" }));
     const save = el("a", { href: url, download: `${take.id}.wav` }, "Save as a file");

@@ -6,7 +6,7 @@ import { askForSpeaker } from "./dialogs.js";
 import { byId, counted, inSeconds, isForAnother, plain } from "./dom.js";
 import { HOW_TO_RECORD } from "./keys.js";
 import { inDecibels, Recordings, showProgress, showWaiting } from "./label-lists.js";
-import { hush, say, sentence } from "./notice.js";
+import { hush, say, sentence, tell } from "./notice.js";
 import { recordButton } from "./record-button.js";
 import { Recorder, whyNoMicrophone } from "./recorder.js";
 import { newKey, Takes } from "./takes.js";
@@ -18,7 +18,7 @@ const AWAY = "The page looks again by itself, and nothing recorded is lost.";
 /** Builds the page into `main` and lives there. */
 export async function startLabelling(main, about) {
   main.append(byId("label").content.cloneNode(true));
-  new Collection(about, await Takes.open(about.title)).begin();
+  new Collection(about, await Takes.open(about.collection)).begin();
 }
 
 class Collection {
@@ -79,7 +79,7 @@ class Collection {
       if (numSent) {
         await this.recordings.refresh();
         await this.#refreshProgress();
-        say(this.notice, { what: `${counted(numSent, "recording")} that waited ${numSent === 1 ? "was" : "were"} sent.` }, { kind: "plain" });
+        tell(this.notice, `${counted(numSent, "recording that waited was", "recordings that waited were")} sent.`);
       }
     } catch (error) {
       this.#away(error);
@@ -89,10 +89,10 @@ class Collection {
   /** Says that the next utterance has to wait, and sees to it that it comes. */
   #away(error) {
     if (!(error instanceof api.ServerError)) throw error;
-    if (this.#wantsNext) this.#showNothing("Waiting for the server …");
+    if (this.#wantsNext) this.#display(null, "Waiting for the server …");
     if (!error.mayPass) say(this.notice, error, { again: () => this.#catchUp() });
     else {
-      if (this.notice.hidden) say(this.notice, { what: error.what, advice: AWAY }, { kind: "plain" });
+      if (this.notice.hidden) tell(this.notice, error.what, AWAY);
       this.#isAway = true;
       this.#lookAgain(error);
     }
@@ -165,18 +165,14 @@ class Collection {
     this.#speaker = next.speaker;
     if (!next.utterance) {
       const isDone = next.num_recorded >= next.num_wanted;
-      this.#showNothing(isDone ? "Everything that was wanted is recorded. Thank you." : "Nothing more to read for now.");
+      this.#display(null, isDone ? "Everything that was wanted is recorded. Thank you." : "Nothing more to read for now.");
       return;
     }
     this.#display(next.utterance, next.utterance.transcript, plain(next.utterance.intent), next.utterance.reason);
     if (!document.querySelector("dialog[open]")) byId("utterance").focus({ preventScroll: true });
   }
 
-  #showNothing(words) {
-    this.#display(null, words, "", "");
-  }
-
-  #display(utterance, words, intent, reason) {
+  #display(utterance, words, intent = "", reason = "") {
     this.#utterance = utterance;
     this.#take = null;
     this.waveform.clear(utterance ? undefined : "");
@@ -184,6 +180,7 @@ class Collection {
     byId("intent").textContent = intent;
     byId("reason").textContent = reason;
     byId("utterance").textContent = words;
+    this.#stress("keep");
     this.#enable();
   }
 
@@ -193,7 +190,7 @@ class Collection {
     if (!draft || this.recorder.state !== "idle") return;
     this.#take = draft;
     this.waveform.show({ blob: blobOf(draft), seconds: draft.seconds, ...(await decoded(blobOf(draft))) });
-    say(this.notice, { what: "This was recorded before the page was closed.", advice: "Listen to it, then keep it or record again." }, { kind: "plain" });
+    tell(this.notice, "This was recorded before the page was closed.", "Listen to it, then keep it or record again.");
     this.#enable();
   }
 
@@ -205,6 +202,7 @@ class Collection {
     const bytes = await take.blob.arrayBuffer();
     const draft = { key: newKey(id), id, transcript, bytes, seconds: take.seconds, state: "draft" };
     await this.takes.put(draft);
+    this.#stress("keep");
     if (before) await this.takes.delete(before.key);
     this.#take = draft;
     this.#enable();
@@ -220,16 +218,17 @@ class Collection {
       const kept = await api.keepRecording(take.id, blobOf(take));
       await this.takes.delete(take.key);
       const what = `Kept: ${inSeconds(kept.seconds)}, ${inDecibels(kept.loudest_db)} at its loudest.`;
-      say(this.notice, { what, advice: kept.notes.map(sentence).join(" ") }, { kind: "plain" });
+      tell(this.notice, what, kept.notes.map(sentence).join(" "));
     } catch (error) {
       if (!(error instanceof api.ServerError)) throw error;
       if (!error.mayPass) {
         await this.takes.put(this.#take); // a draft again: it can be listened to
+        this.#stress("again");
         say(this.notice, { what: `Not kept. ${sentence(error.what)}`, advice: error.advice });
         return;
       }
       const where = this.takes.lasting ? "The recording is kept in this browser" : "The recording is kept in this page";
-      say(this.notice, { what: error.what, advice: `${where} and is sent when the server answers again.` }, { kind: "plain" });
+      tell(this.notice, error.what, `${where} and is sent when the server answers again.`);
       await this.#showWaiting();
       this.#lookAgain(error);
     }
@@ -241,7 +240,7 @@ class Collection {
     const { id, transcript } = this.#utterance;
     await api.skipUtterance(id);
     if (this.#take) await this.takes.delete(this.#take.key);
-    say(this.notice, { what: `Skipped: “${transcript}”` }, { kind: "plain" });
+    tell(this.notice, `Skipped: “${transcript}”`);
     await this.#next();
   }
 
@@ -255,7 +254,7 @@ class Collection {
 
   #press(event) {
     if (isForAnother(event, this.record.button) || event.repeat) return;
-    const act = { Enter: "keep", r: "again", s: "skip", p: "play" }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const act = { enter: "keep", r: "again", s: "skip", p: "play" }[event.key.toLowerCase()];
     if (!act || (act === "keep" && !this.#take)) return;
     event.preventDefault(); // Enter would press the record button as well
     if (act === "play") this.waveform.toggle();
@@ -277,6 +276,11 @@ class Collection {
       this.#isBusy = false;
       this.#enable();
     }
+  }
+
+  /** What the speaker will want to do. */
+  #stress(button) {
+    for (const each of ["keep", "again"]) byId(each).classList.toggle("primary", each === button);
   }
 
   /** Only what can be done now can be pressed. */

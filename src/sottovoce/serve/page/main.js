@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { askForToken } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { startLabelling } from "./label.js";
-import { hush, say } from "./notice.js";
+import { hush, say, tell } from "./notice.js";
 import { startUnderstanding } from "./understand.js";
 
 const AGAIN_SECONDS = 3;
@@ -22,7 +22,7 @@ async function about() {
         await new Promise((again) => say(byId("opening"), error, { again }));
       } else {
         const waitSeconds = error.waitSeconds || AGAIN_SECONDS;
-        say(byId("opening"), { what: error.what, advice: "The page looks again by itself." }, { kind: "plain" });
+        tell(byId("opening"), error.what, "The page looks again by itself.");
         await wait(waitSeconds);
       }
     }

@@ -3,7 +3,10 @@
 import { el } from "./dom.js";
 
 /** The server's words as a sentence: a capital at the start, a full stop at the end. */
-export const sentence = (words) => words && words[0].toUpperCase() + words.slice(1) + (/[.!?:…”]$/.test(words) ? "" : ".");
+export function sentence(words) {
+  const end = words === "" || /[.!?:…”]$/.test(words) ? "" : ".";
+  return words.slice(0, 1).toUpperCase() + words.slice(1) + end;
+}
 
 /** Hides a notice. */
 export function hush(place) {
@@ -30,6 +33,9 @@ export function say(place, { what, advice = "", waitSeconds = 0 }, { kind = "wro
   );
   place.hidden = false;
 }
+
+/** Says in `place` what is good to know and is no fault. */
+export const tell = (place, what, advice = "") => say(place, { what, advice }, { kind: "plain" });
 
 function againButton(again, waitSeconds) {
   const button = el("button", { type: "button", className: "again" });

@@ -22,7 +22,8 @@ export function whyNoMicrophone() {
     const port = location.port || "80";
     return new MicrophoneError(
       "The browser gives a page the microphone only over https or on localhost.",
-      `Bring the port here with ssh -L ${port}:localhost:${port} ${location.hostname} and open http://localhost:${port}/, ` +
+      `Bring the port here with ssh -L ${port}:localhost:${port} ${location.hostname} ` +
+        `and open http://localhost:${port}/, ` +
         "or put https before the server. Files and text work as it is.",
     );
   }

@@ -95,9 +95,10 @@ export function startUnderstanding(main, about) {
   }
 
   recorder.ontake = (take) => {
-    const entry = { label: `A recording of ${inSeconds(take.seconds)}`, recording: { ...take, name: "recording.wav", isWav: true } };
+    const recording = { ...take, name: "recording.wav", isWav: true };
+    const entry = { label: `A recording of ${inSeconds(take.seconds)}`, recording };
     if (peakOf(take.samples) < SILENT_PEAK) {
-      fail(entry, "Nothing was heard.", "Look whether the right microphone is chosen and whether it is muted, then record again.");
+      fail(entry, "Nothing was heard.", "Is the right microphone chosen, is it muted? Then record again.");
     } else ask(entry);
   };
   const record = recordButton(byId("strip"), recorder, waveform, {

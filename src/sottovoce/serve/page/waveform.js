@@ -150,7 +150,8 @@ export class Waveform {
       pen.fillRect(Math.min(at, 1) * (heights.length * STEP_PIXELS - 2), 0, 2, height);
     }
     const now = this.#audio.currentTime;
-    this.clock.textContent = now > 0 && now < this.#seconds ? `${now.toFixed(1)} / ${inSeconds(this.#seconds)}` : inSeconds(this.#seconds);
+    const isWithin = now > 0 && now < this.#seconds;
+    this.clock.textContent = `${isWithin ? `${now.toFixed(1)} / ` : ""}${inSeconds(this.#seconds)}`;
     this.track.setAttribute("aria-valuemax", this.#seconds.toFixed(1));
     this.track.setAttribute("aria-valuenow", now.toFixed(1));
     this.track.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${this.#seconds.toFixed(1)} seconds`);
@@ -163,7 +164,8 @@ export class Waveform {
   }
 
   #seekBy(event) {
-    const step = { ArrowLeft: -SEEK_SECONDS, ArrowDown: -SEEK_SECONDS, ArrowRight: SEEK_SECONDS, ArrowUp: SEEK_SECONDS }[event.key];
+    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    const step = direction && direction * SEEK_SECONDS;
     const to = { Home: 0, End: this.#seconds }[event.key] ?? (step && this.#audio.currentTime + step);
     if (!this.#samples || to === undefined) return;
     event.preventDefault();
