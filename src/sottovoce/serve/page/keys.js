@@ -1,0 +1,34 @@
+// The space bar as the record button: pressed shortly it toggles, held it records until it is let go.
+
+import { isForAnother } from "./dom.js";
+
+const HELD_MS = 400;
+
+/** What to press, said so that it fits phones too. */
+export const HOW_TO_RECORD = matchMedia("(hover: none)").matches ? "Press the button" : "Press the button or the space bar";
+
+/**
+ * @param {import("./recorder.js").Recorder} recorder
+ * @param {HTMLButtonElement} button the record button; space means the same there
+ * @param {() => void} start called in place of recorder.start
+ */
+export function spaceRecords(recorder, button, start) {
+  let pressedAt = null;
+  document.addEventListener("keydown", (event) => {
+    if (event.code !== "Space" || button.disabled || isForAnother(event, button)) return;
+    event.preventDefault();
+    if (event.repeat) return;
+    if (recorder.state === "recording") recorder.stop();
+    else {
+      pressedAt = performance.now();
+      start();
+    }
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.code !== "Space") return;
+    if (event.target === button) event.preventDefault(); // it would press the button as well
+    const held = pressedAt !== null && performance.now() - pressedAt > HELD_MS;
+    pressedAt = null;
+    if (held && recorder.state === "recording") recorder.stop();
+  });
+}
