@@ -79,15 +79,15 @@ def test_padding_is_not_computed(loaded: LoadedModel) -> None:
     assert counts[0] < 0.8 * counts[1]  # else there was little to save
 
 
-def test_layers_that_are_computed_again_keep_their_padding(loaded: LoadedModel) -> None:
-    """For the backward pass they would run when the attention is another one."""
+def test_layers_that_are_computed_again_find_the_attention_that_they_had(loaded: LoadedModel) -> None:
+    """For the backward pass they run when the rest of the model has its own attention again."""
     batch = collate_training(mixed_rows(loaded), loaded.pad_id)
     loaded.model.train()
     expected, gradients = loss_and_gradients(loaded, batch)
-    loaded.model.activation_checkpointing_enable({"use_reentrant": False})
+    loaded.family.recompute_layers(loaded.model)
     with computed_positions(loaded) as counts:
         found, others = loss_and_gradients(loaded, batch)
-    assert counts[0] == batch["input_ids"].numel()
+    assert counts[0] < batch["input_ids"].numel()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     for name, gradient in gradients.items():
         torch.testing.assert_close(others[name], gradient, rtol=1e-4, atol=1e-5)

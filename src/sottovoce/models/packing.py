@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,13 @@ def packed_attention(language_model: Any) -> Iterator[None]:
         yield
     finally:
         language_model.config._attn_implementation = before
+
+
+def recomputed_alike(language_model: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Around a layer that is about to be computed, and around its computation once more for the backward pass, when
+    :func:`packed_attention` has ended; what ``torch.utils.checkpoint`` calls a ``context_fn``."""
+    packed = language_model.config._attn_implementation == PACKED
+    return nullcontext(), packed_attention(language_model) if packed else nullcontext()
 
 
 def _attention(

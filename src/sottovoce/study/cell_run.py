@@ -25,11 +25,15 @@ from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import write_whole, written_whole
 from sottovoce.study.cells import Cell, example_keys
+from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import CELLS, STAGES, Study
 from sottovoce.study.trained import answer_form, prediction_row, tuned
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
+
+# Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
+NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "logging_steps", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def cell_stage_plans(
     Args:
         known: the keys of examples that other cells show, too; see :func:`example_keys`.
     """
-    common = recipe.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    common = recipe.train.model_dump(mode="json", exclude=NOT_IN_KEYS)
     known = {} if known is None else known
     root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
     return plan_stages(cell.stages, [example_keys(part, known) for part in examples], root)
@@ -130,7 +134,10 @@ def train_stage(study: Study, item: Work) -> Path:
         if (folder / item.plan.key / DONE).exists():
             return folder / item.plan.key / WEIGHTS
         rows = study.store(model).rows_of(item.examples)
-        return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
+        train = decided(study.recipe.of_model(model), [item.examples])
+        if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
+            study.say(f"{item.plan.stage.name}: with gradient checkpointing, for lack of memory")
+        return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> str:

@@ -16,10 +16,11 @@ from sottovoce.evaluate.decode import generate
 from sottovoce.models.audio_store import BATCH_CLIPS, AudioStore
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Recipe
+from sottovoce.recipe import Recipe, Train
 from sottovoce.study.cell_run import Work
 from sottovoce.study.cells import Cell
 from sottovoce.study.data import Data
+from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import STAGES, Study
 from sottovoce.train.parts import with_weights
 from sottovoce.train.stage import DONE
@@ -83,7 +84,8 @@ def _forecast(study: Study, model: str, stages: list[Work], cells: list[Cell]) -
     }
     hearing = _hearing_seconds(loaded, data) * (len(clips) + len(data.test))
     decoding = _decoding_seconds(loaded, cells, data, recipe, probe)
-    row, num_bytes = _training_cost(loaded, recipe, probe)
+    train = decided(recipe.of_model(model), [item.examples for item in stages])
+    row, num_bytes = _training_cost(loaded, train, probe)
     # Each trained cell keeps a copy of its last stage's weights.
     kept = num_bytes * (len(stages) + sum(bool(cell.stages) for cell in cells))
     return Forecast(row * sum(_num_rows(item) for item in stages), decoding, hearing, kept)
@@ -107,9 +109,9 @@ def _hearing_seconds(loaded: LoadedModel, data: Data) -> float:
         return _timed(lambda: store.encode([(clip, 0) for clip in clips], progress)) / len(clips)
 
 
-def _training_cost(loaded: LoadedModel, recipe: Recipe, rows: list[Row]) -> tuple[float, int]:
+def _training_cost(loaded: LoadedModel, train: Train, rows: list[Row]) -> tuple[float, int]:
     """Seconds a row, and the bytes of what is trained."""
-    model = with_weights(loaded, recipe.train, None).train()
+    model = with_weights(loaded, train, None).train()
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
 
     def step() -> None:

@@ -169,7 +169,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
-    for key in ("logging_steps", "save_steps"):
+    for key in ("logging_steps", "save_steps", "gradient_checkpointing"):
         del settings["train"][key]
     if recipe.decode.grammar == "none":  # studies from before there were grammars go on
         del settings["decode"]["grammar"]

@@ -25,7 +25,8 @@ from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.launch import Failure, Launch, one_by_one
-from sottovoce.study.memory import check_memory, longest_of
+from sottovoce.study.memory import longest_of
+from sottovoce.study.memory_check import check_memory, decided
 from sottovoce.study.opening import (
     CELLS,
     STAGES,
@@ -119,7 +120,7 @@ def prove_ready(study: Study, cells: list[Cell]) -> list[Work]:
         epochs = [item.examples for item in work if item.cell.model == model]
         study.say(check_memory(recipe, longest_of(recipe, epochs)))
         rows = study.store(model).rows_of(examples)
-        proofs = {p.name: p.seen for p in prove(study.load(model), recipe.train, examples, rows)}
+        proofs = {p.name: p.seen for p in prove(study.load(model), decided(recipe, epochs), examples, rows)}
         study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
         study.say(proofs[COUNTS])
     return work
