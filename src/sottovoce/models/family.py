@@ -200,10 +200,10 @@ class Family:
         padded: torch.Tensor = language(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
         return padded
 
-    def num_computed(self, base: Any, attention_mask: torch.Tensor) -> int:
-        """For how many positions :meth:`hidden_states` is computed, if it is given that mask of (batch, length)."""
-        num_positions = attention_mask.numel()
-        return num_places(int(attention_mask.sum()), num_positions) if self.packs else num_positions
+    def num_computed(self, num_tokens: int, num_positions: int) -> int:
+        """For how many positions :meth:`hidden_states` is computed, if it is given a mask of so many, where so many
+        hold a token."""
+        return num_places(num_tokens, num_positions) if self.packs else num_positions
 
     def recompute_layers(self, base: Any) -> None:
         """Has the language model keep of each layer what it is given alone, and compute it again in the backward pass.

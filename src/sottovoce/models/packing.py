@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -111,10 +112,17 @@ def _plain(
     (batch, length, num_keys, num_shared, width) = query_blkgd.shape
     query = query_blkgd.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
     key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_blkd, value_blkd))
-    hidden = torch.full((length, length), -math.inf, dtype=query.dtype, device=query.device).triu(1)
-    scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden.repeat(num_shared, 1)
+    hidden = _hidden(length, num_shared, query.dtype, query.device)
+    scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden
     weights = dropped(torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
     return torch.bmm(weights, value).view(batch, num_keys, num_shared, length, width).permute(0, 3, 1, 2, 4)
+
+
+@lru_cache(maxsize=8)  # all layers of a step need the same, and batches come in few lengths
+def _hidden(length: int, num_shared: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What is added to scores, (num_shared * length, length): minus infinity where a token would look ahead."""
+    with torch.inference_mode(False):  # it may be needed with gradients the next time
+        return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
 
 
 def _fused(
