@@ -24,6 +24,7 @@ from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import write_whole, written_whole
+from sottovoce.study.at_hand import manifest_name
 from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import CELLS, STAGES, Study
@@ -192,7 +193,7 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         "model": model_identity(cell.model),
         "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, stages)],
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
-        "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
+        "data": {"manifest": manifest_name(study.recipe.corpus, study.folder), "sha256": study.data.sha256},
     }
     write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
 
