@@ -47,13 +47,16 @@ class Work:
 
 
 def work_of(study: Study, cells: list[Cell]) -> list[Work]:
-    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each."""
-    work, known = [], dict[int, str]()
+    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
+
+    A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
+    """
     for cell in cells:
-        examples = cell.examples(study.data)
-        plans = cell_stage_plans(study.recipe, cell, examples, known)
-        work += [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
-    return work
+        if cell.name not in study.work:
+            examples = cell.examples(study.data)
+            plans = cell_stage_plans(study.recipe, cell, examples, study.example_keys)
+            study.work[cell.name] = [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
+    return [item for cell in cells for item in study.work[cell.name]]
 
 
 def cell_stage_plans(
@@ -176,8 +179,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None) -> Non
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
     """Writes cell.json: what the cell is, what it saw, with which versions and data; ``seconds`` it took, if known."""
-    stages = cell.examples(study.data)
-    examples = [example for stage in stages for example in stage]
+    work = work_of(study, [cell])
+    examples = [example for item in work for example in item.examples]
     summary: dict[str, Any] = {
         "name": cell.name,
         "scheme": cell.scheme,
@@ -191,7 +194,7 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         "speech_ids": list(cell.budget.ids) if cell.budget else [],
         "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
         "model": model_identity(cell.model),
-        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, stages)],
+        "stages": [item.plan.key for item in work],
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
         "data": {"manifest": manifest_name(study.recipe.corpus, study.folder), "sha256": study.data.sha256},
     }

@@ -40,7 +40,11 @@ AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech"
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far."""
+    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far.
+
+    ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
+    ``example_keys`` what names their examples, by id().
+    """
 
     recipe: Recipe
     recipe_path: Path
@@ -48,6 +52,8 @@ class Study:
     folder: Path
     say: Say
     stores: dict[str, AudioStore] = field(default_factory=dict)
+    work: dict[str, list[Any]] = field(default_factory=dict)
+    example_keys: dict[int, str] = field(default_factory=dict)
 
     def load(self, model: str) -> LoadedModel:
         """One of the recipe's models, freshly."""
