@@ -35,11 +35,11 @@ def study(
     from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
 
-    settings = load_recipe(recipe, overrides)
+    settings, engine = load_recipe(recipe, overrides), engine_named(on, gpus_per_cell, cpus_per_cell)
     if dry_run:
-        Console().print(table_of(plan_study(settings, recipe, say)))
+        Console().print(table_of(plan_study(settings, recipe, say, engine)))
         return
-    failures = run_study(settings, recipe, say, engine_named(on, gpus_per_cell, cpus_per_cell))
+    failures = run_study(settings, recipe, say, engine)
     if processes().is_main_process:
         report(settings.folder)
     if failures:

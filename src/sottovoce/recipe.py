@@ -118,6 +118,9 @@ class Train(_Closed):
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+    gradient_checkpointing: Literal["auto", True, False] = Field(
+        "auto", description="compute layers again in the backward pass; auto: on a GPU that has too little memory else"
+    )
     bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
     save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run goes on from")
     logging_steps: int = Field(5, ge=1)

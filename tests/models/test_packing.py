@@ -13,7 +13,7 @@ from spoken_rows import mixed_rows, text_row
 from sottovoce.data.collate import Batch, collate_training
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
-from sottovoce.models.packing import TOKEN_STEP, _fused, _plain, packing_of
+from sottovoce.models.packing import TOKEN_STEP, _fused, _hidden, _plain, packing_of
 
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]])
 
@@ -79,18 +79,29 @@ def test_padding_is_not_computed(loaded: LoadedModel) -> None:
     assert counts[0] < 0.8 * counts[1]  # else there was little to save
 
 
-def test_layers_that_are_computed_again_keep_their_padding(loaded: LoadedModel) -> None:
-    """For the backward pass they would run when the attention is another one."""
+def test_layers_that_are_computed_again_find_the_attention_that_they_had(loaded: LoadedModel) -> None:
+    """For the backward pass they run when the rest of the model has its own attention again."""
     batch = collate_training(mixed_rows(loaded), loaded.pad_id)
     loaded.model.train()
     expected, gradients = loss_and_gradients(loaded, batch)
-    loaded.model.activation_checkpointing_enable({"use_reentrant": False})
+    loaded.family.recompute_layers(loaded.model)
     with computed_positions(loaded) as counts:
         found, others = loss_and_gradients(loaded, batch)
-    assert counts[0] == batch["input_ids"].numel()
+    assert counts[0] < batch["input_ids"].numel()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     for name, gradient in gradients.items():
         torch.testing.assert_close(others[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_all_layers_and_steps_share_one_mask_whoever_asked_first(loaded: LoadedModel) -> None:
+    batch = collate_training(mixed_rows(loaded), loaded.pad_id)
+    _hidden.cache_clear()
+    with torch.inference_mode():
+        answer_loss(loaded.model, batch)
+    assert _hidden.cache_info().misses == 1 and _hidden.cache_info().hits > 0  # two layers
+    loss_and_gradients(loaded, batch)
+    assert _hidden.cache_info().misses == 1
+    assert _hidden(2, 2, torch.float32, torch.device("cpu")).tolist() == [[0, -torch.inf], [0, 0]] * 2
 
 
 @pytest.mark.parametrize("num_shared", [1, 3])

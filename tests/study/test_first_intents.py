@@ -50,13 +50,11 @@ def test_most_to_gain_is_the_share_said_times_what_speech_loses(tmp_path: Path) 
 def test_recordings_are_counted_where_the_manifest_lies(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.jsonl"
     write_lines(manifest, [row(f"t{number}", "dim" if number < 3 else "on", "train") for number in range(6)])
-    data = {"manifest": str(manifest)}
     cells = [
-        CellResult("a", "curriculum", speech_ids=("t0", "t1", "t3"), data=data),
-        CellResult("b", "curriculum", speech_ids=("t0", "t4", "t5"), data=data),
+        CellResult("a", "curriculum", speech_ids=("t0", "t1", "t3")),
+        CellResult("b", "curriculum", speech_ids=("t0", "t4", "t5")),
     ]
-    assert recordings_of(cells) == {"light_dim": 1.5, "light_on": 1.5}
-    assert gains(tmp_path / "study", recordings_of(cells))["light_off"].num_recordings == 0
-    assert recordings_of([CellResult("c", "curriculum", speech_ids=("t9",), data=data)]) is None  # not of this manifest
-    manifest.unlink()
-    assert recordings_of(cells) is None
+    assert recordings_of(cells, manifest) == {"light_dim": 1.5, "light_on": 1.5}
+    assert gains(tmp_path / "study", recordings_of(cells, manifest))["light_off"].num_recordings == 0
+    assert recordings_of([CellResult("c", "curriculum", speech_ids=("t9",))], manifest) is None  # not of this manifest
+    assert recordings_of(cells, None) is None

@@ -16,16 +16,16 @@ from tiny_study import run_tiny_study, tiny_recipe
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
-from sottovoce.study import memory as module
-from sottovoce.study.activations import Clip, RowSize, kept_activations
+from sottovoce.study import memory_check as module
+from sottovoce.study.activations import Clip, Kept, RowSize, kept_activations
 from sottovoce.study.memory import (
     CARDS,
     GIB,
     Memory,
-    check_memory,
     forecast_memory,
     longest_row,
 )
+from sottovoce.study.memory_check import check_memory
 from sottovoce.study.memory_plan import plan_lines
 from sottovoce.train.parts import with_weights
 
@@ -44,6 +44,10 @@ def hearing_anew(tower: str, batch_size: int, bf16: bool) -> Train:
 
 
 def kept(loaded: LoadedModel, settings: Train, attention: str, clip: Clip | None = None) -> float:
+    return parts_kept(loaded, settings, attention, clip).num_bytes
+
+
+def parts_kept(loaded: LoadedModel, settings: Train, attention: str, clip: Clip | None = None) -> Kept:
     loaded.model.set_attn_implementation(attention)
     device = next(loaded.model.parameters()).device
     with device:
@@ -192,9 +196,9 @@ def test_a_step_that_cannot_fit_is_refused_before_training(
     settings = recipe(tmp_path, tiny_model_dir, tiny_corpus)
     row, _ = longest_row(settings)
     held = forecast_memory(settings.model, settings.train, row).held
-    monkeypatch.setattr(module, "_memory_here", lambda: held + 1)
+    monkeypatch.setattr(module, "_machine_bytes", lambda: held + 1)
     assert check_memory(settings, row).startswith("warning: a training step needs about 1.0 GiB")
-    monkeypatch.setattr(module, "_memory_here", lambda: held - 1)
+    monkeypatch.setattr(module, "_machine_bytes", lambda: held - 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus)
     assert not list(tmp_path.glob("runs/tiny/stages/*"))
@@ -206,7 +210,7 @@ def test_before_sharded_training_a_process_s_share_is_what_must_fit(
     train = {**tiny_recipe(tmp_path, tiny_model_dir, tiny_corpus)["train"], "language_model": "full"}
     settings = recipe(tmp_path, tiny_model_dir, tiny_corpus, train=train)
     memory = forecast_memory(settings.model, settings.train, ROW)
-    monkeypatch.setattr(module, "_memory_here", lambda: memory.sharded(4).held + 1)
+    monkeypatch.setattr(module, "_machine_bytes", lambda: memory.sharded(4).held + 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         check_memory(settings, ROW)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
@@ -214,7 +218,7 @@ def test_before_sharded_training_a_process_s_share_is_what_must_fit(
     assert check_memory(settings, ROW).startswith("warning: a training step needs")
     monkeypatch.delenv("ACCELERATE_USE_FSDP")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setattr(module, "_memory_here", lambda: memory.sharded(4, weights_too=False).held - 1)
+    monkeypatch.setattr(module, "_machine_bytes", lambda: memory.sharded(4, weights_too=False).held - 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         check_memory(settings, ROW)
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")

@@ -9,7 +9,7 @@ from tiny_study import tiny_recipe, write_recipe
 from typer.testing import CliRunner
 
 from sottovoce.cli import app
-from sottovoce.recipe import Recipe
+from sottovoce.recipe import Recipe, Train
 from sottovoce.study import memory_plan as module
 from sottovoce.study.memory import GIB, Memory, RowSize
 from sottovoce.study.memory_plan import plan_lines
@@ -25,6 +25,30 @@ def test_plan_says_how_many_cards_hold_what_none_holds_alone(
     said = plan_lines(settings, RowSize(48, 16), None)[1][-1]
     # 80 GB: 3 cards, (2 + 32/3 + 30/3 + 60/3 + 15) x 1.1 + 1 = 64.4 GiB of 74.5; with 2 it is 86.8
     assert said.endswith("the whole language model is trained on 3 of 80 GB or 2 of 141 GB.")
+
+
+def test_plan_says_what_fits_with_gradient_checkpointing_where_that_is_more(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Recipe.model_validate(tiny_recipe(tmp_path, tiny_model_dir, tiny_corpus))  # LoRA, batches of 4
+
+    def forecast(name: str, train: Train, row: RowSize) -> Memory:
+        each = 2 if train.gradient_checkpointing is True else 10  # GiB a row; of whole weights twice as much
+        factor = 2 if train.language_model == "full" else 1
+        return Memory(2 * GIB, 0, 0, factor * each * train.per_device_train_batch_size * GIB, 1.0)
+
+    monkeypatch.setattr(module, "forecast_memory", forecast)
+    said = plan_lines(settings, RowSize(48, 16), 100)[1]
+    # A tenth and 1 GiB on top of (2 + 10 x 4) are 47.2 GiB, of (2 + 2 x 4) 12.
+    assert said[0].endswith("needs 47.2 GiB: fits 80 GB, 141 GB.")
+    assert said[1].endswith("switch gradient checkpointing on and need 12.0 GiB: fits 24 GB, 48 GB, 80 GB, 141 GB.")
+    assert said[2].endswith("batches of up to: 24 GB full 4 and lora 4, 48 GB full 4 and lora 4, 80 GB full 4.")
+    assert "on one A100" in said[3]
+    for asked in (True, False):
+        train = settings.train.model_copy(update={"gradient_checkpointing": asked})
+        said = plan_lines(settings.model_copy(update={"train": train}), RowSize(48, 16), None)[1]
+        assert not any("checkpointing" in line for line in said)
+        assert f"needs {12.0 if asked else 47.2} GiB" in said[0]
 
 
 def test_the_verb_shows_methods_batches_and_cards(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:

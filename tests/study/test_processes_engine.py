@@ -50,6 +50,11 @@ def test_two_processes_give_what_one_gives(
     names = tuple(folder.name for folder in study.glob("cells/*"))
     assert results_of(study) == results_of(tiny_study, names) and len(names) == 5
     assert {line for line in said if line.endswith(": finished")} == {f"{name}: finished" for name in names}
+    told = {line for line in said if line.startswith("curriculum-10pct: ")}
+    assert {f"curriculum-10pct: {part}" for part in ("begins", "training text+speech", "decoding speech")} <= told
+    (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): begins"))
+    assert said.index(f"{shared} (shared): done") < said.index("text_only: begins")
+    assert any(line.startswith("about") and "with 2 cells at once (one after the other: " in line for line in said)
     assert (study / OUTPUT).exists() and "decoding" not in "".join(capfd.readouterr())
 
 

@@ -6,12 +6,12 @@ from rich.console import Console
 from study_folder import write_study
 
 from sottovoce.errors import UserError
+from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.curves import Curves, study_curves
 from sottovoce.study.measures import Difference, gap_closed, intent_difference, share_unreadable, standard_error
 from sottovoce.study.results import (
     CellResult,
     StudyResults,
-    read_gold,
     read_predictions,
     read_study,
 )
@@ -67,7 +67,7 @@ def test_the_difference_of_two_schemes_is_paired_by_utterance(folder: Path) -> N
         scheme: read_predictions(results, cell(results, scheme), "speech")
         for scheme in ("text_only", "direct_mixing", "curriculum")
     }
-    gold = read_gold(results)
+    gold = gold_utterances(folder)
     gain = intent_difference(gold, answers["text_only"], answers["curriculum"])
     assert gain.value == pytest.approx(0.21)
     assert gain.standard_error == pytest.approx((21 - 21**2 / 100) ** 0.5 / 100)

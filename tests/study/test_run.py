@@ -108,6 +108,20 @@ def test_a_finished_study_is_neither_trained_nor_decoded_again(
     assert {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")} == before
 
 
+def test_a_cell_s_stages_are_named_once_for_all_that_asks(
+    tiny_study: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, named = cell_run.cell_stage_plans, list[str]()
+
+    def noted(recipe: Any, cell: Any, *rest: Any) -> Any:
+        named.append(cell.name)
+        return kept(recipe, cell, *rest)
+
+    monkeypatch.setattr(cell_run, "cell_stage_plans", noted)
+    run_tiny_study(tmp_path, tiny_model_dir, corpus_of(tiny_study), **FEWER)
+    assert sorted(named) == sorted(FEWER_CELLS)
+
+
 def test_a_study_folder_refuses_other_settings_and_stays_as_it_was(tiny_study: Path) -> None:
     path = tiny_study / "recipe.yaml"
     before = path.read_bytes()

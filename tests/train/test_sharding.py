@@ -71,6 +71,17 @@ def test_stages_sharded_come_to_the_weights_of_one_process(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["fsdp2.yaml", *ZERO])
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_layers_that_are_computed_again_may_be_sharded(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, kind: str
+) -> None:
+    alone = by_one(monkeypatch, tiny_model_dir, tmp_path / "one", kind)
+    by_two(config, tiny_model_dir, tmp_path / "two", f"{kind}+again", "1")
+    same(weights_in(tmp_path / "two"), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["fsdp2.yaml", *ZERO])
 def test_two_that_were_killed_go_on_as_if_they_had_not_been(tiny_model_dir: Path, tmp_path: Path, config: str) -> None:
     by_two(config, tiny_model_dir, tmp_path / "whole", "full", "1")
     by_two(config, tiny_model_dir, tmp_path / "cut", "full", "1", "3", dies=True)

@@ -59,19 +59,21 @@ def train(model: Path, out: Path, kind: str, projector: str = "full", num_stages
     """Stages of two accumulated batches a step, by however many processes there are; the last one's weights.
 
     Args:
-        kind: how the language model is trained, ``lora`` or ``full``; ``+bf16`` behind it, if in bfloat16.
+        kind: how the language model is trained, ``lora`` or ``full``; ``+bf16`` behind it, if in bfloat16, and
+            ``+again``, if layers are computed again in the backward pass.
     """
-    language_model, _, precision = kind.partition("+")
+    language_model, *others = kind.split("+")
+    bf16, again = "bf16" in others, "again" in others
     stage = Stage("text+speech", (), StageSettings(num_train_epochs=1, learning_rate=1e-2))
     module.training_order = lambda num_rows, num_epochs, seed: list(range(num_rows))
     settings = Train.model_validate(
         {
-            "language_model": language_model, "projector": projector, "bf16": bool(precision),
+            "language_model": language_model, "projector": projector, "bf16": bf16, "gradient_checkpointing": again,
             "per_device_train_batch_size": BATCH, "gradient_accumulation_steps": 2, "lora": Lora(r=4), "save_steps": 1,
         }
     )  # fmt: skip
     for plan in module.plan_stages([stage] * num_stages, [["rows"]] * num_stages, "root"):
-        loaded = load_model(str(model), bf16=bool(precision))
+        loaded = load_model(str(model), bf16=bf16)
         weights = module.run_stage(loaded, plan, rows_of(loaded), settings, out, seed=0)
     return weights
 

@@ -10,13 +10,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.errors import UserError
-from sottovoce.models.packing import num_places, packed_attention, packing_of
+from sottovoce.models.packing import num_places, packed_attention, packing_of, recomputed_alike
 from sottovoce.models.processing import load_processor
 
 SEEN_WITH = "5.23.0"  # the transformers release whose modules these entries name
@@ -187,7 +188,7 @@ class Family:
                 is computed for padding, where what is returned means nothing.
         """
         language = base.get_submodule(self.text_model)
-        if attention_mask is not None and self._packs_now(base):
+        if attention_mask is not None and self.packs:
             packing = packing_of(attention_mask)
             inputs: dict[str, Any] = {"packing": packing, "position_ids": packing.within_row.unsqueeze(0)}
             with packed_attention(language):
@@ -199,15 +200,27 @@ class Family:
         padded: torch.Tensor = language(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
         return padded
 
-    def num_computed(self, base: Any, attention_mask: torch.Tensor) -> int:
-        """For how many positions :meth:`hidden_states` is computed, if it is given that mask of (batch, length)."""
-        num_positions = attention_mask.numel()
-        return num_places(int(attention_mask.sum()), num_positions) if self._packs_now(base) else num_positions
+    def num_computed(self, num_tokens: int, num_positions: int) -> int:
+        """For how many positions :meth:`hidden_states` is computed, if it is given a mask of so many, where so many
+        hold a token."""
+        return num_places(num_tokens, num_positions) if self.packs else num_positions
 
-    def _packs_now(self, base: Any) -> bool:
-        # Layers that are computed again for the backward pass would then find another attention.
-        checkpointing = getattr(base.get_submodule(self.text_model), "is_gradient_checkpointing", False)
-        return self.packs and not checkpointing
+    def recompute_layers(self, base: Any) -> None:
+        """Has the language model keep of each layer what it is given alone, and compute it again in the backward pass.
+
+        Raises:
+            UserError: its class does not know how.
+        """
+        language = base.get_submodule(self.text_model)
+        # What it is called from transformers 5.24 on, and was before.
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+        enable = next(getattr(language, name) for name in names if hasattr(language, name))
+        try:
+            enable({"use_reentrant": False, "context_fn": partial(recomputed_alike, language)})
+        except ValueError as error:
+            advice = "set train.gradient_checkpointing: false"
+            raise UserError(f"{self.model_type} knows no gradient checkpointing", advice) from error
+        language.disable_input_require_grads()  # only what enters the layers anew would need that
 
     def logits(self, base: Any, hidden_states: torch.Tensor) -> torch.Tensor:
         """(positions, vocabulary) of (positions, hidden_size)."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -85,6 +86,13 @@ def packed_attention(language_model: Any) -> Iterator[None]:
         language_model.config._attn_implementation = before
 
 
+def recomputed_alike(language_model: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Around a layer that is about to be computed, and around its computation once more for the backward pass, when
+    :func:`packed_attention` has ended; what ``torch.utils.checkpoint`` calls a ``context_fn``."""
+    packed = language_model.config._attn_implementation == PACKED
+    return nullcontext(), packed_attention(language_model) if packed else nullcontext()
+
+
 def _attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
     scaling: float | None = None, dropout: float = 0.0, *, packing: Packing, **kwargs: Any,
@@ -110,10 +118,17 @@ def _plain(
     (batch, length, num_keys, num_shared, width) = query_blkgd.shape
     query = query_blkgd.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
     key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_blkd, value_blkd))
-    hidden = torch.full((length, length), -math.inf, dtype=query.dtype, device=query.device).triu(1)
-    scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden.repeat(num_shared, 1)
+    hidden = _hidden(length, num_shared, query.dtype, query.device)
+    scores = torch.bmm(query, key.transpose(1, 2)) * scale + hidden
     weights = dropped(torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
     return torch.bmm(weights, value).view(batch, num_keys, num_shared, length, width).permute(0, 3, 1, 2, 4)
+
+
+@lru_cache(maxsize=8)  # all layers of a step need the same, and batches come in few lengths
+def _hidden(length: int, num_shared: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What is added to scores, (num_shared * length, length): minus infinity where a token would look ahead."""
+    with torch.inference_mode(False):  # it may be needed with gradients the next time
+        return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
 
 
 def _fused(

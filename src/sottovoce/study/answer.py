@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.curves import Curves, Point
 from sottovoce.study.differences import Comparison, difference_sentences, paired
 from sottovoce.study.examples import Answers, Example, mended_and_remaining
 from sottovoce.study.findings import SCARCE_SHARE
 from sottovoce.study.measures import intent_difference, intent_right
-from sottovoce.study.results import CellResult, StudyResults, read_gold, read_predictions
+from sottovoce.study.results import CellResult, StudyResults, read_predictions
 from sottovoce.study.samples import over_seeds
 from sottovoce.study.table import point_gaps_closed
 from sottovoce.study.words import (
@@ -82,7 +83,7 @@ def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | 
     text_only = curves.text_only(line.sources, line.model) if line else None
     if best is None or line is None or text_only is None:
         return None
-    gold = read_gold(results)
+    gold = gold_utterances(results.folder)
     before, after = ([read_predictions(results, cell, "speech") for cell in p.finished] for p in (text_only, best))
     mended, remaining = mended_and_remaining(gold, before[0], after[0])
     name = line_label(results, line.scheme, line.sources, line.model)

@@ -26,12 +26,17 @@ from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import write_whole, written_whole
+from sottovoce.study.at_hand import manifest_name
 from sottovoce.study.cells import Cell, example_keys
+from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import CELLS, STAGES, Study
 from sottovoce.study.trained import answer_form, intent_tree, prediction_row, tuned
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
 from sottovoce.types import MODALITIES, Example
+
+# Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
+NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "logging_steps", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,16 @@ class Work:
 
 
 def work_of(study: Study, cells: list[Cell]) -> list[Work]:
-    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each."""
-    work, known = [], dict[int, str]()
+    """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
+
+    A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
+    """
     for cell in cells:
-        examples = cell.examples(study.data)
-        plans = cell_stage_plans(study.recipe, cell, examples, known)
-        work += [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
-    return work
+        if cell.name not in study.work:
+            examples = cell.examples(study.data)
+            plans = cell_stage_plans(study.recipe, cell, examples, study.example_keys)
+            study.work[cell.name] = [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
+    return [item for cell in cells for item in study.work[cell.name]]
 
 
 def cell_stage_plans(
@@ -61,7 +69,7 @@ def cell_stage_plans(
     Args:
         known: the keys of examples that other cells show, too; see :func:`example_keys`.
     """
-    common = recipe.train.model_dump(mode="json", exclude={"stage", "first_stage", "last_stage", "logging_steps"})
+    common = recipe.train.model_dump(mode="json", exclude=NOT_IN_KEYS)
     known = {} if known is None else known
     root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
     return plan_stages(cell.stages, [example_keys(part, known) for part in examples], root)
@@ -132,7 +140,10 @@ def train_stage(study: Study, item: Work) -> Path:
         if (folder / item.plan.key / DONE).exists():
             return folder / item.plan.key / WEIGHTS
         rows = study.store(model).rows_of(item.examples)
-        return run_stage(study.load(model), item.plan, rows, study.recipe.train, folder, item.cell.seed)
+        train = decided(study.recipe.of_model(model), [item.examples])
+        if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
+            study.say(f"{item.plan.stage.name}: with gradient checkpointing, for lack of memory")
+        return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
@@ -181,8 +192,8 @@ def has_confidence(predictions: Path) -> bool:
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
     """Writes cell.json: what the cell is, what it saw, with which versions and data; ``seconds`` it took, if known."""
-    stages = cell.examples(study.data)
-    examples = [example for stage in stages for example in stage]
+    work = work_of(study, [cell])
+    examples = [example for item in work for example in item.examples]
     summary: dict[str, Any] = {
         "name": cell.name,
         "scheme": cell.scheme,
@@ -196,9 +207,9 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         "speech_ids": list(cell.budget.ids) if cell.budget else [],
         "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
         "model": model_identity(cell.model),
-        "stages": [plan.key for plan in cell_stage_plans(study.recipe, cell, stages)],
+        "stages": [item.plan.key for item in work],
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
-        "data": {"manifest": str(study.data.manifest), "sha256": study.data.sha256},
+        "data": {"manifest": manifest_name(study.recipe.corpus, study.folder), "sha256": study.data.sha256},
     }
     write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
 

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sottovoce.evaluate.uncertainty import LEVEL, NUM_RESAMPLES
@@ -96,7 +97,10 @@ def _facts(cell: CellResult) -> dict[str, Any]:
 def _cell(cell: CellResult) -> dict[str, Any]:
     facts = _facts(cell)
     keys = (*_PLAIN, "versions", "data", *MODALITIES)
-    return {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
+    told = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
+    if Path(cell.data.get("manifest", "")).is_absolute():  # as earlier versions wrote it: the machine's own business
+        told["data"] = {**cell.data, "manifest": Path(cell.data["manifest"]).name}
+    return told
 
 
 def _calibration(cell: CellResult, calibrations: Calibrations) -> dict[str, Any]:

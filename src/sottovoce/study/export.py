@@ -6,19 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sottovoce.data.collate import end_of_turn_id
-from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.storage import written_whole
+from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
 from sottovoce.study.trained import ONTOLOGY, Say, decoded_files, trained_recipe, tuned
-from sottovoce.types import MODALITIES
+from sottovoce.types import MODALITIES, Utterance
 
 NUM_VERIFIED = 4
 
@@ -54,11 +55,11 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
             shutil.copyfile(recipe.folder / ONTOLOGY, temporary / ONTOLOGY)
         (temporary / "README.md").write_text(model_card(folder, recipe, say), encoding="utf-8")
         if verify:
-            say(_verified(loaded, model, folder.parent.parent / "gold.jsonl", temporary))
+            say(_verified(loaded, model, gold_utterances(folder.parent.parent)[:NUM_VERIFIED], temporary))
     return out
 
 
-def _verified(loaded: LoadedModel, model: Any, gold: Path, exported: Path) -> str:
+def _verified(loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], exported: Path) -> str:
     requests = [
         {
             "prompt": loaded.processor.apply_chat_template(
@@ -66,7 +67,7 @@ def _verified(loaded: LoadedModel, model: Any, gold: Path, exported: Path) -> st
             ),
             "audio": str(utterance.audio) if modality == "speech" else None,
         }
-        for utterance in read_manifest(gold, allow_outside=True)[:NUM_VERIFIED]
+        for utterance in utterances
         for modality in MODALITIES
     ]
     command = [sys.executable, "-m", "sottovoce.study.plain", str(exported), attention()]

@@ -71,15 +71,14 @@ def first_intents(
     return sorted(gains, key=lambda each: (-each.gain, each.num_recordings or 0.0, each.intent))
 
 
-def recordings_of(cells: Sequence[CellResult]) -> dict[str, float] | None:
+def recordings_of(cells: Sequence[CellResult], manifest: Path | None) -> dict[str, float] | None:
     """How many recordings of each intent the cells were trained on, a mean over cells.
 
-    None where their manifest is not where it was, or does not hold all of them.
+    None where their manifest is not at hand, or does not hold all of them.
     """
-    path = Path(cells[0].data.get("manifest", ""))
-    if not path.is_file():
+    if manifest is None:
         return None
-    intents = {utterance.id: utterance.frame.intent for utterance in read_manifest(path, allow_outside=True)}
+    intents = {utterance.id: utterance.frame.intent for utterance in read_manifest(manifest, allow_outside=True)}
     heard = [identity for cell in cells for identity in cell.speech_ids]
     if not heard or not intents.keys() >= set(heard):
         return None

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate.asr import transcribe
 from sottovoce.evaluate.decode import decode
@@ -20,6 +19,7 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.storage import json_lines, whole_rows, write_whole
+from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.trained import Say, answer_form, decoded_files, load_run, prediction_row, recipe_of_run
 from sottovoce.types import Utterance
 
@@ -41,7 +41,7 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
     files: dict[Input, Path] = {"text": decoded["text"], "speech": decoded["speech"]}
     folder, study_folder = run.resolve(), run.resolve().parent.parent
     gold = study_folder / "gold.jsonl"
-    utterances = read_manifest(gold, allow_outside=True)
+    utterances = gold_utterances(study_folder)
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", model_identity(name, say)).strip("-")
     heard = _transcripts(utterances, name, study_folder / f"transcripts-{slug}.jsonl", say)
     files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"

@@ -7,7 +7,6 @@ contents; what autograd would keep of it is counted. So nothing is assumed of a 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,12 +20,10 @@ from sottovoce.models.family import Family
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton, processor_of
 from sottovoce.recipe import Recipe, Train
-from sottovoce.study.activations import Clip, RowSize, kept_activations
+from sottovoce.study.activations import Clip, Kept, RowSize, kept_activations
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.train.parts import hears_anew, part_of, with_weights
-from sottovoce.train.processes import processes
-from sottovoce.train.sharding import asked_engine
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -148,24 +145,29 @@ def longest_of(recipe: Recipe, epochs: Iterable[Sequence[Example]]) -> RowSize:
 def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
     """The memory of a training step of ``per_device_train_batch_size`` rows that are all as long as ``row``.
 
+    With gradient checkpointing if ``train.gradient_checkpointing`` is true; ``auto`` counts as false.
+
     Args:
         name: as in a recipe; a folder that holds nothing but config.json will do, if the audio part is not trained.
 
     Raises:
         UserError: no such model, or a family that this cannot be told of.
     """
-    one, two = (_step(name, train.model_copy(update={"per_device_train_batch_size": size}), row) for size in (1, 2))
-    num_more = train.per_device_train_batch_size - 1
+    batch_size, checkpointing = train.per_device_train_batch_size, train.gradient_checkpointing is True
+    changes = [{"gradient_checkpointing": "auto", "per_device_train_batch_size": size} for size in (1, 2)]
+    (one, kept_of_one), (_, kept_of_two) = (_step(name, train.model_copy(update=change), row) for change in changes)
+    kept = kept_of_one.of_batch(kept_of_two, batch_size)
+    operations = one.operations * batch_size
     return replace(
         one,
-        # Some is kept once, such as weights cast to bfloat16; the rest is kept for each row.
-        activations=one.activations + num_more * (two.activations - one.activations),
-        operations=one.operations * train.per_device_train_batch_size,
+        activations=kept.num_bytes_checkpointed if checkpointing else kept.num_bytes,
+        operations=operations * (1 + 2 / _per_weight(train)) if checkpointing else operations,  # one more pass forward
     )
 
 
 @cache
-def _step(name: str, train: Train, row: RowSize) -> Memory:
+def _step(name: str, train: Train, row: RowSize) -> tuple[Memory, Kept]:
+    """A step's memory but for its activations, and these."""
     loaded = load_skeleton(name, train.bf16)
     with torch.device("meta"):
         model = with_weights(loaded, train, None)
@@ -180,12 +182,13 @@ def _step(name: str, train: Train, row: RowSize) -> Memory:
     anew = row.seconds > 0 and hears_anew(loaded.family, train)
     try:
         clip = _silence(name, loaded, row.seconds) if anew else None
-        activations = kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16, clip)
+        kept = kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16, clip)
     except (UserError, RuntimeError) as error:
         if not anew:
             raise
-        return replace(_step(name, train, replace(row, seconds=0.0)), uncounted=str(error).splitlines()[0])
-    return Memory(weights - saved, size, MOMENTS * size, activations, operations, audio_part=audio_part)
+        memory, kept = _step(name, train, replace(row, seconds=0.0))
+        return replace(memory, uncounted=str(error).splitlines()[0]), kept
+    return Memory(weights - saved, size, MOMENTS * size, 0.0, operations, audio_part=audio_part), kept
 
 
 def _silence(name: str, skeleton: LoadedModel, seconds: float) -> Clip:
@@ -205,37 +208,11 @@ def _saved_by_four_bits(loaded: LoadedModel) -> float:
     return sum(layer.weight.numel() * (layer.weight.element_size() - NF4_BYTES) for layer in layers)
 
 
-def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
+def _per_weight(train: Train) -> int:
     # Two a weight and token forward, two for the gradient of the inputs, two for that of the weights.
+    return 6 if train.language_model == "full" else 4
+
+
+def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
     weights = sum(p.numel() for part in loaded.family.trained_parts(loaded.model) for p in part.parameters())
-    per_weight = 6 if train.language_model == "full" else 4
-    return float(per_weight * weights * row.num_tokens * train.per_device_train_batch_size)
-
-
-def check_memory(recipe: Recipe, row: RowSize) -> str:
-    """Compares the forecast with the memory of the GPU, or of the machine if there is none; says what was found.
-
-    Args:
-        row: the longest training row.
-
-    Raises:
-        UserError: the tensors alone do not fit.
-    """
-    if not family_named(recipe.model).model_class:
-        return "memory was not forecast for this family"
-    memory = forecast_memory(recipe.model, recipe.train, row)
-    if engine := asked_engine():
-        memory = memory.sharded(processes().num_processes, weights_too=engine != "ZeRO-2")
-    here = _memory_here()
-    need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
-    if memory.uncounted:
-        need += f" and what the audio part keeps (not counted: {memory.uncounted})"
-    if memory.held > here:
-        raise UserError(f"{need}, {have}", "`sottovoce plan-memory RECIPE` says which settings fit")
-    return f"{need}, {have}" if memory.total <= here else f"warning: {need}, {have}: it may not fit"
-
-
-def _memory_here() -> float:
-    if torch.cuda.is_available():
-        return float(torch.cuda.get_device_properties(0).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return float(_per_weight(train) * weights * row.num_tokens * train.per_device_train_batch_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sottovoce.models.load import family_named
-from sottovoce.recipe import Recipe
+from sottovoce.recipe import Recipe, Train
 from sottovoce.study.activations import RowSize
 from sottovoce.study.forecast import minutes
 from sottovoce.study.memory import CARDS, GIB, Card, Memory, forecast_memory
@@ -15,7 +15,8 @@ UTILISATION = 0.4  # share of the peak that training reaches; assumed
 def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list[list[str]], list[str]]:
     """What to show of a recipe: a table of methods and batch sizes, header first, and sentences about the recipe.
 
-    In the table "Adam" is gradients and moments, "kept" what the backward pass needs of the forward pass.
+    In the table "Adam" is gradients and moments, "kept" what the backward pass needs of the forward pass; with gradient
+    checkpointing if the recipe says so. What that would allow where it is left to us is a sentence.
 
     Args:
         row: the longest training row.
@@ -24,27 +25,33 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
     table = [["trained", "batch", "weights", "Adam", "kept", "all, GiB", "fits", "1,000 rows"]]
     own = recipe.train
     whole = own.per_device_train_batch_size * own.gradient_accumulation_steps
-    best: dict[tuple[str, str], int] = {}
+    best, checkpointed = dict[tuple[str, str], int](), dict[tuple[str, str], int]()
     for method in ("lora",) if own.audio_tower == "lora" else ("lora", "full"):
         for batch_size in _batch_sizes(whole):
             train = own.model_copy(update={"language_model": method, "per_device_train_batch_size": batch_size})
             memory = forecast_memory(recipe.model, train, row)
             parts = (memory.weights, memory.gradients + memory.optimizer, memory.activations, memory.total)
             card = next((card for card in CARDS if memory.fits(card)), None)
-            for other in CARDS:
-                if memory.fits(other):
-                    best[method, other.name] = batch_size
+            for needed, found in ((memory, best), (_checkpointed(recipe, train, row), checkpointed)):
+                found |= {(method, other.name): batch_size for other in _fitting(needed)}
             shown = f"{card.gigabytes} GB" if card else "none"
             time = _minutes(memory, card, batch_size, 1000) if card else "–"
             table.append([method, str(batch_size), *(f"{part / GIB:.1f}" for part in parts), shown, time])
     memory = forecast_memory(recipe.model, own, row)
-    fitting = [card for card in CARDS if memory.fits(card)]
-    where = f"fits {', '.join(f'{card.gigabytes} GB' for card in fitting)}" if fitting else "fits no card listed"
     sentences = [
         f"The recipe as it is ({own.language_model}, batch {own.per_device_train_batch_size}, rows of up to "
-        f"{row.num_tokens} tokens) needs {memory.total / GIB:.1f} GiB: {where}."
+        f"{row.num_tokens} tokens) needs {memory.total / GIB:.1f} GiB: {_where(memory)}."
     ]
-    if num_rows and fitting:
+    if own.gradient_checkpointing == "auto":
+        less = _checkpointed(recipe, own, row)
+        if not memory.fits(CARDS[0]) and less.total < memory.total:
+            sentences.append(
+                f"Cards that are too small for that switch gradient checkpointing on and need {less.total / GIB:.1f} "
+                f"GiB: {_where(less)}."
+            )
+        memory = memory if _fitting(memory) else less
+        sentences += _larger_batches(best, checkpointed)
+    if num_rows and (fitting := _fitting(memory)):
         time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
         sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
     if memory.uncounted:
@@ -61,6 +68,30 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
     sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
     return table, sentences + _sharded_sentences(recipe, row)
+
+
+def _checkpointed(recipe: Recipe, train: Train, row: RowSize) -> Memory:
+    return forecast_memory(recipe.model, train.model_copy(update={"gradient_checkpointing": True}), row)
+
+
+def _fitting(memory: Memory) -> list[Card]:
+    return [card for card in CARDS if memory.fits(card)]
+
+
+def _where(memory: Memory) -> str:
+    names = ", ".join(f"{card.gigabytes} GB" for card in _fitting(memory))
+    return f"fits {names}" if names else "fits no card listed"
+
+
+def _larger_batches(best: dict[tuple[str, str], int], checkpointed: dict[tuple[str, str], int]) -> list[str]:
+    """What fits with gradient checkpointing, where that is more than without; batches by method and card."""
+    cards = []
+    for card in CARDS:
+        keys = [(method, card.name) for method in ("full", "lora")]
+        more = [f"{key[0]} {checkpointed[key]}" for key in keys if checkpointed.get(key, 0) > best.get(key, 0)]
+        cards += [f"{card.gigabytes} GB {' and '.join(more)}"] if more else []
+    costs = "a step then computes a third more in full, half more with lora"
+    return [f"With gradient checkpointing ({costs}) batches of up to: {', '.join(cards)}."] if cards else []
 
 
 def _sharded_sentences(recipe: Recipe, row: RowSize) -> list[str]:

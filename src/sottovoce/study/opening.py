@@ -39,7 +39,11 @@ AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech"
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far."""
+    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far.
+
+    ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
+    ``example_keys`` what names their examples, by id().
+    """
 
     recipe: Recipe
     recipe_path: Path
@@ -47,6 +51,8 @@ class Study:
     folder: Path
     say: Say
     stores: dict[str, AudioStore] = field(default_factory=dict)
+    work: dict[str, list[Any]] = field(default_factory=dict)
+    example_keys: dict[int, str] = field(default_factory=dict)
 
     def load(self, model: str) -> LoadedModel:
         """One of the recipe's models, freshly."""
@@ -162,7 +168,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
-    for key in ("logging_steps", "save_steps"):
+    for key in ("logging_steps", "save_steps", "gradient_checkpointing"):
         del settings["train"][key]
     del settings["decode"]["confidence"]  # answers are the same with it
     if recipe.decode.grammar == "none":  # studies from before there were grammars go on

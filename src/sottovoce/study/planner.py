@@ -17,6 +17,7 @@ from sottovoce.evaluate.answers import Answers
 from sottovoce.evaluate.files import read_gold
 from sottovoce.evaluate.learning_curve import LEVEL, Interval, LearningCurve, NoCurveError, fit_curve
 from sottovoce.evaluate.scoring import read_answers
+from sottovoce.study.at_hand import manifest_at_hand
 from sottovoce.study.curves import Curves, Line, Point, study_curves
 from sottovoce.study.first_intents import IntentGain, first_intents, recordings_of
 from sottovoce.study.results import METRICS, Metric, StudyResults, prediction_file, read_study
@@ -160,7 +161,8 @@ def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGai
         {each: read_answers(prediction_file(results, cell, each), gold, lambda _: None) for each in MODALITIES}
         for cell in last.finished
     ]
-    return tuple(first_intents(answers, recordings_of(last.finished)))
+    manifest = manifest_at_hand(folder, last.finished[0].data.get("manifest", ""))
+    return tuple(first_intents(answers, recordings_of(last.finished, manifest)))
 
 
 def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour: float | None) -> Iterator[CurvePlan]:

@@ -10,20 +10,27 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from sottovoce.errors import UserError
+from sottovoce.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
 from sottovoce.study.elsewhere import submit_all, tell
 from sottovoce.study.launch import Failure
 from sottovoce.study.opening import Study
 
-OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as progress bars
+OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as warnings
+
+
+def threads_of_each(num_processes: int) -> int:
+    """The share of this machine's cores that each of several processes computes with."""
+    return max(1, (os.cpu_count() or 1) // num_processes)
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,11 @@ class InProcesses:
         if torch.cuda.is_available():
             raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
         number = min(self.num_processes, len(cells))
-        options = (max(1, (os.cpu_count() or 1) // number), study.folder.absolute() / OUTPUT)
+        options = (threads_of_each(number), study.folder.absolute() / OUTPUT)
         pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
         try:
-            yield from _run(pool, study, cells)
+            with TemporaryDirectory(ignore_cleanup_errors=True) as reports, JobLines(Path(reports), study.say) as lines:
+                yield from _run(pool, replace(study, say=lines.say), cells, lines)
         except BrokenProcessPool as error:
             advice = "if memory ran out, take fewer at once; the same command goes on"
             raise UserError(f"one of {number} processes was killed ({study.folder / OUTPUT})", advice) from error
@@ -63,25 +71,36 @@ class _Job:
     before: list[_Job]
 
 
-def _run(pool: ProcessPoolExecutor, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+def _run(pool: ProcessPoolExecutor, study: Study, cells: list[Cell], lines: JobLines) -> Iterator[Failure | None]:
     waiting: list[_Job] = []
 
     def submit(action: Callable[..., Any], arguments: tuple[Any, ...], before: list[_Job]) -> _Job:
         waiting.append(_Job(action, arguments, before))
         return waiting[-1]
 
-    _, of_cells = submit_all(study, cells, submit)
-    names = {job: name for name, job in of_cells.items()}
+    of_stages, of_cells = submit_all(study, cells, submit)
+    cell_names = {job: name for name, job in of_cells.items()}
+    names = cell_names | {job: f"{key} (shared)" for key, job in of_stages.items()}
     running: dict[Future[Any], _Job] = {}
     while waiting or running:
         unfinished = {*waiting, *running.values()}
         for job in [job for job in waiting if not unfinished.intersection(job.before)]:
             waiting.remove(job)
-            running[pool.submit(job.action, *job.arguments)] = job
-        for done in wait(running, return_when=FIRST_COMPLETED).done:
+            running[pool.submit(_reported, lines.expect(names[job]), job.action, job.arguments)] = job
+        ended = wait(running, REPORT_SECONDS, return_when=FIRST_COMPLETED).done
+        lines.look()
+        for done in ended:
             job, result = running.pop(done), done.result()
-            if job in names:
+            lines.end(names[job])
+            if job in cell_names:
                 yield tell(study, names[job], result)
+            else:
+                study.say(f"{names[job]}: done")
+
+
+def _reported(report: Path, action: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    with reported_to(report):
+        return action(*arguments)
 
 
 def _begin(num_threads: int, output: Path) -> None:

@@ -16,11 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate import files
 from sottovoce.train.schemes import SCHEMES
-from sottovoce.types import MODALITIES, Modality, Prediction, Utterance
+from sottovoce.types import MODALITIES, Modality, Prediction
 
 Metric = Literal["intent_accuracy", "slu_f1"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -178,11 +177,6 @@ def read_study(folder: Path) -> StudyResults:
     models = str(card.get("model", "")).split(", ")
     cells = tuple(_read_cell(folder / "cells" / str(name), models) for name in names)
     return _checked(StudyResults, {**card, "folder": folder, "cells": cells}, str(path))
-
-
-def read_gold(results: StudyResults) -> list[Utterance]:
-    """The study's test utterances; their recordings may lie outside the study folder."""
-    return read_manifest(results.folder / "gold.jsonl", allow_outside=True)
 
 
 def prediction_file(results: StudyResults, cell: CellResult, modality: Modality) -> Path:

@@ -25,7 +25,8 @@ from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.launch import Failure, Launch, one_by_one
-from sottovoce.study.memory import check_memory, longest_of
+from sottovoce.study.memory import longest_of
+from sottovoce.study.memory_check import check_memory, decided
 from sottovoce.study.opening import (
     CELLS,
     STAGES,
@@ -37,6 +38,7 @@ from sottovoce.study.opening import (
     summary_of,
 )
 from sottovoce.study.preflight import COUNTS, prove, telling_examples
+from sottovoce.study.process_engine import InProcesses
 from sottovoce.study.trained import Say, recipe_of, trained_recipe
 from sottovoce.train.processes import processes
 from sottovoce.train.stage import DONE
@@ -57,7 +59,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
                 study.say(f"{cell.name}: finished before, kept")
         if processes().is_main_process:
             work = prove_ready(study, todo)
-            for line in forecast_lines(study, work, todo):
+            for line in forecast_lines(study, work, todo, _num_at_once(launch)):
                 say(line)
         earlier, failures = float(summary_of(study.folder)["seconds"]), []
         for failure in launch(study, todo):
@@ -68,7 +70,11 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
     return failures
 
 
-def plan_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[list[str]]:
+def _num_at_once(launch: Launch) -> int:
+    return launch.num_processes if isinstance(launch, InProcesses) else 1
+
+
+def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[list[str]]:
     """Says what a study would do and cost, without doing any of it.
 
     Returns:
@@ -80,7 +86,8 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[list[str]]:
     study = Study(recipe, recipe_path, data, recipe.folder, say)
     todo = [cell for cell in cells if not is_finished(study, cell)]
     work = work_of(study, cells)
-    for line in forecast_lines(study, [item for item in work if item.cell in todo], todo):
+    of_todo = [item for item in work if item.cell in todo]
+    for line in forecast_lines(study, of_todo, todo, _num_at_once(launch)):
         say(line)
     uses = Counter(item.plan.key for item in work)
     table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
@@ -119,7 +126,7 @@ def prove_ready(study: Study, cells: list[Cell]) -> list[Work]:
         epochs = [item.examples for item in work if item.cell.model == model]
         study.say(check_memory(recipe, longest_of(recipe, epochs)))
         rows = study.store(model).rows_of(examples)
-        proofs = {p.name: p.seen for p in prove(study.load(model), recipe.train, examples, rows)}
+        proofs = {p.name: p.seen for p in prove(study.load(model), decided(recipe, epochs), examples, rows)}
         study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
         study.say(proofs[COUNTS])
     return work

@@ -22,11 +22,21 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 
     Args:
         loaded: its model is changed.
+        train: ``gradient_checkpointing: auto`` counts as false; whoever knows the memory decides before.
         weights: the folder written by ``weights.save_weights``, or None to start from the model as it is.
 
     Raises:
-        UserError: LoRA found nothing to attach to, or of this family the parts cannot be trained apart.
+        UserError: LoRA found nothing to attach to, of this family the parts cannot be trained apart, or it knows no
+            gradient checkpointing.
     """
+    model = _with_parts(loaded, train, weights)
+    if train.gradient_checkpointing is True:
+        # Only now, as PEFT would have the embeddings ask for gradients, which only re-entered layers need.
+        loaded.family.recompute_layers(loaded.model)
+    return model
+
+
+def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
     _refuse_halves(family, train)
     whole = whole_parts(loaded, train)

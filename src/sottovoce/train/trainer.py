@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
-from sottovoce.data.collate import Row, collate_training
+from sottovoce.data.collate import Batch, Row, collate_training
 from sottovoce.errors import UserError
 from sottovoce.models.families import family_of
 from sottovoce.models.injection import answer_loss, bare
@@ -174,7 +174,7 @@ class AnswerTrainer(OrderedTrainer):
     """
 
     def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
-        super().__init__(model, args, rows, data_collator=partial(collate_training, pad_id=pad_id), **kwargs)
+        super().__init__(model, args, rows, data_collator=partial(_counted, pad_id=pad_id), **kwargs)
         self._num_tokens = self._num_computed = 0
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -191,16 +191,15 @@ class AnswerTrainer(OrderedTrainer):
     ) -> torch.Tensor:
         with self.accelerator.autocast():
             total, num_labels = model(inputs)
-        self._count(inputs["attention_mask"])
+        self._count(inputs["num_tokens"], inputs["input_ids"].numel())
         if num_items_in_batch is not None:
             total, num_labels = total * self.args.world_size, num_items_in_batch  # processes' gradients are averaged
         loss: torch.Tensor = total / num_labels
         return loss
 
-    def _count(self, attention_mask: torch.Tensor) -> None:
-        base = bare(self.model)
-        self._num_tokens += int(attention_mask.sum())
-        self._num_computed += family_of(base.config.model_type).num_computed(base, attention_mask)
+    def _count(self, num_tokens: int, num_positions: int) -> None:
+        self._num_tokens += num_tokens
+        self._num_computed += family_of(bare(self.model).config.model_type).num_computed(num_tokens, num_positions)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._num_computed:  # not the summary at the end
@@ -209,6 +208,11 @@ class AnswerTrainer(OrderedTrainer):
             logs["padding_share"] = 1 - num_tokens / num_computed
             self._num_tokens = self._num_computed = 0
         super().log(logs, start_time)
+
+
+def _counted(rows: Sequence[Row], pad_id: int) -> Batch:
+    # Counted here, as a GPU that is asked for the sum of its mask makes the CPU wait.
+    return {**collate_training(rows, pad_id), "num_tokens": sum(map(len, rows))}
 
 
 def _connected_loss(model: Any, batch: Any) -> tuple[torch.Tensor, int]:
