@@ -21,8 +21,9 @@ def study(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
     on: Annotated[
-        str, typer.Option(help="`here`, `processes:NUMBER`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`")
-    ] = "here",
+        str,
+        typer.Option(help="`auto`, `here`, `processes:NUMBER`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`"),
+    ] = "auto",
     gpus_per_cell: Annotated[
         float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
     ] = None,
@@ -35,7 +36,8 @@ def study(
     from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
 
-    settings, engine = load_recipe(recipe, overrides), engine_named(on, gpus_per_cell, cpus_per_cell)
+    settings = load_recipe(recipe, overrides)
+    engine = engine_named(on, settings, gpus_per_cell, cpus_per_cell)
     if dry_run:
         Console().print(table_of(plan_study(settings, recipe, say, engine)))
         return

@@ -196,9 +196,9 @@ def test_a_step_that_cannot_fit_is_refused_before_training(
     settings = recipe(tmp_path, tiny_model_dir, tiny_corpus)
     row, _ = longest_row(settings)
     held = forecast_memory(settings.model, settings.train, row).held
-    monkeypatch.setattr(module, "_machine_bytes", lambda: held + 1)
+    monkeypatch.setattr(module, "machine_bytes", lambda: held + 1)
     assert check_memory(settings, row).startswith("warning: a training step needs about 1.0 GiB")
-    monkeypatch.setattr(module, "_machine_bytes", lambda: held - 1)
+    monkeypatch.setattr(module, "machine_bytes", lambda: held - 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus)
     assert not list(tmp_path.glob("runs/tiny/stages/*"))
@@ -210,7 +210,7 @@ def test_before_sharded_training_a_process_s_share_is_what_must_fit(
     train = {**tiny_recipe(tmp_path, tiny_model_dir, tiny_corpus)["train"], "language_model": "full"}
     settings = recipe(tmp_path, tiny_model_dir, tiny_corpus, train=train)
     memory = forecast_memory(settings.model, settings.train, ROW)
-    monkeypatch.setattr(module, "_machine_bytes", lambda: memory.sharded(4).held + 1)
+    monkeypatch.setattr(module, "machine_bytes", lambda: memory.sharded(4).held + 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         check_memory(settings, ROW)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
@@ -218,7 +218,7 @@ def test_before_sharded_training_a_process_s_share_is_what_must_fit(
     assert check_memory(settings, ROW).startswith("warning: a training step needs")
     monkeypatch.delenv("ACCELERATE_USE_FSDP")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setattr(module, "_machine_bytes", lambda: memory.sharded(4, weights_too=False).held - 1)
+    monkeypatch.setattr(module, "machine_bytes", lambda: memory.sharded(4, weights_too=False).held - 1)
     with pytest.raises(UserError, match="plan-memory RECIPE"):
         check_memory(settings, ROW)
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")

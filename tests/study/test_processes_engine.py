@@ -12,8 +12,10 @@ from tiny_study import results_of, write_recipe
 
 from sottovoce.errors import UserError
 from sottovoce.recipe import load_recipe
-from sottovoce.study import process_engine
+from sottovoce.study import engines, process_engine
 from sottovoce.study.engines import engine_named
+from sottovoce.study.launch import one_by_one
+from sottovoce.study.memory import forecast_memory, longest_row
 from sottovoce.study.process_engine import OUTPUT, InProcesses
 from sottovoce.study.run import run_study
 
@@ -26,18 +28,39 @@ def recipe_path(tiny_study: Path, tiny_model_dir: Path, tmp_path: Path) -> Path:
     return write_recipe(tmp_path, tiny_model_dir, corpus, **CELLS)
 
 
-def test_a_number_of_processes_is_asked_for() -> None:
-    assert engine_named("processes:3", None, 1.0) == InProcesses(3)
-    assert engine_named("processes", None, 1.0) == InProcesses(os.cpu_count() or 1)
+def test_a_number_of_processes_is_asked_for(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    assert engine_named("processes:3", recipe, None, 1.0) == InProcesses(3)
+    assert engine_named("processes", recipe, None, 1.0) == InProcesses(os.cpu_count() or 1)
     for number in ("0", "two", "-1", "1.5"):
         with pytest.raises(UserError, match=rf"--on processes:{number}: '{number}' is no number of processes"):
-            engine_named(f"processes:{number}", None, 1.0)
+            engine_named(f"processes:{number}", recipe, None, 1.0)
+
+
+def test_two_cells_are_run_at_once_where_cores_and_memory_are_there(
+    recipe_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(recipe_path)
+    need = forecast_memory(recipe.model, recipe.train, longest_row(recipe)[0]).total
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE + 1)
+    assert engine_named("auto", recipe, None, 1.0) == InProcesses(2)
+    nothing_trained = load_recipe(recipe_path, ["schemes=[zero_shot]"])
+    assert engine_named("auto", nothing_trained, None, 1.0) is one_by_one
+    monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE - 1)
+    assert engine_named("auto", recipe, None, 1.0) is one_by_one
+    monkeypatch.setattr(engines, "machine_bytes", lambda: 100 * need)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert engine_named("auto", recipe, None, 1.0) is one_by_one
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert engine_named("auto", recipe, None, 1.0) is one_by_one
 
 
 def test_a_gpu_is_not_quarrelled_about(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="not for GPUs"):
-        next(InProcesses(2)(None, [None]))  # type: ignore[arg-type, list-item]
+        next(InProcesses(2)(None, [None, None]))  # type: ignore[arg-type, list-item]
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
     if not family_named(recipe.model).model_class:
         return "memory was not forecast for this family"
     train, gpu = recipe.train, _gpu_bytes()
-    here = gpu or _machine_bytes()
+    here = gpu or machine_bytes()
     switched_on = train.gradient_checkpointing == "auto" and gpu is not None and _needed(recipe, row, gpu)
     memory = _of_one(recipe, _with(train, True) if switched_on else train, row)
     need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
@@ -80,5 +80,6 @@ def _gpu_bytes() -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
 
 
-def _machine_bytes() -> float:
+def machine_bytes() -> float:
+    """The memory of this machine."""
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -22,7 +22,7 @@ from sottovoce.errors import UserError
 from sottovoce.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
 from sottovoce.study.elsewhere import submit_all, tell
-from sottovoce.study.launch import Failure
+from sottovoce.study.launch import Failure, one_by_one
 from sottovoce.study.opening import Study
 
 OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as warnings
@@ -45,7 +45,8 @@ class InProcesses:
         Raises:
             UserError: a process was killed, or there is a GPU, which the processes would quarrel about.
         """
-        if not cells:
+        if len(cells) < 2:
+            yield from one_by_one(study, cells)
             return
         if torch.cuda.is_available():
             raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
