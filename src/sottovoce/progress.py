@@ -216,7 +216,10 @@ class JobLines:
                 self._say(f"{job}: {doing.title.removeprefix(f'{job}: ')}")
         elif doings:
             last = doings[-1]
-            shown = {"total": last.total, "completed": last.completed}
-            if new:  # time is counted anew
-                self._bar.reset(line.task, **shown)  # type: ignore[arg-type]
-            self._bar.update(line.task, description=f"{job}: {last.now.removeprefix(f'{job}: ')}", **shown)  # type: ignore[arg-type]
+            change = self._bar.reset if new else self._bar.update  # of what is new, time is counted anew
+            change(
+                line.task,
+                description=f"{job}: {last.now.removeprefix(f'{job}: ')}",
+                total=last.total,
+                completed=last.completed,  # type: ignore[arg-type]
+            )
