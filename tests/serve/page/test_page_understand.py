@@ -41,6 +41,7 @@ def test_a_recording_is_a_wav_with_sound_in_it(open_page: Open, server: StandIn)
     assert (header.format, header.subtype, header.channels) == ("WAV", "PCM_16", 1)
     assert 1.0 < len(samples) / rate < 5
     assert np.abs(samples).max() > 0.02
+    assert np.corrcoef(samples[:-1], samples[1:])[0, 1] > 0.8  # speech, not bytes in a wrong order
     assert page.get_by_role("button", name="Play the recording").is_enabled()
 
 
