@@ -55,7 +55,9 @@ def serve(
     upload_seconds: Annotated[float, typer.Option(min=0.1, help="for a client to send its request")] = 20.0,
     max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
-    transcripts: Annotated[bool, typer.Option(help="also transcribe, by a second copy of the model")] = False,
+    transcripts: Annotated[
+        bool | None, typer.Option(help="also transcribe, by a second copy of the model [on for the embedded one]")
+    ] = None,
 ) -> None:
     """Answer recordings and typed text over HTTP, with a page to try it by, until Ctrl-C (extra `serve`)."""
     from sottovoce.serve.server import refuse_without_packages

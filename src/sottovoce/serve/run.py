@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sottovoce import __version__
 from sottovoce.evaluate.grammar import labels_of
+from sottovoce.models.embedded import EMBEDDED
 from sottovoce.serve.app import make_app
 from sottovoce.serve.model import load_model_of
 from sottovoce.serve.schemas import About
@@ -17,7 +18,7 @@ from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.serve.transcriber import load_transcriber_of
 from sottovoce.serve.uploads import Uploads
-from sottovoce.study.trained import ONTOLOGY, recipe_of_run
+from sottovoce.study.trained import ontology_in, recipe_of_run
 
 
 def serve_run(
@@ -34,6 +35,8 @@ def serve_run(
         UserError: the folder is no run, its training is not finished, or the address cannot be had.
     """
     with bound_socket(host, port, token is not None, say) as listening:
+        if settings.transcripts is None:
+            settings = settings.model_copy(update={"transcripts": recipe_of_run(run).model == EMBEDDED})
         model = replace(load_model_of(run, say), abstain_below=settings.abstain_below)
         transcriber = load_transcriber_of(run, say) if settings.transcripts else None
         service = Service(model, transcriber, settings)
@@ -49,7 +52,7 @@ def serve_run(
 
 def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
     recipe = recipe_of_run(run)
-    intents, slots = labels_of((recipe.folder / ONTOLOGY).read_text(encoding="utf-8"))
+    intents, slots = labels_of(ontology_in(recipe.folder))
     return About(
         title=f"{recipe.title or recipe.name}: {run.resolve().name}",
         version=__version__,
@@ -59,6 +62,6 @@ def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
         max_seconds=settings.max_seconds,
         window_seconds=min(window_seconds, settings.max_seconds),  # some models hear without end
         max_bytes=settings.max_bytes,
-        transcripts=settings.transcripts,
+        transcripts=bool(settings.transcripts),
         abstain_below=settings.abstain_below,
     )

@@ -17,7 +17,9 @@ class ServerSettings(BaseModel):
     max_batch_size: int = Field(8, ge=1, description="requests computed together")
     max_wait_seconds: float = Field(0.005, ge=0, description="how long a request waits for others to join it")
     abstain_below: float = Field(0.0, ge=0, le=1, description="answers of less confidence are marked as abstained")
-    transcripts: bool = Field(False, description="also transcribe, by a second copy of the model")
+    transcripts: bool | None = Field(
+        None, description="also transcribe, by a second copy of the model; None: only if it is the embedded one"
+    )
 
     @property
     def closing_seconds(self) -> int:

@@ -50,18 +50,24 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
     """The form of a study's answers: free up to the end of the JSON object, or of its training labels' ontology.
 
     Raises:
-        UserError: llguidance is not installed, or cannot read the tokenizer.
+        UserError: llguidance is not installed, or cannot read the tokenizer; or there is no ontology.
     """
     tokenizer = loaded.processor.tokenizer
-    if grammar == "none":
-        return JsonObject(tokenizer)
-    return GrammarForm((study_folder / ONTOLOGY).read_text(encoding="utf-8"), tokenizer)
+    return JsonObject(tokenizer) if grammar == "none" else GrammarForm(ontology_in(study_folder), tokenizer)
+
+
+def ontology_in(study_folder: Path) -> str:
+    """The grammar of a study's training labels. Raises UserError if its folder is older than that."""
+    path = study_folder / ONTOLOGY
+    if not path.is_file():
+        advice = f"`sottovoce study {study_folder / 'recipe.yaml'}` writes it, and keeps what is finished"
+        raise UserError(f"no ontology of the training labels: {path}", advice)
+    return path.read_text(encoding="utf-8")
 
 
 def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
-    """The intents of a study's training labels, by their tokens."""
-    grammar = (study_folder / ONTOLOGY).read_text(encoding="utf-8")
-    return IntentTree(labels_of(grammar)[0], loaded.processor.tokenizer)
+    """The intents of a study's training labels, by their tokens. Raises UserError as :func:`ontology_in`."""
+    return IntentTree(labels_of(ontology_in(study_folder))[0], loaded.processor.tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
