@@ -85,7 +85,8 @@ def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel
     form: Form = ANY_TEXT
     if grammar == "ontology":
         pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
-        form = GrammarForm(ontology_of(Frame(*intent, (Entity("room", "den"),)) for intent in KNOWN), lively.processor.tokenizer)
+        frames = [Frame(*intent, (Entity("room", "den"),)) for intent in KNOWN]
+        form = GrammarForm(ontology_of(frames), lively.processor.tokenizer)
     alone = greedy(lively, lively.model, rows, [form.course() for _ in rows], 60)
     tokens, found = greedy_with_intents(lively, lively.model, rows, [form.course() for _ in rows], 60, tree)
     assert tokens == alone
