@@ -75,7 +75,7 @@ def test_the_command_line_reports_a_failed_cell_and_ends_with_status_1(
 ) -> None:  # fmt: skip
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **CELLS)
     failing(monkeypatch, RuntimeError("shapes do not fit"), "text_only")
-    monkeypatch.setattr(sys, "argv", ["sottovoce", "study", str(path)])
+    monkeypatch.setattr(sys, "argv", ["sottovoce", "study", str(path), "--on", "here"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 1
