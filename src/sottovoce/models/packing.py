@@ -20,7 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 PACKED = "sottovoce_packed"
-TOKEN_STEP = 64  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
+TOKEN_STEP = 16  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
 
 
 @dataclass(frozen=True)
