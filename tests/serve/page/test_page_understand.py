@@ -174,12 +174,13 @@ def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: Stand
 
 
 @pytest.mark.slow
-def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> None:
+@pytest.mark.parametrize("wrong", ["wrong", "сезам"])  # no header can hold the second
+def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn, wrong: str) -> None:
     server.token = "open-sesame"
     opened = open_page(server.address)
     opened.expected.append(FAILED)
     page = opened.page
-    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.get_by_role("textbox", name="Token").fill(wrong)
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("The token was not accepted.").wait_for()
     page.get_by_role("textbox", name="Token").fill("open-sesame")
@@ -188,6 +189,32 @@ def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> No
     page.reload()
     page.get_by_role("heading", name=ABOUT["title"]).wait_for()
     assert page.locator("dialog[open]").count() == 0
+
+
+WATCH_FRAMES = """{
+    window.pending = new Set();
+    const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];
+    window.requestAnimationFrame = act => {
+        const id = ask(now => { pending.delete(id); act(now); });
+        pending.add(id);
+        return id;
+    };
+    window.cancelAnimationFrame = id => { pending.delete(id); cancel(id); };
+}"""
+
+
+@pytest.mark.slow
+def test_moving_about_in_what_plays_draws_it_once(open_page: Open, server: StandIn, microphone: Path) -> None:
+    page = open_page(server.address, WATCH_FRAMES).page
+    page.locator("#file").set_input_files(microphone)
+    page.locator("#history li").wait_for()
+    page.get_by_role("button", name="Play the recording").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("slider").focus()
+    for _ in range(4):
+        page.keyboard.press("Home")
+        page.wait_for_timeout(100)
+    assert page.evaluate("() => pending.size") == 1
 
 
 REFUSED = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '%s'); };"
