@@ -164,6 +164,17 @@ def test_doubts_are_told(open_page: Open, server: StandIn, change: dict[str, obj
 
 
 @pytest.mark.slow
+def test_nearly_sure_is_not_shown_as_sure(open_page: Open, server: StandIn) -> None:
+    others = [{"intent": "alarm_query", "probability": 0.0031}, {"intent": "timer_set", "probability": 0.0}]
+    server.answer |= {"confidence": 0.9961, "intents": [{"intent": "alarm_set", "probability": 0.9961}, *others]}
+    page = open_page(server.address).page
+    page.get_by_label("An utterance as text").fill("wake me")
+    page.keyboard.press("Enter")
+    page.locator("#intent:has-text('alarm set')").wait_for()
+    assert page.locator("#likely .share").all_inner_texts() == [">99 %", "<1 %", "0 %"]
+
+
+@pytest.mark.slow
 def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: StandIn) -> None:
     server.answer |= {"confidence": None, "intents": []}
     page = open_page(server.address).page
