@@ -127,8 +127,7 @@ def _plain(
 @lru_cache(maxsize=8)  # all layers of a step need the same, and batches come in few lengths
 def _hidden(length: int, num_shared: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """What is added to scores, (num_shared * length, length): minus infinity where a token would look ahead."""
-    with torch.inference_mode(False):  # it may be needed with gradients the next time
-        return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
+    return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
 
 
 def _fused(
