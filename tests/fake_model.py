@@ -68,7 +68,7 @@ class FakeModel:
 
 
 def app_of(
-    model: Any, token: str | None = None, transcriber: Any = None, local_only: bool = False, **settings: Any
+    model: Any, token: str | None = None, transcriber: Any = None, own_names: tuple[str, ...] = (), **settings: Any
 ) -> tuple[Any, Service]:
     """The app and its service; the fake model is its own transcriber."""
     given = ServerSettings(**settings)
@@ -78,7 +78,7 @@ def app_of(
         **given.model_dump(include={"max_seconds", "max_bytes", "transcripts", "abstain_below"}),
     )  # fmt: skip
     uploads = Uploads(given.max_bytes, given.max_seconds, given.upload_seconds, given.max_queue)
-    return make_app(service, uploads, about, token, local_only), service
+    return make_app(service, uploads, about, token, own_names), service
 
 
 @contextmanager
