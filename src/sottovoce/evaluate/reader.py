@@ -13,13 +13,13 @@ from itertools import takewhile
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from sottovoce.data.collate import Row, collate_prompts, collate_training, moved, padded
 from sottovoce.models.family import Family
 from sottovoce.models.injection import bare, input_embeddings
-from sottovoce.models.load import LoadedModel, fused_attention
+from sottovoce.models.load import LoadedModel
 from sottovoce.models.packing import packed_attention, packing_of
+from sottovoce.models.steps import roomy_cache, step_attention
 
 MIN_SAVED = 64  # tokens; reading a beginning apart must save as many to be worth a pass of its own
 
@@ -35,7 +35,7 @@ def goes_by_steps(family: Family, base: Any) -> bool:
 def reading(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> Iterator[tuple[Reader, torch.Tensor]]:
     """A reader that has read the rows' prompts, and the logits of what follows each, (batch, vocabulary)."""
     base = bare(model)
-    with torch.inference_mode(), fused_attention(base):
+    with torch.inference_mode():
         reader = Reader(loaded, base)
         if num_shared := _num_shared(rows, loaded.processor.audio_token_id):
             reader.read_beginning(rows[0].prompt_ids[:num_shared], len(rows))
@@ -70,7 +70,7 @@ class Reader:
         self._language = base.get_submodule(loaded.family.text_model)
         named = inspect.signature(self._language.forward).parameters
         # Until transformers 5.23 the argument had the longer name.
-        self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", DynamicCache()
+        self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", roomy_cache()
         # 1 for tokens, 0 for padding, wherever it stands in the rows that were read, (batch, num_places)
         self._mask = torch.zeros(1, 0, dtype=torch.long, device=base.device)
 
@@ -130,11 +130,8 @@ class Reader:
         steps = torch.tensor([row + [0] * (width - len(row)) for row in depths])
         embeddings = self._loaded.family.token_embeddings(self._base, ids.to(self._base.device))
         prompts = self._mask.bool()[:, None].expand(-1, width, -1)
-        visible = torch.cat([prompts, seen.to(prompts.device)], dim=2)[:, None]
-        hidden = torch.finfo(self._base.dtype).min
-        attention = torch.zeros_like(visible, dtype=self._base.dtype).masked_fill(~visible, hidden)
         positions = self._mask.sum(1, keepdim=True) + steps.to(self._mask.device)
-        return self._states(embeddings, positions, attention_mask=attention)
+        return self._step(embeddings, positions, torch.cat([prompts, seen.to(prompts.device)], dim=2))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -161,7 +158,16 @@ class Reader:
         before = self._mask.expand(len(mask), -1)
         self._mask = torch.cat([before, mask], dim=1)
         positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, before.shape[1] :]
-        return self._states(embeddings, positions, attention_mask=self._mask)
+        (num_before, num_new), num_places = (before.shape[1], mask.shape[1]), self._mask.shape[1]
+        behind = torch.ones(num_new, num_places, dtype=torch.bool, device=mask.device).tril(num_before)
+        return self._step(embeddings, positions, self._mask.bool()[:, None] & behind)
+
+    def _step(self, embeddings: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """:meth:`_states` of tokens that look at the places which are visible to them, (batch, num_new, num_places)."""
+        bias = torch.zeros_like(visible, dtype=self._base.dtype)
+        bias.masked_fill_(~visible, torch.finfo(bias.dtype).min)
+        with step_attention(self._language):
+            return self._states(embeddings, positions, bias=bias)
 
     def _states(self, embeddings: torch.Tensor, positions: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """The language model's last hidden states; what it has read is added to the cache."""
