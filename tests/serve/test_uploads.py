@@ -155,16 +155,20 @@ def test_what_decodes_counts_as_an_upload_and_has_no_more_time(monkeypatch: pyte
         def read(reading: uploads.Uploads) -> asyncio.Task[Any]:
             return asyncio.create_task(reading.samples(Request({"type": "http", "headers": headers}, receive)))
 
-        patient = uploads.Uploads(100_000, 1.0, 60.0, max_at_once=1)
-        first = read(patient)
-        await asyncio.to_thread(decoding.wait)
-        with pytest.raises(uploads.ApiError) as caught:
-            await read(patient)
-        assert (caught.value.status, caught.value.code) == (503, "busy")
-        with pytest.raises(uploads.ApiError) as caught:
-            await read(uploads.Uploads(100_000, 1.0, 0.1, max_at_once=1))
-        assert (caught.value.status, caught.value.code) == (408, "too_slow")
-        go.set()
-        assert len(await first) == 8000
+        try:
+            async with asyncio.timeout(20):
+                patient = uploads.Uploads(100_000, 1.0, 60.0, max_at_once=1)
+                first = read(patient)
+                await asyncio.to_thread(decoding.wait)
+                with pytest.raises(uploads.ApiError) as caught:
+                    await read(patient)
+                assert (caught.value.status, caught.value.code) == (503, "busy")
+                with pytest.raises(uploads.ApiError) as caught:
+                    await read(uploads.Uploads(100_000, 1.0, 0.1, max_at_once=1))
+                assert (caught.value.status, caught.value.code) == (408, "too_slow")
+                go.set()
+                assert len(await first) == 8000
+        finally:
+            go.set()
 
     asyncio.run(run())
