@@ -38,7 +38,8 @@ from sottovoce.study.trained import answer_form, load_run
 from sottovoce.types import MODALITIES, Example, Frame
 
 PLAIN = "plain generate"
-SIDES: dict[str, Grammar | None] = {PLAIN: None, "sottovoce": "none", "sottovoce, ontology": "ontology"}
+HEARD = "sottovoce, heard before"
+SIDES: dict[str, Grammar | None] = {PLAIN: None, "sottovoce": "none", "sottovoce, ontology": "ontology", HEARD: "none"}
 COLUMNS = (
     "answered from",
     "side",
@@ -117,12 +118,17 @@ class Run:
             inputs["feature_attention_mask"] = mel["attention_mask"]
         return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
 
-    def ours(self, examples: Sequence[Example], grammar: Grammar) -> list[str]:
-        """Answers as a study decodes them, recordings heard anew."""
+    def heard(self, examples: Sequence[Example]) -> AudioStore:
+        """What a study keeps of the recordings, for all of its cells."""
         store = AudioStore(self.loaded)
+        with Progress(disable=True) as progress:
+            store.encode([(e.utterance, 0) for e in examples if e.modality == "speech"], progress)
+        return store
+
+    def ours(self, examples: Sequence[Example], grammar: Grammar, store: AudioStore) -> list[str]:
+        """Answers as a study decodes them."""
         form = answer_form(self.recipe.folder, grammar, self.loaded)
         with tempfile.TemporaryDirectory() as folder, Progress(disable=True) as progress:
-            store.encode([(e.utterance, 0) for e in examples if e.modality == "speech"], progress)
             partial = Path(folder) / "answers.partial"
             answers = decode(
                 self.loaded, self.model, examples, store, self.recipe.decode, partial, progress, "decoding", form
@@ -139,10 +145,13 @@ def measure(
     results = []
     for modality in MODALITIES:
         examples = [slu_example(utterance, modality) for utterance in test]
-        own = {side: Result(modality, side) for side in SIDES}
+        sides = [side for side in SIDES if modality == "speech" or side != HEARD]
+        own = {side: Result(modality, side) for side in sides}
+        with fused_attention(run.loaded.model):
+            before = run.heard(examples)
         for number in range(num_rounds + 1):
-            for side, grammar in SIDES.items():
-                result = own[side]
+            for side, result in own.items():
+                grammar = SIDES[side]
                 result.passes = result.positions = 0
 
                 def count(module: Any, inputs: Any, options: dict[str, Any], result: Result = result) -> None:
@@ -152,7 +161,10 @@ def measure(
                 hook = language.register_forward_pre_hook(count, with_kwargs=True)
                 started, part = time.perf_counter(), examples if number else examples[:batch_size]
                 with fused_attention(run.loaded.model):
-                    texts = run.plain(part, batch_size) if grammar is None else run.ours(part, grammar)
+                    if grammar is None:
+                        texts = run.plain(part, batch_size)
+                    else:
+                        texts = run.ours(part, grammar, before if side == HEARD else run.heard(part))
                 hook.remove()
                 if number:
                     result.seconds.append(time.perf_counter() - started)

@@ -37,7 +37,7 @@ def study(
     from sottovoce.train.processes import processes
 
     settings = load_recipe(recipe, overrides)
-    engine = engine_named(on, settings, gpus_per_cell, cpus_per_cell)
+    engine = engine_named(on, gpus_per_cell, cpus_per_cell)
     if dry_run:
         Console().print(table_of(plan_study(settings, recipe, say, engine)))
         return

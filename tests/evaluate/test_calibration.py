@@ -14,10 +14,9 @@ from sottovoce.evaluate.calibration import (
     NUM_BINS,
     THRESHOLDS,
     adaptive_calibration_error,
-    brier_score,
     calibration,
+    calibration_errors,
     error_if_calibrated,
-    expected_calibration_error,
     reliability_bins,
 )
 from sottovoce.evaluate.confidences import Judged
@@ -44,14 +43,15 @@ def test_a_case_worked_by_hand() -> None:
     # Two bins: (0, 0.5] holds 0.2 wrong and 0.4 right: accuracy 0.5, mean 0.3, gap 0.2 of 2 answers.
     # (0.5, 1] holds 0.6 wrong, 0.9 right, 1.0 right: accuracy 2/3, mean 5/6, gap 1/6 of 3 answers.
     five = judged((0.2, False), (0.4, True), (0.6, False), (0.9, True), (1.0, True))
-    assert expected_calibration_error(five, num_bins=2) == pytest.approx((2 * 0.2 + 3 / 6) / 5)
-    assert brier_score(five) == pytest.approx((0.04 + 0.36 + 0.36 + 0.01 + 0.0) / 5)
+    ece, brier = calibration_errors(five, num_bins=2)
+    assert ece == pytest.approx((2 * 0.2 + 3 / 6) / 5)
+    assert brier == pytest.approx((0.04 + 0.36 + 0.36 + 0.01 + 0.0) / 5)
     low, high = reliability_bins(five, num_bins=2)
     assert (low.low, low.high, low.number) == (0.0, 0.5, 2)
     assert (low.mean_confidence, low.accuracy) == (pytest.approx(0.3), 0.5)
     assert (high.number, high.accuracy) == (3, pytest.approx(2 / 3))
     # Equal mass: the first two (5 * 1 // 2) and the last three, here the same.
-    assert adaptive_calibration_error(five, num_bins=2) == pytest.approx(expected_calibration_error(five, 2))
+    assert adaptive_calibration_error(five, num_bins=2) == pytest.approx(ece)
 
 
 def test_bins_end_where_they_should() -> None:
@@ -74,12 +74,12 @@ def test_wilsons_interval_is_that_of_the_book() -> None:
 
 def test_what_is_calibrated_shows_the_error_that_it_must() -> None:
     many = drawn(4000, seed=1)
-    assert expected_calibration_error(many) < 0.03
-    assert expected_calibration_error(many) == pytest.approx(error_if_calibrated(many), abs=0.01)
+    assert calibration_errors(many)[0] < 0.03
+    assert calibration_errors(many)[0] == pytest.approx(error_if_calibrated(many), abs=0.01)
     # With few answers the error is far above 0 though nothing is wrong, and the comparison says so.
     few = drawn(60, seed=2)
     assert error_if_calibrated(few) > 3 * error_if_calibrated(many)
-    means = [expected_calibration_error(drawn(60, seed)) for seed in range(100)]
+    means = [calibration_errors(drawn(60, seed))[0] for seed in range(100)]
     expected = [error_if_calibrated(drawn(60, seed)) for seed in range(100)]
     assert np.mean(means) == pytest.approx(np.mean(expected), abs=0.01)
 
@@ -105,8 +105,8 @@ def test_the_figures_are_those_of_the_functions() -> None:
     some = drawn(80, seed=5)
     found = calibration(some)
     assert (found.number, found.num_without_confidence) == (80, 0)
-    assert found.ece == expected_calibration_error(some)
-    assert found.brier == pytest.approx(brier_score(some))
+    assert (found.ece, found.brier) == calibration_errors(some)
+    assert found.brier == pytest.approx(np.square(some.confidence - some.right).mean())
     assert found.adaptive_ece == adaptive_calibration_error(some)
     assert [each.threshold for each in found.answered] == list(THRESHOLDS)
     assert found == calibration(some)  # the same draws each time
@@ -116,15 +116,13 @@ def test_the_figures_are_those_of_the_functions() -> None:
 @given(PAIRS, st.integers(1, 15), st.randoms())
 def test_laws(pairs: list[tuple[float, bool]], num_bins: int, rng: random.Random) -> None:
     here = judged(*pairs)
-    ece, adaptive, brier = (
-        expected_calibration_error(here, num_bins), adaptive_calibration_error(here, num_bins), brier_score(here)
-    )  # fmt: skip
+    (ece, brier), adaptive = calibration_errors(here, num_bins), adaptive_calibration_error(here, num_bins)
     for figure in (ece, adaptive, brier):
         assert 0 <= figure <= 1 + 1e-9
     bias = abs(float(here.confidence.mean() - here.right.mean()))
     # Bins can only add to what is left of the gaps when they are summed before their size is taken; one bin is that.
     assert ece >= bias - 1e-9 and adaptive >= bias - 1e-9
-    assert expected_calibration_error(here, 1) == pytest.approx(bias)
+    assert calibration_errors(here, 1)[0] == pytest.approx(bias)
     assert adaptive_calibration_error(here, 1) == pytest.approx(bias)
     # By Jensen the squared ECE is no more than the Brier score.
     assert ece**2 <= brier + 1e-9
@@ -139,13 +137,13 @@ def test_laws(pairs: list[tuple[float, bool]], num_bins: int, rng: random.Random
     rng.shuffle(shuffled)
     there = judged(*shuffled)
     assert adaptive_calibration_error(there, num_bins) == pytest.approx(adaptive)
-    assert expected_calibration_error(there, num_bins) == pytest.approx(ece)
+    assert calibration_errors(there, num_bins)[0] == pytest.approx(ece)
 
 
 def test_perfect_and_worst() -> None:
     perfect, worst = judged((1.0, True), (0.0, False)), judged((1.0, False), (0.0, True))
-    assert (expected_calibration_error(perfect), brier_score(perfect)) == (0.0, 0.0)
-    assert (expected_calibration_error(worst), brier_score(worst)) == (1.0, 1.0)
+    assert calibration_errors(perfect) == (0.0, 0.0)
+    assert calibration_errors(worst) == (1.0, 1.0)
     assert error_if_calibrated(perfect) == 0.0
     assert len(reliability_bins(perfect)) == 2 <= NUM_BINS
 

@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from sottovoce.data.prompts import slu_example
 from sottovoce.evaluate import decode as decoding
-from sottovoce.evaluate.decode import Answer
+from sottovoce.evaluate.decode import RawAnswer
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
@@ -33,7 +33,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def answers(loaded: LoadedModel, partial: Path) -> dict[str, Answer]:
+def answers(loaded: LoadedModel, partial: Path) -> dict[str, RawAnswer]:
     with Progress(disable=True) as progress:
         settings = Decode(batch_size=2)
         return decoding.decode(loaded, None, EXAMPLES, AudioStore(loaded), settings, partial, progress, "test")

@@ -16,6 +16,7 @@ from sottovoce.evaluate.forms import ANY_TEXT, AnyText
 from sottovoce.evaluate.greedy import greedy
 from sottovoce.evaluate.reader import first_logits, goes_by_steps
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.packing import TOKEN_STEP
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_forced_tokens_cost_no_step_of_their_own(lively: LoadedModel) -> None:
     with steps_of(lively) as steps:
         found = greedy(lively, lively.model, rows, [form.course() for _ in rows], 20)
     num_read = sum(len(row.prompt_ids) + 3 for row in rows)  # without padding, in one sequence
-    assert steps == [(1, -(-num_read // 64) * 64), (4, 5), (4, 1)]
+    assert steps == [(1, -(-num_read // TOKEN_STEP) * TOKEN_STEP), (4, 5), (4, 1)]
     for ids, row in zip(found, rows, strict=True):
         assert [a for a, b in zip(ids, script, strict=True) if b is not None] == [t for t in script if t is not None]
         for place in (3, 8, 9):  # what is chosen is what the model finds likeliest after all that stands before

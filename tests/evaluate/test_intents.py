@@ -13,7 +13,8 @@ from sottovoce.data.collate import Row
 from sottovoce.data.prompts import answer_of
 from sottovoce.evaluate import intents as module
 from sottovoce.evaluate.decode import answered, confidence_of
-from sottovoce.evaluate.forms import ANY_TEXT
+from sottovoce.evaluate.forms import ANY_TEXT, Form
+from sottovoce.evaluate.grammar import GrammarForm, ontology_of
 from sottovoce.evaluate.greedy import greedy, greedy_with_intents
 from sottovoce.evaluate.intents import Intent, IntentTree
 from sottovoce.evaluate.reader import first_logits, reading
@@ -78,11 +79,19 @@ def test_beginnings_that_are_hardly_probable_are_not_followed(
     assert len({found[each] for each in scenario}) == 1
 
 
-def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel) -> None:
+@pytest.mark.parametrize("grammar", ["none", "ontology"])
+def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel, grammar: str) -> None:
     rows, tree = mixed_rows(lively), IntentTree(KNOWN, lively.processor.tokenizer)
-    alone = greedy(lively, lively.model, rows, [ANY_TEXT] * len(rows), 10)
-    tokens, found = greedy_with_intents(lively, lively.model, rows, [ANY_TEXT] * len(rows), 10, tree)
+    form: Form = ANY_TEXT
+    if grammar == "ontology":
+        pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
+        frames = [Frame(*intent, (Entity("room", "den"),)) for intent in KNOWN]
+        form = GrammarForm(ontology_of(frames), lively.processor.tokenizer)
+    alone = greedy(lively, lively.model, rows, [form.course() for _ in rows], 60)
+    tokens, found = greedy_with_intents(lively, lively.model, rows, [form.course() for _ in rows], 60, tree)
     assert tokens == alone
+    texts = lively.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    assert all(text.startswith('{"scenario": "') for text in texts) == (grammar == "ontology")
     assert len(found) == len(rows)
 
 

@@ -15,8 +15,14 @@ from tiny_study import run_tiny_study
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.recipe import Corpus
+from sottovoce.registry_files import sha256_of
 from sottovoce.study.at_hand import gold_utterances, manifest_at_hand, manifest_name
+from sottovoce.study.cells import plan_cells
+from sottovoce.study.data import load_data
+from sottovoce.study.opening import open_study
 from sottovoce.study.report import read_report, write_report
+from sottovoce.study.run import decode_run
+from sottovoce.study.trained import recipe_of
 
 
 def folder_with(tmp_path: Path, corpus: dict[str, Any], gold: list[dict[str, Any]]) -> Path:
@@ -81,6 +87,9 @@ def test_a_manifest_is_where_the_files_say_or_where_the_recipe_does(tmp_path: Pa
     assert manifest_at_hand(folder, "../here.jsonl") == folder / "../here.jsonl"
     assert manifest_at_hand(folder, str(tmp_path / "here.jsonl")) == tmp_path / "here.jsonl"  # of earlier versions
     assert manifest_at_hand(folder, "../there.jsonl") == manifest_at_hand(folder) == tiny_corpus
+    # By a folder that was moved, another study's manifest may lie where its own was.
+    assert manifest_at_hand(folder, "../here.jsonl", sha256_of(tmp_path / "here.jsonl")) == folder / "../here.jsonl"
+    assert manifest_at_hand(folder, "../here.jsonl", sha256_of(tiny_corpus)) == tiny_corpus
 
 
 def test_a_moved_study_s_report_has_its_recordings_and_no_path_of_the_machine(
@@ -97,6 +106,32 @@ def test_a_moved_study_s_report_has_its_recordings_and_no_path_of_the_machine(
     assert after.count("data:audio/flac") == before.count("data:audio/flac")
     told = json.loads((moved / "report.json").read_text(encoding="utf-8"))
     assert [cell["data"]["manifest"] for cell in told["cells"]] == ["../../corpus/manifest.jsonl"] * 2
+    assert (told["study"]["recipe"], told["study"]["model"]) == ("tiny.yaml", tiny_model_dir.name)
+    for path in (*moved.glob("report.*"), moved / "figure.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert str(tmp_path) not in text and str(tiny_model_dir) not in text, path
+
+
+def test_a_study_that_is_gone_on_with_from_its_folder_keeps_what_its_recipe_was_called(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved"
+    shutil.copytree(tiny_study, folder, ignore=shutil.ignore_patterns("stages"))
+    before = json.loads((folder / "study.json").read_text())["recipe"]
+    assert Path(before).name == "tiny.yaml"
+    decode_run(folder / "cells/text_only", lambda line: None)
+    assert json.loads((folder / "study.json").read_text())["recipe"] == before
+    recipe = recipe_of(folder)
+    data = load_data(recipe)
+    open_study(recipe, Path("another.yaml"), data, plan_cells(recipe, data), lambda line: None)
+    assert json.loads((folder / "study.json").read_text())["recipe"] == "another.yaml"
+
+
+def test_a_damaged_manifest_costs_a_moved_study_its_recordings_alone(tmp_path: Path, tiny_corpus: Path) -> None:
+    gold = [{**row, "audio": f"gone/{row['audio']}"} for row in rows_of(tiny_corpus)]
+    tiny_corpus.write_text(tiny_corpus.read_text(encoding="utf-8") + "{half a li", encoding="utf-8")
+    folder = folder_with(tmp_path, {"manifest": str(tiny_corpus)}, gold)
+    assert [u.audio for u in gold_utterances(folder)] == [folder / row["audio"] for row in gold]
 
 
 def test_a_report_of_an_earlier_version_s_study_keeps_the_manifest_s_name_alone(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,18 @@ import torch
 from tiny_study import results_of, write_recipe
 
 from sottovoce.errors import UserError
+from sottovoce.machine import num_cores
+from sottovoce.progress import JobLines
 from sottovoce.recipe import load_recipe
-from sottovoce.study import engines, process_engine
-from sottovoce.study.engines import engine_named
+from sottovoce.study import cell_run, data, elsewhere, engines, process_engine
+from sottovoce.study.cells import Cell, plan_cells
+from sottovoce.study.elsewhere import shared_stages
+from sottovoce.study.engines import auto, engine_named, settled
 from sottovoce.study.launch import one_by_one
 from sottovoce.study.memory import forecast_memory, longest_row
-from sottovoce.study.process_engine import OUTPUT, InProcesses
-from sottovoce.study.run import run_study
+from sottovoce.study.opening import Study
+from sottovoce.study.process_engine import OUTPUT, InProcesses, threads_of_each
+from sottovoce.study.run import plan_study, run_study
 
 CELLS: dict[str, Any] = {"schemes": ["text_only", "direct_mixing", "curriculum"], "budgets": [0.1, 0.3]}
 
@@ -28,13 +35,24 @@ def recipe_path(tiny_study: Path, tiny_model_dir: Path, tmp_path: Path) -> Path:
     return write_recipe(tmp_path, tiny_model_dir, corpus, **CELLS)
 
 
-def test_a_number_of_processes_is_asked_for(recipe_path: Path) -> None:
-    recipe = load_recipe(recipe_path)
-    assert engine_named("processes:3", recipe, None, 1.0) == InProcesses(3)
-    assert engine_named("processes", recipe, None, 1.0) == InProcesses(os.cpu_count() or 1)
+def unopened(recipe_path: Path, *overrides: str) -> tuple[Study, list[Cell]]:
+    """The study as a dry run sees it."""
+    recipe = load_recipe(recipe_path, list(overrides))
+    utterances = data.load_data(recipe)
+    return Study(recipe, recipe_path, utterances, recipe.folder, lambda line: None), plan_cells(recipe, utterances)
+
+
+def test_a_number_of_processes_is_asked_for() -> None:
+    assert engine_named("processes:3", None, 1.0) == InProcesses(3)
+    assert engine_named("processes", None, 1.0) == InProcesses(num_cores())
     for number in ("0", "two", "-1", "1.5"):
         with pytest.raises(UserError, match=rf"--on processes:{number}: '{number}' is no number of processes"):
-            engine_named(f"processes:{number}", recipe, None, 1.0)
+            engine_named(f"processes:{number}", None, 1.0)
+
+
+def test_cores_that_may_be_used_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_engine, "num_cores", lambda: 6)
+    assert [threads_of_each(number) for number in (1, 2, 4, 7)] == [6, 3, 1, 1]
 
 
 def test_two_cells_are_run_at_once_where_cores_and_memory_are_there(
@@ -42,19 +60,68 @@ def test_two_cells_are_run_at_once_where_cores_and_memory_are_there(
 ) -> None:
     recipe = load_recipe(recipe_path)
     need = forecast_memory(recipe.model, recipe.train, longest_row(recipe)[0]).total
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    study, cells = unopened(recipe_path)
+    monkeypatch.setattr(engines, "num_cores", lambda: 2)
     monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE + 1)
-    assert engine_named("auto", recipe, None, 1.0) == InProcesses(2)
-    nothing_trained = load_recipe(recipe_path, ["schemes=[zero_shot]"])
-    assert engine_named("auto", nothing_trained, None, 1.0) is one_by_one
+    assert settled(engine_named("auto", None, 1.0), study, cells) == InProcesses(2)
+    assert settled(InProcesses(3), study, cells) == InProcesses(3)
+    assert settled(one_by_one, study, cells) is one_by_one
+    assert settled(auto, study, cells[:1]) is one_by_one
+    nothing_trained = unopened(recipe_path, "schemes=[zero_shot]")[1]
+    assert settled(auto, study, nothing_trained * 2) is one_by_one
     monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE - 1)
-    assert engine_named("auto", recipe, None, 1.0) is one_by_one
+    assert settled(auto, study, cells) is one_by_one
     monkeypatch.setattr(engines, "machine_bytes", lambda: 100 * need)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    assert engine_named("auto", recipe, None, 1.0) is one_by_one
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(engines, "num_cores", lambda: 1)
+    assert settled(auto, study, cells) is one_by_one
+    monkeypatch.setattr(engines, "num_cores", lambda: 16)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert engine_named("auto", recipe, None, 1.0) is one_by_one
+    assert settled(auto, study, cells) is one_by_one
+
+
+def test_where_cells_run_is_decided_without_reading_the_data_again(
+    recipe_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, said = list[str](), list[str]()
+    kept = data.read_manifest
+
+    def noted(path: Path, *rest: Any) -> Any:
+        reads.append(path.name)
+        return kept(path, *rest)
+
+    monkeypatch.setattr(data, "read_manifest", noted)
+    monkeypatch.setattr(engines, "num_cores", lambda: 2)
+    monkeypatch.setattr(engines, "machine_bytes", lambda: 2.0**50)
+    plan_study(load_recipe(recipe_path), recipe_path, said.append, engine_named("auto", None, 1.0))
+    assert any("with 2 cells at once" in line for line in said)
+    assert reads == ["manifest.jsonl"]
+
+
+class NowHere(Executor):
+    """Runs what it is handed at once, in this process."""
+
+    def submit(self, function: Any, /, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+        future = Future[Any]()
+        future.set_result(function(*arguments))
+        return future
+
+
+def test_a_shared_stage_that_failed_is_not_told_as_finished(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("shapes do\nnot fit")
+
+    monkeypatch.setattr(elsewhere, "train_stage", failing)
+    monkeypatch.setattr(cell_run, "train_stage", failing)
+    study, cells = unopened(recipe_path)
+    said: list[str] = []
+    with JobLines(tmp_path, lambda line: None) as lines:
+        failures = list(process_engine._run(NowHere(), replace(study, say=said.append), cells, lines))  # type: ignore[arg-type]
+    (shared,) = shared_stages(study, cells)
+    assert f"{shared.key} (shared): failed, shapes do not fit" in said
+    assert not [line for line in said if line.endswith(("done", "finished"))]
+    assert {failure.cell for failure in failures if failure} == {cell.name for cell in cells}
 
 
 def test_a_gpu_is_not_quarrelled_about(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,11 +139,12 @@ def test_two_processes_give_what_one_gives(
     study = tmp_path / "runs/tiny"
     names = tuple(folder.name for folder in study.glob("cells/*"))
     assert results_of(study) == results_of(tiny_study, names) and len(names) == 5
-    assert {line for line in said if line.endswith(": finished")} == {f"{name}: finished" for name in names}
+    finished = {line.removesuffix(": finished") for line in said if line.endswith(": finished")}
+    assert {name for name in finished if "(shared)" not in name} == set(names)
     told = {line for line in said if line.startswith("curriculum-10pct: ")}
     assert {f"curriculum-10pct: {part}" for part in ("begins", "training text+speech", "decoding speech")} <= told
     (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): begins"))
-    assert said.index(f"{shared} (shared): done") < said.index("text_only: begins")
+    assert said.index(f"{shared} (shared): finished") < said.index("text_only: begins")
     assert any(line.startswith("about") and "with 2 cells at once (one after the other: " in line for line in said)
     assert (study / OUTPUT).exists() and "decoding" not in "".join(capfd.readouterr())
 
@@ -87,13 +155,15 @@ def test_a_killed_process_is_told_and_the_same_command_goes_on(
 ) -> None:
     recipe, kept = load_recipe(recipe_path), process_engine.tell
 
-    def tell_and_kill(*arguments: Any) -> Any:
-        for process in _children():
+    def tell_and_kill(study: Any, name: str, failure: Any) -> Any:
+        for process in _children() if "shared" not in name else ():
             os.kill(process, signal.SIGKILL)
-        return kept(*arguments)
+        return kept(study, name, failure)
 
     monkeypatch.setattr(process_engine, "tell", tell_and_kill)
-    with pytest.raises(UserError, match="one of 2 processes was killed"):
+    with pytest.raises(
+        UserError, match=r"one of 2 processes was killed.*again with `--on here`, or fewer `--on processes:N`"
+    ):
         run_study(recipe, recipe_path, lambda line: None, InProcesses(2))
     monkeypatch.setattr(process_engine, "tell", kept)
     assert not run_study(recipe, recipe_path, lambda line: None, InProcesses(2))

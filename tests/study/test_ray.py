@@ -36,11 +36,10 @@ def test_stages_that_several_cells_need_are_found(tiny_model_dir: Path, tiny_cor
     assert all(stage.parent_key == "" and stage.place == 0 for stage in shared)
 
 
-def test_the_place_of_a_study_is_named(tiny_study: Path) -> None:
-    recipe = load_recipe(tiny_study / "recipe.yaml")
-    assert engine_named("here", recipe, None, 1.0) is one_by_one
+def test_the_place_of_a_study_is_named() -> None:
+    assert engine_named("here", None, 1.0) is one_by_one
     with pytest.raises(UserError, match="--on rey: unknown; did you mean 'ray'"):
-        engine_named("rey", recipe, None, 1.0)
+        engine_named("rey", None, 1.0)
 
 
 def _works(command_line: Path) -> bool:
@@ -75,7 +74,7 @@ def test_a_study_on_ray_whose_worker_is_killed_is_that_of_one_process(
     thread.start()
     recipe = load_recipe(path)
     try:
-        assert not run_study(recipe, path, print, engine_named("ray", recipe, None, 1.0))
+        assert not run_study(recipe, path, print, engine_named("ray", None, 1.0))
     finally:
         ray.shutdown()
     thread.join(timeout=5)
@@ -93,6 +92,6 @@ def test_a_cell_that_needs_more_than_the_cluster_has_is_refused(
     recipe = load_recipe(path)
     try:
         with pytest.raises(UserError, match=r"a cell needs 2 GPU, the cluster has 0; lower --gpus-per-cell"):
-            run_study(recipe, path, print, engine_named("ray", recipe, 2.0, 1.0))
+            run_study(recipe, path, print, engine_named("ray", 2.0, 1.0))
     finally:
         ray.shutdown()

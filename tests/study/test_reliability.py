@@ -10,7 +10,7 @@ import pytest
 from grid_folder import learning_rights, write_grid
 from study_folder import gold_rows, write_lines, write_study
 
-from sottovoce.evaluate.calibration import expected_calibration_error
+from sottovoce.evaluate.calibration import calibration_errors
 from sottovoce.evaluate.confidences import judged_answers
 from sottovoce.evaluate.files import read_gold
 from sottovoce.evaluate.scoring import read_answers
@@ -44,7 +44,7 @@ def ece_of(folder: Path, cell: str, modality: str) -> float:
     )
     judged = judged_answers(answers.all)
     assert judged is not None
-    return expected_calibration_error(judged)
+    return calibration_errors(judged)[0]
 
 
 def test_without_confidences_nothing_is_shown(tmp_path: Path) -> None:

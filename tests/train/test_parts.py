@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import ValidationError
-from spoken_rows import mixed_rows, tone, utterance, weights_of
+from spoken_rows import mixed_rows, same_weights, tone, utterance, weights_of
 from tiny_study import run_tiny_study
 
 from sottovoce.data.collate import Row, collate_training
@@ -19,7 +20,7 @@ from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import generate, next_token_logits
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.injection import answer_loss, input_embeddings
+from sottovoce.models.injection import answer_loss, input_embeddings, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Lora, StageSettings, Train
 from sottovoce.study.preflight import PROOFS, prove
@@ -103,6 +104,44 @@ def test_dora_is_trained_saved_and_merged(loaded: LoadedModel, tiny_model_dir: P
     rows = mixed_rows(again)
     before = next_token_logits(again, model, rows)
     torch.testing.assert_close(next_token_logits(again, model.merge_and_unload(), rows), before, rtol=1e-4, atol=1e-4)
+
+
+def in_bf16(tiny_model_dir: Path, **lora: Any) -> tuple[LoadedModel, Any]:
+    """The tiny model in bfloat16 with an adapter that is not zero."""
+    loaded = load_model(str(tiny_model_dir))
+    model = with_weights(loaded, train(("lora", "frozen", "frozen"), bf16=True, lora=Lora(r=4, **lora)), None).eval()
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.1)
+    return loaded, model
+
+
+def test_loras_copies_of_its_input_are_left_out_without_a_bit_of_difference(tiny_model_dir: Path) -> None:
+    loaded, model = in_bf16(tiny_model_dir)
+    batch = collate_training(mixed_rows(loaded), loaded.pad_id)
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    found = []
+    for copied in (False, True):
+        if copied:
+            for layer in layers:
+                assert not layer.cast_input_dtype_enabled
+                layer.cast_input_dtype_enabled = True
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses, _ = token_losses(model, batch)
+            losses.sum().backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((losses.detach(), gradients))
+    (losses, gradients), (expected, expected_gradients) = found
+    assert torch.equal(losses, expected) and len(gradients) == 2 * len(layers)
+    assert same_weights(gradients, expected_gradients)
+
+
+def test_doras_layers_are_left_as_peft_has_them(tiny_model_dir: Path) -> None:
+    _, model = in_bf16(tiny_model_dir, use_dora=True)
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    assert layers and all(layer.cast_input_dtype_enabled for layer in layers)
 
 
 def test_audio_heard_anew_enters_as_audio_that_was_kept(loaded: LoadedModel) -> None:

@@ -57,6 +57,11 @@ class Answers:
         return [pair for answer in self.all if (pair := answer.pair(view)) is not None]
 
 
+def same_intent(gold: Frame, predicted: Frame | None) -> bool:
+    """Whether scenario and action are both right."""
+    return predicted is not None and (predicted.scenario, predicted.action) == (gold.scenario, gold.action)
+
+
 def match_answers(gold: Gold, predictions: Iterable[PredictionRow]) -> Answers:
     """Finds the answer to each gold item. Memory grows with the gold file, not with the predictions.
 

@@ -57,9 +57,8 @@ def calibration(judged: Judged) -> Calibration:
 
     Resampling adds noise of its own to the error, so the interval lies high, and may leave ``ece`` itself out.
     """
-    sums = _sums(judged)
-    ece, brier = _figures_of(sums.sum(axis=0)).tolist()
-    (low, high), _ = interval(bootstrap(sums, _figures_of)).tolist()
+    ece, brier = calibration_errors(judged)
+    (low, high), _ = interval(bootstrap(_sums(judged, NUM_BINS), _figures_of)).tolist()
     return Calibration(
         len(judged), judged.num_without, float(judged.right.mean()), float(judged.confidence.mean()), ece, (low, high),
         error_if_calibrated(judged), adaptive_calibration_error(judged), brier, risk_coverage_area(judged),
@@ -67,16 +66,19 @@ def calibration(judged: Judged) -> Calibration:
     )  # fmt: skip
 
 
-def expected_calibration_error(judged: Judged, num_bins: int = NUM_BINS) -> float:
-    """ECE = sum over bins m of |B_m| / n * |accuracy(B_m) - mean confidence(B_m)|, 0..1; 0 is calibrated.
+def calibration_errors(judged: Judged, num_bins: int = NUM_BINS) -> tuple[float, float]:
+    """ECE and Brier score, 0..1 each.
 
-    Bin m of M holds the confidences in ((m - 1) / M, m / M], the first also 0.
+    ECE = sum over bins m of |B_m| / n * |accuracy(B_m) - mean confidence(B_m)|; 0 is calibrated. Bin m of M holds the
+    confidences in ((m - 1) / M, m / M], the first also 0. The Brier score is the mean of (confidence - right)^2; always
+    answering 0.5 scores 0.25.
     """
-    return float(_figures_of(_sums(judged, num_bins).sum(axis=0))[0])
+    ece, brier = _figures_of(_sums(judged, num_bins).sum(axis=0)).tolist()
+    return ece, brier
 
 
 def adaptive_calibration_error(judged: Judged, num_bins: int = NUM_BINS) -> float:
-    """The same with bins that hold equally many answers, so that none is nearly empty; order does not matter."""
+    """The ECE with bins that hold equally many answers, so that none is nearly empty; order does not matter."""
     confidence, right = by_confidence(judged)
     edges = [len(judged) * place // num_bins for place in range(num_bins + 1)]
     gaps = [(right[low:high] - confidence[low:high]).sum() for low, high in pairwise(edges)]
@@ -94,11 +96,6 @@ def error_if_calibrated(judged: Judged, num_bins: int = NUM_BINS, seed: int = 0)
         gaps = (rng.random(len(judged)) < judged.confidence) - judged.confidence
         total += float(np.abs(np.bincount(places, gaps, num_bins)).sum())
     return total / _NUM_DRAWS / len(judged)
-
-
-def brier_score(judged: Judged) -> float:
-    """The mean of (confidence - right)^2, 0..1; always answering 0.5 scores 0.25."""
-    return float(np.square(judged.confidence - judged.right).mean())
 
 
 def reliability_bins(judged: Judged, num_bins: int = NUM_BINS) -> tuple[Bin, ...]:
@@ -119,7 +116,7 @@ def _bin_of(confidence: Floats, num_bins: int) -> NDArray[np.int64]:
     return np.clip(places, 0, num_bins - 1)
 
 
-def _sums(judged: Judged, num_bins: int = NUM_BINS) -> Floats:
+def _sums(judged: Judged, num_bins: int) -> Floats:
     """For each utterance, by bin, right answers minus confidences; then squared errors, then answers: utterances x
     (num_bins + 2). ECE and Brier score are quotients of sums of these, so that resamples of utterances have them, too.
     """

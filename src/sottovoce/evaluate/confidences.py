@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.evaluate.answers import Answer
+from sottovoce.evaluate.answers import Answer, same_intent
 from sottovoce.evaluate.uncertainty import Floats
 
 
@@ -51,7 +51,7 @@ def judged_answers(answers: Sequence[Answer]) -> Judged | None:
     kept = [(answer, answer.confidence) for answer in given if answer.confidence is not None]
     if not kept:
         return None
-    right = [a.status in ("ok", "abstained") and a.frame is not None and _same_intent(a) for a, _ in kept]
+    right = [a.status in ("ok", "abstained") and same_intent(a.item.frame, a.frame) for a, _ in kept]
     _, groups = np.unique([answer.item.utterance or answer.item.key for answer, _ in kept], return_inverse=True)
     confidence = np.array([each for _, each in kept], dtype=np.float64)
     return Judged(confidence, np.array(right, dtype=np.float64), groups.astype(np.int64), len(given) - len(kept))
@@ -65,8 +65,3 @@ def by_confidence(judged: Judged) -> tuple[Floats, Floats]:
     values, places, numbers = np.unique(judged.confidence, return_inverse=True, return_counts=True)
     means = np.bincount(places, judged.right) / numbers
     return np.repeat(values, numbers), np.repeat(means, numbers)
-
-
-def _same_intent(answer: Answer) -> bool:
-    gold, predicted = answer.item.frame, answer.frame
-    return predicted is not None and (gold.scenario, gold.action) == (predicted.scenario, predicted.action)

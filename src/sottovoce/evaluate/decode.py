@@ -28,7 +28,7 @@ from sottovoce.types import Example
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawAnswer:
     """A model's raw answer, and the probability of the intent that it names among the known ones (0..1).
 
     The confidence is 0 where the answer names none of them or cannot be read, None where it was not asked for.
@@ -41,7 +41,7 @@ class Answer:
 def decode(
     loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
     partial: Path, progress: Progress, title: str, form: Form = ANY_TEXT, tree: IntentTree | None = None,
-) -> dict[str, Answer]:  # fmt: skip
+) -> dict[str, RawAnswer]:  # fmt: skip
     """The model's answers by utterance id.
 
     Args:
@@ -51,7 +51,7 @@ def decode(
         form: of every answer.
         tree: of the known intents, if confidences are wanted.
     """
-    answers = {str(row["id"]): Answer(str(row["text"]), row.get("confidence")) for row in whole_rows(partial)}
+    answers = {str(row["id"]): RawAnswer(str(row["text"]), row.get("confidence")) for row in whole_rows(partial)}
     rows = {e.utterance.id: tokenize(e, loaded.processor, store.states_of(e)) for e in examples}
     by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
     task = progress.add_task(title, total=len(examples))
@@ -65,7 +65,7 @@ def decode(
             batch = [rows[identity] for identity in part]
             found = answered(loaded, model, batch, settings.max_new_tokens, form, tree)
             for identity, (text, intents) in zip(part, found, strict=True):
-                answers[identity] = Answer(text, confidence_of(text, intents))
+                answers[identity] = RawAnswer(text, confidence_of(text, intents))
                 stream.write(json_lines([{"id": identity} | asdict(answers[identity])]))
             stream.flush()
             progress.advance(task, len(part))
@@ -73,7 +73,7 @@ def decode(
 
 
 def confidence_of(text: str, intents: Intents | None) -> float | None:
-    """The probability of the intent that an answer names; see :class:`Answer`."""
+    """The probability of the intent that an answer names; see :class:`RawAnswer`."""
     if intents is None:
         return None
     frame = parse_answer("", text).frame

@@ -20,7 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 PACKED = "sottovoce_packed"
-TOKEN_STEP = 64  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
+TOKEN_STEP = 16  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,7 @@ def _plain(
 @lru_cache(maxsize=8)  # all layers of a step need the same, and batches come in few lengths
 def _hidden(length: int, num_shared: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """What is added to scores, (num_shared * length, length): minus infinity where a token would look ahead."""
-    with torch.inference_mode(False):  # it may be needed with gradients the next time
-        return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
+    return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
 
 
 def _fused(

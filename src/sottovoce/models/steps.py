@@ -24,6 +24,9 @@ FEW = 32  # tokens a row; for more the scores of all of them would take much mem
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, (batch, heads, num_places, head_dim), in tensors that have room behind them."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self._key_room = self._value_room = torch.empty(0)

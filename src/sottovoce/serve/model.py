@@ -10,11 +10,14 @@ from typing import Any
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import answered, confidence_of
 from sottovoce.evaluate.forms import Form
 from sottovoce.evaluate.intents import Intents, IntentTree
 from sottovoce.evaluate.parse import parse_answer
+from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.features import encode_clips
+from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode
 from sottovoce.serve.understanding import IntentProbability, Understanding
@@ -42,6 +45,11 @@ class Model:
     tree: IntentTree
     settings: Decode
     abstain_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises UserError if it should abstain and cannot tell how sure it is."""
+        if self.abstain_below and not goes_by_steps(self.loaded.family, bare(self.tuned)):
+            raise UserError("this run's model cannot tell how sure it is", "leave --abstain-below out")
 
     @property
     def window_seconds(self) -> float:

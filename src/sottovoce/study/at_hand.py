@@ -9,6 +9,7 @@ from pathlib import Path
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.recipe import Corpus, load_recipe
+from sottovoce.registry_files import sha256_of
 from sottovoce.study.data import manifest_of
 from sottovoce.types import Utterance
 
@@ -20,14 +21,16 @@ def manifest_name(corpus: Corpus, folder: Path) -> str:
     return Path(os.path.relpath(manifest_of(corpus), folder)).as_posix()
 
 
-def manifest_at_hand(folder: Path, called: str = "") -> Path | None:
+def manifest_at_hand(folder: Path, called: str = "", sha256: str = "") -> Path | None:
     """A study's manifest: where its files say that it is, or else where its recipe does; None if it is at neither.
 
     Args:
         called: see :func:`manifest_name`; studies of earlier versions give an absolute path.
+        sha256: the manifest's, if it is known: by a folder that was moved, another may lie where it was.
     """
-    if called and (folder / called).is_file():
-        return folder / called
+    named = folder / called
+    if called and named.is_file() and sha256 in ("", sha256_of(named)):
+        return named
     if not (folder / "recipe.yaml").is_file():
         return None
     try:
@@ -41,12 +44,16 @@ def gold_utterances(folder: Path) -> list[Utterance]:
     """A study's test utterances; their recordings may lie outside its folder.
 
     A recording that is not where it was, as the folder was moved, is that of the same utterance in the study's
-    manifest, if that has it.
+    manifest, if that has it and can be read.
     """
     utterances = read_manifest(folder / "gold.jsonl", allow_outside=True)
     lost = {u.id: u.transcript for u in utterances if u.audio is not None and not u.audio.is_file()}
     manifest = manifest_at_hand(folder) if lost else None
     if manifest is None:
         return utterances
-    there = {u.id: u.audio for u in read_manifest(manifest, allow_outside=True) if lost.get(u.id) == u.transcript}
+    try:
+        listed = read_manifest(manifest, allow_outside=True)
+    except UserError:  # it is damaged; what needs no recording need not fail for it
+        return utterances
+    there = {u.id: u.audio for u in listed if lost.get(u.id) == u.transcript}
     return [replace(u, audio=there.get(u.id) or u.audio) for u in utterances]

@@ -151,22 +151,30 @@ def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
     return "" if grammar == recipe.decode.grammar else f"-{grammar}"
 
 
-def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool | None = None) -> None:
+def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool = False) -> None:
     """Decodes the test utterances from speech and from gold text into the cell's prediction files.
 
     Files that are there are kept, unless they lack confidences that are asked for.
 
     Args:
         grammar: another than the recipe's, whose answers then go into files of their own.
-        confidence: whether to measure it; None: as the recipe says.
+        confidence: measure it, also where the recipe does not ask for it. If the recipe alone asks and the model cannot
+            tell, a line says so.
+
+    Raises:
+        UserError: ``confidence``, and the model cannot tell.
     """
     grammar = grammar or study.recipe.decode.grammar
     ending = other_grammar(study.recipe, grammar)
     folder = study.folder / CELLS / cell.name
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
-    wanted = study.recipe.decode.confidence if confidence is None else confidence
-    measured = wanted and goes_by_steps(loaded.family, bare(model))
+    measured = confidence or study.recipe.decode.confidence
+    if measured and not goes_by_steps(loaded.family, bare(model)):
+        if confidence:
+            raise UserError(f"{cell.model} cannot tell how sure it is", "leave --confidence out")
+        study.say(f"{cell.name}: without confidences, as {cell.model} cannot tell how sure it is")
+        measured = False
     tree = intent_tree(study.folder, loaded) if measured else None
     if store.keeps_inputs:
         store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from sottovoce.evaluate.uncertainty import LEVEL, NUM_RESAMPLES
@@ -20,7 +19,7 @@ from sottovoce.study.published import Published
 from sottovoce.study.results import METRICS, CellResult, Scores, StudyResults
 from sottovoce.study.samples import Calibrations, Estimate
 from sottovoce.study.table import covered, gaps_closed, point_gaps_closed
-from sottovoce.study.words import state_of
+from sottovoce.study.words import state_of, told_models, told_path
 from sottovoce.types import MODALITIES
 
 _SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
@@ -76,8 +75,9 @@ def json_report(
     """
     results = curves.results
     own = ("name", "title", "recipe", "created", "machine", "model", "corpus", "num_train", "num_test", "seconds")
+    told = {"recipe": told_path(results.recipe), "model": told_models(results)}
     report = {
-        "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")},
+        "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | told,
         "headline": headline,
         "intervals": {"level": LEVEL, "num_resamples": NUM_RESAMPLES, "cover": covered(curves)},
         "lines": [_line(curves, line) for line in curves.lines],
@@ -91,15 +91,16 @@ def json_report(
 
 
 def _facts(cell: CellResult) -> dict[str, Any]:
-    return {**asdict(cell), "cell": cell.name, "num_clips": cell.num_clips}
+    told = {"model_name": told_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
+    return asdict(cell) | told
 
 
 def _cell(cell: CellResult) -> dict[str, Any]:
     facts = _facts(cell)
     keys = (*_PLAIN, "versions", "data", *MODALITIES)
     told = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
-    if Path(cell.data.get("manifest", "")).is_absolute():  # as earlier versions wrote it: the machine's own business
-        told["data"] = {**cell.data, "manifest": Path(cell.data["manifest"]).name}
+    if "manifest" in cell.data:  # which earlier versions gave an absolute path
+        told["data"] = {**cell.data, "manifest": told_path(cell.data["manifest"])}
     return told
 
 
@@ -110,7 +111,7 @@ def _calibration(cell: CellResult, calibrations: Calibrations) -> dict[str, Any]
 
 def _line(curves: Curves, line: Line) -> dict[str, Any]:
     points = [{**_point(point), **_closed(curves, line, point)} for point in line.points]
-    return {"scheme": line.scheme, "sources": line.sources, "model": line.model, "points": points}
+    return {"scheme": line.scheme, "sources": line.sources, "model": told_path(line.model), "points": points}
 
 
 def _point(point: Point) -> dict[str, Any]:
@@ -143,6 +144,6 @@ def _comparison(each: Comparison) -> dict[str, Any]:
         for place, (name, figure, corrected) in enumerate(zip(METRICS, each.figures, each.p_values, strict=True))
     }
     return {
-        "first": each.first, "second": each.second, "sources": each.sources, "model": each.model, "budget": each.size,
-        "share": each.share, "first_minus_second": figures,
+        "first": each.first, "second": each.second, "sources": each.sources, "model": told_path(each.model),
+        "budget": each.size, "share": each.share, "first_minus_second": figures,
     }  # fmt: skip

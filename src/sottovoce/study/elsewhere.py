@@ -12,7 +12,7 @@ from sottovoce.recipe import Corpus, Recipe
 from sottovoce.study.cell_run import train_stage, work_of
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
-from sottovoce.study.launch import OF_ONE_CELL, Failure, attempt
+from sottovoce.study.launch import OF_ONE_CELL, Failure, attempt, in_one_line
 from sottovoce.study.opening import Study
 
 _Corpus = TypeVar("_Corpus", bound=Corpus)
@@ -92,19 +92,20 @@ def submit_all(
     return stages, jobs
 
 
-def tell(study: Study, cell: str, failure: Failure | None) -> Failure | None:
-    """Says how a cell has ended, and returns that."""
-    study.say(f"{cell}: failed, {failure.what}" if failure else f"{cell}: finished")
+def tell(study: Study, name: str, failure: Failure | None) -> Failure | None:
+    """Says how a cell or a shared stage has ended, and returns that."""
+    study.say(f"{name}: failed, {failure.what}" if failure else f"{name}: finished")
     return failure
 
 
-def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> None:
+def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> Failure | None:
     """Trains one of a cell's stages. If it fails, so will the cells that need it, each of which tells why."""
     study, cells = _reopened(recipe_json, recipe_path)
     try:
         train_stage(study, work_of(study, [cells[cell]])[place])
-    except OF_ONE_CELL:
-        return
+    except OF_ONE_CELL as error:
+        return Failure(cell, in_one_line(error))
+    return None
 
 
 def finish_cell(recipe_json: str, recipe_path: str, cell: str) -> Failure | None:

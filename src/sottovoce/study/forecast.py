@@ -14,7 +14,10 @@ from rich.progress import Progress
 
 from sottovoce.data.collate import Row, collate_training, moved, tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate.decode import generate
+from sottovoce.evaluate.decode import answered, generate
+from sottovoce.evaluate.forms import ANY_TEXT
+from sottovoce.evaluate.intents import IntentTree
+from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.audio_store import BATCH_CLIPS, AudioStore
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
@@ -162,7 +165,8 @@ def _training_cost(loaded: LoadedModel, train: Train, rows: list[Row]) -> tuple[
 
 
 def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe: Recipe, rows: list[Row]) -> float:
-    """Reading the prompts, which are longer for speech, and writing the answers, batch by batch."""
+    """Reading the prompts, which are longer for speech, and writing the answers, batch by batch; where confidences are
+    measured, reading the known intents, too."""
     batch_size = min(recipe.decode.batch_size, len(data.test))
     many = (rows * math.ceil(batch_size / len(rows)))[:batch_size]
     generate(loaded, loaded.model, many, 2)  # the first one also compiles the matrix products of these shapes
@@ -175,4 +179,9 @@ def _decoding_seconds(loaded: LoadedModel, cells: list[Cell], data: Data, recipe
     answer_tokens = sum(len(row.answer_ids) for row in rows) / len(rows)
     written = sum(recipe.decode.max_new_tokens if not cell.stages else answer_tokens for cell in cells)
     reading = len(cells) * len(data.test) * (2 * text_tokens + heard_tokens) * reading_per_token
-    return reading + 2 * math.ceil(len(data.test) / batch_size) * written * writing_per_token
+    writing = 2 * math.ceil(len(data.test) / batch_size) * written * writing_per_token
+    if not (recipe.decode.confidence and goes_by_steps(loaded.family, loaded.model)):
+        return reading + writing
+    tree = IntentTree(((u.frame.scenario, u.frame.action) for u in data.train), loaded.processor.tokenizer)
+    both = _timed(lambda: answered(loaded, loaded.model, many, 1, ANY_TEXT, tree))
+    return reading + writing + len(cells) * 2 * len(data.test) * max(0.0, both - one) / batch_size

@@ -58,7 +58,7 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
             if disk_is_full(error) or processes().num_processes > 1:
                 raise
             traceback.print_exc(file=log)
-            what = " ".join(_in_words(error).split())
+            what = in_one_line(error)
             write_whole(folder / FAILED, json.dumps({"what": what, "when": _now()}))
             say(f"{cell.name} failed: {what} (log: {folder / LOG}); the other cells go on")
             return Failure(cell.name, what)
@@ -66,10 +66,11 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
     return None
 
 
-def _in_words(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """What failed, for people."""
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
         return "out of memory; `sottovoce plan-memory RECIPE` says which settings fit"
-    return str(error) or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _now() -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
 
 from sottovoce.errors import UserError
+from sottovoce.machine import machine_bytes
 from sottovoce.models.load import family_named
 from sottovoce.recipe import Recipe, Train
 from sottovoce.study.activations import RowSize
@@ -78,8 +78,3 @@ def _of_one(recipe: Recipe, train: Train, row: RowSize) -> Memory:
 
 def _gpu_bytes() -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
-
-
-def machine_bytes() -> float:
-    """The memory of this machine."""
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections import Counter
@@ -22,6 +21,7 @@ from sottovoce.data.audio import audio_header
 from sottovoce.data.manifest import row_of
 from sottovoce.errors import UserError
 from sottovoce.evaluate.grammar import ontology_of
+from sottovoce.machine import num_cores
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.progress import Say
@@ -99,11 +99,13 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
     write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
     write_whole(folder / ONTOLOGY, ontology_of(utterance.frame for utterance in data.train))
+    # Verbs that go on with a study read its own copy of the recipe, which is not what it was made from.
+    fresh = "recipe" not in earlier or recipe_path.resolve() != (folder / "recipe.yaml").resolve()
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     summary = {
         "name": recipe.name,
         "title": recipe.title or recipe.name,
-        "recipe": str(recipe_path),
+        "recipe": str(recipe_path) if fresh else earlier["recipe"],
         "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "model": ", ".join(recipe.all_models),
@@ -153,9 +155,9 @@ def _seconds(clip: Utterance) -> float:
 
 
 def machine() -> str:
-    """What the study runs on; as many GPUs as it uses, one a process."""
+    """What the study runs on: the cores that it may use, and as many GPUs as it uses, one a process."""
     gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
-    return f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}{gpus}"
+    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}{gpus}"
 
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
@@ -171,7 +173,7 @@ def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
     for key in ("logging_steps", "save_steps", "gradient_checkpointing"):
         del settings["train"][key]
-    del settings["decode"]["confidence"]  # answers are the same with it
+    del settings["decode"]["confidence"]  # answers are the same with it, in bfloat16 but for near ties
     if recipe.decode.grammar == "none":  # studies from before there were grammars go on
         del settings["decode"]["grammar"]
     return settings

@@ -161,7 +161,8 @@ def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGai
         {each: read_answers(prediction_file(results, cell, each), gold, lambda _: None) for each in MODALITIES}
         for cell in last.finished
     ]
-    manifest = manifest_at_hand(folder, last.finished[0].data.get("manifest", ""))
+    data = last.finished[0].data
+    manifest = manifest_at_hand(folder, data.get("manifest", ""), data.get("sha256", ""))
     return tuple(first_intents(answers, recordings_of(last.finished, manifest)))
 
 

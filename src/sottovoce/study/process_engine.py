@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from sottovoce.errors import UserError
+from sottovoce.machine import num_cores
 from sottovoce.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
 from sottovoce.study.elsewhere import submit_all, tell
@@ -29,8 +30,8 @@ OUTPUT = "processes.txt"  # in the study's folder: what the processes print, suc
 
 
 def threads_of_each(num_processes: int) -> int:
-    """The share of this machine's cores that each of several processes computes with."""
-    return max(1, (os.cpu_count() or 1) // num_processes)
+    """How many of the cores that this process may use each of several processes computes with."""
+    return max(1, num_cores() // num_processes)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class InProcesses:
             with TemporaryDirectory(ignore_cleanup_errors=True) as reports, JobLines(Path(reports), study.say) as lines:
                 yield from _run(pool, replace(study, say=lines.say), cells, lines)
         except BrokenProcessPool as error:
-            advice = "if memory ran out, take fewer at once; the same command goes on"
+            advice = "if memory ran out, start it again with `--on here`, or fewer `--on processes:N`"
             raise UserError(f"one of {number} processes was killed ({study.folder / OUTPUT})", advice) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -93,10 +94,9 @@ def _run(pool: ProcessPoolExecutor, study: Study, cells: list[Cell], lines: JobL
         for done in ended:
             job, result = running.pop(done), done.result()
             lines.end(names[job])
-            if job in cell_names:
-                yield tell(study, names[job], result)
-            else:
-                study.say(f"{names[job]}: done")
+            failure = tell(study, names[job], result)
+            if job in cell_names:  # a stage's failure is told again by each cell that needs it
+                yield failure
 
 
 def _reported(report: Path, action: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -24,7 +24,7 @@ from sottovoce.study.reliability import reliability
 from sottovoce.study.results import METRICS, StudyResults, read_study
 from sottovoce.study.samples import Calibrations, study_calibrations, study_samples
 from sottovoce.study.table import covered, latex_table, markdown_table, table_rows
-from sottovoce.study.words import duration, label, no_answer, percent, signed_points, state_of
+from sottovoce.study.words import duration, label, no_answer, percent, signed_points, state_of, told_models, told_path
 from sottovoce.types import MODALITIES
 
 
@@ -106,7 +106,8 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "headline": report.headline,
         "refresh_seconds": refresh_seconds,
         "subject": figure_title(results),
-        "recipe": Path(results.recipe).name if Path(results.recipe).is_absolute() else results.recipe,
+        "recipe": told_path(results.recipe),
+        "models": told_models(results),
         "headers": headers,
         "rows": rows,
         "covered": covered(curves),

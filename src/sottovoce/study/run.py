@@ -24,6 +24,7 @@ from sottovoce.study.cell_run import (
 )
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
+from sottovoce.study.engines import settled
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.launch import Failure, Launch, one_by_one
 from sottovoce.study.memory import longest_of
@@ -50,7 +51,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
     """Runs every cell that is not finished, writes all into the recipe's folder, and returns what failed.
 
     Args:
-        launch: runs the cells; :func:`one_by_one` here, one after the other.
+        launch: runs the cells; :func:`one_by_one` here, one after the other; :func:`engines.auto` as it fits.
     """
     started = time.monotonic()
     with opened(recipe, recipe_path, say) as (study, cells):
@@ -58,6 +59,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
         for cell in cells:
             if cell not in todo:
                 study.say(f"{cell.name}: finished before, kept")
+        launch = settled(launch, study, todo)
         if processes().is_main_process:
             work = prove_ready(study, todo)
             for line in forecast_lines(study, work, todo, _num_at_once(launch)):
@@ -88,7 +90,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     todo = [cell for cell in cells if not is_finished(study, cell)]
     work = work_of(study, cells)
     of_todo = [item for item in work if item.cell in todo]
-    for line in forecast_lines(study, of_todo, todo, _num_at_once(launch)):
+    for line in forecast_lines(study, of_todo, todo, _num_at_once(settled(launch, study, todo))):
         say(line)
     uses = Counter(item.plan.key for item in work)
     table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
@@ -159,8 +161,8 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
         cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        decode_cell(study, cell, grammar, confidence or None)
-        if not ending:
+        decode_cell(study, cell, grammar, confidence)
+        if not (run / "cell.json").exists():  # else it says how long the cell took, and with which versions
             describe_cell(study, cell, None)
         score_cell(study.folder, cell.name, ending)
     return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 from sottovoce.study.measures import Difference, gap_closed
 from sottovoce.study.results import UNBUDGETED, CellResult, StudyResults
@@ -61,6 +62,17 @@ def line_label(results: StudyResults, scheme: str, sources: tuple[str, ...], mod
 def model_tail(model: str) -> str:
     """A model's name without the folder or owner before it."""
     return model.rstrip("/").rpartition("/")[2]
+
+
+def told_path(path: str) -> str:
+    """A file, a folder or a model's name as reports tell it: of an absolute path the last part alone, as the rest is
+    the machine's own business."""
+    return Path(path).name if Path(path).is_absolute() else path
+
+
+def told_models(results: StudyResults) -> str:
+    """The study's models as reports tell them."""
+    return ", ".join(map(told_path, results.model.split(", ")))
 
 
 def label(results: StudyResults, cell: CellResult) -> str:

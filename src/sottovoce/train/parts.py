@@ -62,9 +62,13 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
 
 
 def _uncast(model: Any) -> Any:
-    """Without the adapter's copies of its input in its own float32, of which autocast would make a bfloat16 again."""
+    """Without the adapter's copies of its input in its own float32, of which autocast would make a bfloat16 again.
+
+    That is plain LoRA's way, where the adapter's matrix products are all that reads its input. A variant such as DoRA
+    computes more of it, also outside of what autocast rounds, so that its layers are left as they are.
+    """
     for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
+        if isinstance(module, BaseTunerLayer) and not getattr(module, "lora_variant", None):
             module.cast_input_dtype_enabled = False
     return model
 

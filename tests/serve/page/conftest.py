@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from stand_in import Opened, StandIn
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+BEFORE_SECONDS, AFTER_SECONDS = 0.3, 1.2
 
 
 @pytest.fixture(scope="session")
@@ -32,17 +35,29 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(clip: Path) -> Iterator[Browser]:
+def microphone(clip: Path) -> Path:
+    """What the microphone hears: the clip in a room that hisses a little."""
+    samples, rate = soundfile.read(clip)
+    before, after = (np.zeros(round(seconds * rate)) for seconds in (BEFORE_SECONDS, AFTER_SECONDS))
+    heard = np.concatenate([before, samples, after])
+    heard += np.random.default_rng(0).uniform(-0.002, 0.002, len(heard))
+    path = clip.with_name("microphone.wav")
+    soundfile.write(path, heard, rate, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(microphone: Path) -> Iterator[Browser]:
     """Headless Chromium; its microphone hears the clip over and over, and is allowed without asking."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no chromium here to open the page with")
     if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed (it is in the dev extra)")
+        pytest.skip("playwright is not installed: pip install -e '.[browser]'")
     from playwright.sync_api import sync_playwright
 
-    microphone = f"--use-file-for-fake-audio-capture={clip}"
-    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", microphone, "--no-sandbox"]
+    heard = f"--use-file-for-fake-audio-capture={microphone}"
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", heard, "--no-sandbox"]
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield started

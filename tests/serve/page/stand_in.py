@@ -19,19 +19,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.base import RequestResponseEndpoint
 
 import sottovoce.serve
+from sottovoce.serve.headers import HEADERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PAGE = Path(sottovoce.serve.__file__).parent / "page"
-# Stricter than the real servers: nothing here may need more than they allow.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "microphone=(self)",
-}
 TRANSCRIPT = "wake me up at half past six next wednesday"
 ANSWER: dict[str, Any] = {
     "id": "1",

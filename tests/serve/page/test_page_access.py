@@ -91,6 +91,26 @@ def test_nothing_jumps(open_page: Open, server: StandIn, mode: str) -> None:
     assert page.evaluate("() => shifts.reduce((sum, each) => sum + each, 0)") < 0.1  # what browsers call good
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_words_take_no_more_room_than_the_note_before_them(open_page: Open, server: StandIn, width: int) -> None:
+    page = opened_in("understand", open_page, server)
+    page.set_viewport_size({"width": width, "height": 700})
+    heights = page.evaluate(
+        """async () => {
+            const { marked } = await import("/page/frame.js");
+            const said = document.getElementById("said");
+            const contents = [["a note"], ["six"], marked("six", [{ type: "time", filler: "six" }]).nodes];
+            return contents.map((nodes, i) => {
+                said.classList.toggle("words", i > 0);
+                said.replaceChildren(...nodes);
+                return said.getBoundingClientRect().height;
+            });
+        }"""
+    )
+    assert max(heights) - min(heights) < 0.5
+
+
 def _luminance(colour: str) -> float:
     digits = colour.lstrip("#")
     wide = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits

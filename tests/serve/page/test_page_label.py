@@ -24,6 +24,19 @@ def server(server: StandIn) -> StandIn:
     return server
 
 
+SOON = "{ const later = setTimeout; window.setTimeout = (act, ms) => later(act, ms === 3000 ? 50 : ms); }"
+WATCH_URLS = """{
+    window.urls = new Set();
+    const { createObjectURL: make, revokeObjectURL: revoke } = URL;
+    URL.createObjectURL = blob => {
+        const url = make.call(URL, blob);
+        urls.add(url);
+        return url;
+    };
+    URL.revokeObjectURL = url => { urls.delete(url); revoke.call(URL, url); };
+}"""
+
+
 def expect_utterance(page: Page, words: str) -> None:
     page.locator(f"#utterance:has-text('{words}')").wait_for()
 
@@ -174,8 +187,46 @@ def test_a_busy_server_holds_nobody_up(open_page: Open, server: StandIn) -> None
 
 
 @pytest.mark.slow
+def test_without_a_token_nothing_is_lost_and_nobody_is_asked_twice(open_page: Open, server: StandIn) -> None:
+    opened = open_page(server.address, SOON)
+    opened.expected.append(FAILED)
+    page = opened.page
+    record(page)
+    server.token = "open-sesame"
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("1 recording waits in this browser").wait_for()
+    page.wait_for_timeout(500)
+    assert page.locator("dialog[open]").count() == 0
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("textbox", name="Token").fill("open-sesame")
+    page.keyboard.press("Enter")
+    expect_utterance(page, SECOND)
+    page.get_by_text("1 recording that waited was sent.").wait_for()
+    assert list(server.takes) == ["u1"]
+
+
+def test_a_take_that_finds_room_again_lies_in_the_database_alone(open_page: Open, server: StandIn) -> None:
+    page = open_page(server.address).page
+    found = page.evaluate(
+        """async () => {
+            const takes = await (await import("/page/takes.js")).Takes.open("of a test");
+            const put = IDBObjectStore.prototype.put;
+            IDBObjectStore.prototype.put = () => { throw new DOMException("full", "QuotaExceededError"); };
+            await takes.put({ key: "1", state: "draft" });
+            const before = takes.lasting;
+            IDBObjectStore.prototype.put = put;
+            await takes.put({ key: "1", state: "waiting" });
+            const states = await Promise.all(["draft", "waiting"].map(state => takes.all(state)));
+            return [before, takes.lasting, ...states.map(each => each.length)];
+        }"""
+    )
+    assert found == [False, True, 0, 1]
+
+
+@pytest.mark.slow
 def test_what_is_refused_later_can_be_saved_as_a_file(open_page: Open, server: StandIn) -> None:
-    opened = open_page(server.address)
+    opened = open_page(server.address, WATCH_URLS)
     opened.expected.append(FAILED)
     page = opened.page
     record(page)
@@ -188,3 +239,4 @@ def test_what_is_refused_later_can_be_saved_as_a_file(open_page: Open, server: S
     assert soundfile.info(download.value.path()).duration > 0.4
     page.get_by_role("button", name="Throw away").click()
     page.locator("#waiting").wait_for(state="hidden")
+    assert page.evaluate("() => urls.size") == 0  # each would hold a recording in memory

@@ -164,6 +164,17 @@ def test_doubts_are_told(open_page: Open, server: StandIn, change: dict[str, obj
 
 
 @pytest.mark.slow
+def test_nearly_sure_is_not_shown_as_sure(open_page: Open, server: StandIn) -> None:
+    others = [{"intent": "alarm_query", "probability": 0.0031}, {"intent": "timer_set", "probability": 0.0}]
+    server.answer |= {"confidence": 0.9961, "intents": [{"intent": "alarm_set", "probability": 0.9961}, *others]}
+    page = open_page(server.address).page
+    page.get_by_label("An utterance as text").fill("wake me")
+    page.keyboard.press("Enter")
+    page.locator("#intent:has-text('alarm set')").wait_for()
+    assert page.locator("#likely .share").all_inner_texts() == [">99 %", "<1 %", "0 %"]
+
+
+@pytest.mark.slow
 def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: StandIn) -> None:
     server.answer |= {"confidence": None, "intents": []}
     page = open_page(server.address).page
@@ -174,12 +185,13 @@ def test_an_answer_without_confidence_has_no_bars(open_page: Open, server: Stand
 
 
 @pytest.mark.slow
-def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> None:
+@pytest.mark.parametrize("wrong", ["wrong", "сезам"])  # no header can hold the second
+def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn, wrong: str) -> None:
     server.token = "open-sesame"
     opened = open_page(server.address)
     opened.expected.append(FAILED)
     page = opened.page
-    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.get_by_role("textbox", name="Token").fill(wrong)
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("The token was not accepted.").wait_for()
     page.get_by_role("textbox", name="Token").fill("open-sesame")
@@ -188,6 +200,32 @@ def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn) -> No
     page.reload()
     page.get_by_role("heading", name=ABOUT["title"]).wait_for()
     assert page.locator("dialog[open]").count() == 0
+
+
+WATCH_FRAMES = """{
+    window.pending = new Set();
+    const [ask, cancel] = [requestAnimationFrame, cancelAnimationFrame];
+    window.requestAnimationFrame = act => {
+        const id = ask(now => { pending.delete(id); act(now); });
+        pending.add(id);
+        return id;
+    };
+    window.cancelAnimationFrame = id => { pending.delete(id); cancel(id); };
+}"""
+
+
+@pytest.mark.slow
+def test_moving_about_in_what_plays_draws_it_once(open_page: Open, server: StandIn, microphone: Path) -> None:
+    page = open_page(server.address, WATCH_FRAMES).page
+    page.locator("#file").set_input_files(microphone)
+    page.locator("#history li").wait_for()
+    page.get_by_role("button", name="Play the recording").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("slider").focus()
+    for _ in range(4):
+        page.keyboard.press("Home")
+        page.wait_for_timeout(100)
+    assert page.evaluate("() => pending.size") == 1
 
 
 REFUSED = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '%s'); };"

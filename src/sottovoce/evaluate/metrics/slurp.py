@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rapidfuzz.distance import Levenshtein
 
-from sottovoce.evaluate.answers import VIEWS, Answer, Answers, ItemStatus, Pair, View, match_answers
+from sottovoce.evaluate.answers import VIEWS, Answer, Answers, ItemStatus, Pair, View, match_answers, same_intent
 from sottovoce.evaluate.files import Gold, PredictionRow
 from sottovoce.evaluate.metrics.counts import Counts, ratio
 from sottovoce.evaluate.metrics.frame import frame_accuracy
@@ -87,7 +87,7 @@ def score_by_item(gold: Gold, predictions: Iterable[PredictionRow]) -> list[Item
     scores = []
     for answer in match_answers(gold, predictions).all:
         item, predicted = answer.item, answer.frame if answer.status == "ok" else None
-        right = _same_intent(item.frame, predicted)
+        right = same_intent(item.frame, predicted)
         scores.append(ItemScore(item.key, right, answer.status, item.frame, predicted, item.transcript))
     return scores
 
@@ -104,7 +104,7 @@ def action_accuracy(pairs: Iterable[Pair]) -> float:
 
 def intent_accuracy(pairs: Iterable[Pair]) -> float:
     """The share (0..1) of items whose scenario and action are both right."""
-    return _share(_same_intent(gold, predicted) for gold, predicted in pairs)
+    return _share(same_intent(gold, predicted) for gold, predicted in pairs)
 
 
 def entity_counts(pairs: Iterable[Pair]) -> Counts:
@@ -179,10 +179,6 @@ def _figures(answers: Sequence[Answer], view: View) -> dict[str, float | int]:
         **massive_figures(scored),
         "num_scored": len(pairs),
     }
-
-
-def _same_intent(gold: Frame, predicted: Frame | None) -> bool:
-    return predicted is not None and (predicted.scenario, predicted.action) == (gold.scenario, gold.action)
 
 
 def _entities(predicted: Frame | None) -> tuple[Entity, ...]:

@@ -2,6 +2,7 @@
 
 const TOKEN_KEY = "sottovoce-token";
 const PATIENCE_MS = 120_000;
+const FITS_A_HEADER = /^[\x21-\x7e]+$/; // the server has no token of other letters
 
 /**
  * A request that was not answered as wished. `what` and `advice` are the server's own words where it gave any.
@@ -13,7 +14,7 @@ export class ServerError extends Error {
     Object.assign(this, { status, code, what, advice, waitSeconds });
   }
 
-  /** Whether the same request may well succeed later. */
+  /** Whether the same request may well succeed later; after a 401, once there is a token. */
   get mayPass() {
     return [0, 401, 408, 429].includes(this.status) || this.status >= 500;
   }
@@ -29,8 +30,14 @@ export function onTokenWanted(ask) {
 
 /** One question at a time, however many requests were refused. */
 function newToken(refused) {
-  asking ??= askForToken(refused !== null).finally(() => (asking = null));
+  asking ??= askUntilItFits(refused !== null).finally(() => (asking = null));
   return asking;
+}
+
+/** What no header can hold is no token: it is refused here, since the browser would not even send it. */
+async function askUntilItFits(wasRefused) {
+  const given = await askForToken(wasRefused);
+  return given === null || FITS_A_HEADER.test(given) ? given : askUntilItFits(true);
 }
 
 async function errorOf(response) {

@@ -36,7 +36,12 @@ export function playButton(words) {
   return el("button", { type: "button", className: "round small", "aria-label": `Play: ${words}` }, icon);
 }
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+/** A share (0..1) as "87 %"; what rounds to nothing or to all and is neither, as "<1 %" and ">99 %". */
+export function percent(share) {
+  const rounded = Math.round(100 * share);
+  if (rounded === 0 && share > 0) return "<1 %";
+  return rounded === 100 && share < 1 ? ">99 %" : `${rounded} %`;
+}
 
 /** Seconds with one digit, as "2.4 s". */
 export const inSeconds = (seconds) => `${seconds.toFixed(1)} s`;

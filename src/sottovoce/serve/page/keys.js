@@ -29,6 +29,6 @@ export function spaceRecords(recorder, button, start) {
     if (event.target === button) event.preventDefault(); // it would press the button as well
     const held = pressedAt !== null && performance.now() - pressedAt > HELD_MS;
     pressedAt = null;
-    if (held && recorder.state === "recording") recorder.stop();
+    if (held) recorder.stop(); // also while the microphone is being opened
   });
 }

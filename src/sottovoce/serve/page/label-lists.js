@@ -128,6 +128,7 @@ export class Recordings {
 export function showWaiting(place, waiting, refused, lasting, discard) {
   const where = lasting ? "in this browser" : "in this page only (the browser keeps nothing: leave the page open)";
   const wait = `${counted(waiting.length, "recording waits", "recordings wait")} ${where} to be sent when the server answers.`;
+  for (const { href } of place.querySelectorAll("a[download]")) URL.revokeObjectURL(href);
   const lines = waiting.length ? [el("p", { className: "what" }, wait)] : [];
   for (const take of refused) {
     const url = URL.createObjectURL(new Blob([take.bytes], { type: "audio/wav" }));

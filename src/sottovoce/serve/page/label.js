@@ -67,7 +67,7 @@ class Collection {
   async #catchUp() {
     clearTimeout(this.#timer);
     if (this.#isBusy) {
-      this.#lookAgain({ waitSeconds: 0 }); // a take that is being kept is not sent twice
+      this.#timer = setTimeout(() => this.#catchUp(), LOOK_AGAIN_MS); // a take that is being kept is not sent twice
       return;
     }
     try {
@@ -90,17 +90,17 @@ class Collection {
   #away(error) {
     if (!(error instanceof api.ServerError)) throw error;
     if (this.#wantsNext) this.#display(null, "Waiting for the server …");
-    if (!error.mayPass) say(this.notice, error, { again: () => this.#catchUp() });
-    else {
-      if (this.notice.hidden) tell(this.notice, error.what, AWAY);
-      this.#isAway = true;
-      this.#lookAgain(error);
-    }
+    this.#isAway = true;
+    if (error.mayPass && this.notice.hidden) tell(this.notice, error.what, AWAY);
+    this.#lookAgain(error);
   }
 
-  #lookAgain({ waitSeconds }) {
+  /** Tries again by itself where that helps; without a token it would only open the dialog again and again. */
+  #lookAgain(error) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#catchUp(), Math.max(LOOK_AGAIN_MS, 1000 * waitSeconds));
+    if (error.mayPass && error.status !== 401) {
+      this.#timer = setTimeout(() => this.#catchUp(), Math.max(LOOK_AGAIN_MS, 1000 * error.waitSeconds));
+    } else say(this.notice, error, { again: () => this.#catchUp() });
   }
 
   /**
@@ -230,6 +230,10 @@ class Collection {
       const where = this.takes.lasting ? "The recording is kept in this browser" : "The recording is kept in this page";
       tell(this.notice, error.what, `${where} and is sent when the server answers again.`);
       await this.#showWaiting();
+      if (error.status === 401) {
+        this.#wantsNext = true;
+        throw error; // to be told, since asking for the next one would open the dialog again
+      }
       this.#lookAgain(error);
     }
     await this.#next();

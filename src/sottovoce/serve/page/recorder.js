@@ -116,11 +116,11 @@ export class Recorder {
     try {
       await this.#open();
     } catch (error) {
-      this.#become("idle");
+      this.#rest();
       throw error instanceof MicrophoneError ? error : explained(error);
     }
     if (!this.#wanted) {
-      this.#become("idle");
+      this.#rest();
       return;
     }
     const { sampleRate } = this.#context;
@@ -160,9 +160,14 @@ export class Recorder {
     const rate = this.#context.sampleRate;
     const samples = joined(this.#pieces, this.#limit);
     this.#pieces = [];
+    this.#rest();
+    this.ontake({ blob: wavOf(samples, rate), samples, rate, seconds: samples.length / rate });
+  }
+
+  /** However a take ended, or did not begin: the microphone is let go, if not needed soon. */
+  #rest() {
     this.#letGo = setTimeout(() => this.#release(), LET_GO_MS);
     this.#become("idle");
-    this.ontake({ blob: wavOf(samples, rate), samples, rate, seconds: samples.length / rate });
   }
 
   #release() {

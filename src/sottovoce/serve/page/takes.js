@@ -46,6 +46,7 @@ export class Takes {
     if (this.#database) {
       try {
         await this.#change((store) => store.put(take));
+        this.#memory.delete(take.key); // there may be room again
         return;
       } catch (error) {
         if (!(error instanceof DOMException)) throw error;

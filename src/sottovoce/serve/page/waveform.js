@@ -17,6 +17,7 @@ export class Waveform {
   #seconds = 0;
   #live = null;
   #heights = [];
+  #frame = 0; // of the animation that is asked for
 
   /** @param {Element} host @param {string} hint what stands in place of a recording */
   constructor(host, hint) {
@@ -121,11 +122,12 @@ export class Waveform {
   }
 
   #refresh() {
+    cancelAnimationFrame(this.#frame); // one at a time: this is called for several events
     const playing = this.isPlaying;
     this.button.setAttribute("aria-label", playing ? "Pause" : "Play the recording");
     this.button.dataset.state = playing ? "playing" : "paused";
     this.#draw();
-    if (playing) requestAnimationFrame(() => this.#refresh());
+    if (playing) this.#frame = requestAnimationFrame(() => this.#refresh());
   }
 
   #draw() {

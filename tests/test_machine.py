@@ -1,0 +1,63 @@
+"""Cores and memory that this process may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sottovoce import machine
+from sottovoce.machine import machine_bytes, num_cores
+
+
+def test_cores_are_those_that_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
+    assert num_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert num_cores() == 64
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_cores() == 1
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of control groups, and beside it what tells this process's own; the machine has 2**30 bytes."""
+    monkeypatch.setattr(os, "sysconf", lambda name: 2**12 if name == "SC_PAGE_SIZE" else 2**18)
+    monkeypatch.setattr(machine, "_PROCESS", tmp_path / "own")
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "groups")
+    return tmp_path / "groups"
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_without_control_groups_memory_is_the_machines(groups: Path) -> None:
+    assert machine_bytes() == 2**30
+
+
+def test_memory_is_the_lowest_limit_of_groups_and_machine(groups: Path) -> None:
+    put(groups.parent / "own", "0::/user/job\n")
+    put(groups / "user/job/memory.max", "max\n")
+    assert machine_bytes() == 2**30
+    put(groups / "user/memory.max", "5000\n")
+    assert machine_bytes() == 5000
+    put(groups / "user/job/memory.max", "4000\n")
+    assert machine_bytes() == 4000
+    put(groups / "user/job/memory.max", f"{2**40}\n")
+    put(groups / "user/memory.max", "max\n")
+    assert machine_bytes() == 2**30
+    put(groups.parent / "memory.max", "7\n")  # above the mount is nothing of ours
+    assert machine_bytes() == 2**30
+
+
+def test_version_1_limits_and_those_that_a_container_sees_at_the_top_count(groups: Path) -> None:
+    put(groups.parent / "own", "5:cpu,cpuacct:/docker/ab\n4:hugetlb,memory:/docker/ab\n0::/\n")
+    put(groups / "memory/memory.limit_in_bytes", "6000\n")
+    put(groups / "cpu/docker/ab/memory.limit_in_bytes", "1\n")
+    assert machine_bytes() == 6000
+    put(groups / "memory/docker/ab/memory.limit_in_bytes", "9223372036854771712\n")
+    assert machine_bytes() == 6000
