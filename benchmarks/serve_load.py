@@ -99,7 +99,13 @@ def serving(run: Path, max_batch_size: int) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr
-            line = next(line for line in process.stderr if line.startswith("serving "))
+            said = ""
+            for line in process.stderr:
+                said += line
+                if line.startswith("serving "):
+                    break
+            else:
+                raise SystemExit(f"the server ended:\n{said}")
             url = re.findall(r"http://\S+:\d+", line)[0]
             while httpx.get(f"{url}/healthz").status_code != 200:
                 time.sleep(0.05)

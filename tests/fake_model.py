@@ -68,17 +68,17 @@ class FakeModel:
 
 
 def app_of(
-    model: Any, token: str | None = None, transcriber: Any = None, local_only: bool = False, **settings: Any
+    model: Any, token: str | None = None, transcriber: Any = None, own_names: tuple[str, ...] = (), **settings: Any
 ) -> tuple[Any, Service]:
     """The app and its service; the fake model is its own transcriber."""
     given = ServerSettings(**settings)
     service = Service(model, transcriber or model if given.transcripts else None, given)
     about = About(
         title="a study", version="1", model="fake", intents=["light_on"], slots=["room"], window_seconds=8.0,
-        **given.model_dump(include={"max_seconds", "max_bytes", "transcripts", "abstain_below"}),
+        transcripts=bool(given.transcripts), **given.model_dump(include={"max_seconds", "max_bytes", "abstain_below"}),
     )  # fmt: skip
     uploads = Uploads(given.max_bytes, given.max_seconds, given.upload_seconds, given.max_queue)
-    return make_app(service, uploads, about, token, local_only), service
+    return make_app(service, uploads, about, token, own_names), service
 
 
 @contextmanager

@@ -32,6 +32,27 @@ def test_wherever_a_file_was_cut_its_whole_rows_are_read_and_the_rest_is_cut_off
         assert path.read_bytes() == content[: ends[count]]
 
 
+def test_half_a_line_is_cut_off_where_nothing_more_can_be_written(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json_lines(ROWS) + '{"id": "4', encoding="utf-8")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as on a full disk
+    try:
+        assert whole_rows(path) == ROWS
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text(encoding="utf-8") == json_lines(ROWS)
+
+
+@pytest.mark.parametrize("line", [b'{"id": "2", ', b"[1]", b'{"id": "\xff"}'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"id": "1"}\n' + line + b'\n{"id": "3"}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl:2 is damaged: .*; mend that line, or take it out"):
+        whole_rows(path)
+
+
 def test_a_text_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "old")

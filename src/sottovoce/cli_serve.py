@@ -51,8 +51,8 @@ def serve(
     max_seconds: Annotated[float, typer.Option(min=0.1, help="of a recording")] = 30.0,
     max_megabytes: Annotated[float, typer.Option(min=0.001, help="of a recording as it is sent")] = 10.0,
     max_queue: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 64,
-    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from the end of an upload to its answer")] = 30.0,
-    upload_seconds: Annotated[float, typer.Option(min=0.1, help="for a client to send its request")] = 20.0,
+    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from a decoded request to its answer")] = 30.0,
+    upload_seconds: Annotated[float, typer.Option(min=0.1, help="to take a request and decode it")] = 20.0,
     max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
     transcripts: Annotated[

@@ -28,6 +28,7 @@ from rich.progress import (
 
 from sottovoce.storage import write_whole
 
+Say = Callable[[str], None]  # takes a line for the user
 REPORT_SECONDS = 0.5  # between two looks at what another process does
 
 

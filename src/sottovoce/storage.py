@@ -48,8 +48,8 @@ def durable_file(path: Path) -> Iterator[Path]:
     """As :func:`whole_file`, and after the block the disk has the file under its name: a power cut does not lose it."""
     with whole_file(path) as temporary:
         yield temporary
-        _flush(temporary)
-    _flush(path.parent)
+        flush(temporary)
+    flush(path.parent)
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
             raise
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Waits until the disk has a file's content, or a folder's entries where the system can say so (not on Windows)."""
     if path.is_dir() and os.name == "nt":
         return
@@ -119,14 +119,32 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
 
     A killed process may leave half a line at the end, or half a letter: it is cut off, so that the next row starts on
     a line of its own. Lines end at line feeds only; U+2028 inside a transcript is a letter like any other.
+
+    Raises:
+        UserError: a line before the end is no row; the message names it.
     """
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
-        path.write_bytes(whole)
-    return [json.loads(line) for line in whole.split(b"\n")[:-1]]
+        os.truncate(path, len(whole))  # to write it anew would lose it all where the disk is full
+    return [_row(line, f"{path}:{number}") for number, line in enumerate(whole.split(b"\n")[:-1], 1)]
+
+
+def damaged(where: str, error: object) -> UserError:
+    """The error of a line, ``file:line``, that is none of those that are written there."""
+    return UserError(f"{where} is damaged: {error}", "mend that line, or take it out")
+
+
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise damaged(where, error) from error
+    if not isinstance(row, dict):
+        raise damaged(where, "no JSON object")
+    return row
 
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> str:

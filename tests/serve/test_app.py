@@ -229,12 +229,8 @@ def test_requests_at_the_same_time_share_a_batch_texts_and_recordings() -> None:
 def test_a_token_is_asked_for_where_it_must_be(tmp_path: Path) -> None:
     with client_of(FakeModel(), token=TOKEN) as client:
         assert client.get("/healthz").status_code == 200
-        for given in (
-            {},
-            {"authorization": f"Bearer {TOKEN}x"},
-            {"authorization": TOKEN},
-            {"authorization": "Bearer é"},
-        ):
+        for authorization in (None, f"Bearer {TOKEN}x", TOKEN, "Bearer é"):
+            given = {} if authorization is None else {"authorization": authorization}
             raw = {name: value.encode() for name, value in given.items()}
             for path in ("/v1/about", "/metrics", "/v1/openapi.json", "/v1/nothing"):
                 response = client.get(path, headers=raw)  # type: ignore[arg-type]
@@ -256,7 +252,7 @@ def test_another_sites_page_cannot_send() -> None:
 
 
 def test_where_only_this_machine_may_ask_strange_names_are_refused() -> None:
-    app, _ = app_of(FakeModel(), local_only=True)
+    app, _ = app_of(FakeModel(), own_names=("localhost", "127.0.0.1", "[::1]"))
     with TestClient(app) as client:
         for name in ("localhost", "localhost:8765", "127.0.0.1:80", "[::1]:8765", "LOCALHOST"):
             assert client.get("/v1/about", headers={"host": name}).status_code == 200
@@ -266,7 +262,8 @@ def test_where_only_this_machine_may_ask_strange_names_are_refused() -> None:
 
 
 def test_metrics_count_by_route_and_status() -> None:
-    with client_of(FakeModel()) as client:
+    with client_of(FakeModel(), transcripts=True) as client:
+        client.post("/v1/transcribe", **form(sound(0.5)))
         client.post("/v1/understand", json={"text": "on"})
         client.post("/v1/understand", json={"text": ""})
         client.post("/v1/understand", **form(sound(1.5)))
@@ -279,7 +276,7 @@ def test_metrics_count_by_route_and_status() -> None:
         'sottovoce_requests_total{route="other",status="404"} 1.0',
         'sottovoce_request_seconds_count{route="/v1/understand"} 3.0',
         'sottovoce_batch_size_count{work="understand"} 4.0',  # two of them of the warming
-        "sottovoce_audio_seconds_total 1.5",
+        "sottovoce_audio_seconds_total 2.0",
         "sottovoce_queue_length 0.0",
     ):
         assert line in page.text.splitlines()

@@ -35,12 +35,14 @@ Ask = Callable[[int], Coroutine[Any, Any, Done[int]]]
 Scene = Callable[[Worker, Ask, Doubling], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, max_batch_size: int = 4, max_wait_seconds: float = 0.02, max_queue: int = 100) -> Doubling:
+def play(
+    scene: Scene, max_batch_size: int = 4, max_wait_seconds: float = 0.02, max_queue: int = 100, **options: Any
+) -> Doubling:  # fmt: skip
     """Runs a scene with a worker of one lane."""
     double = Doubling()
 
     async def run() -> None:
-        worker = Worker(max_batch_size, max_wait_seconds, max_queue)
+        worker = Worker(max_batch_size, max_wait_seconds, max_queue, **options)
         lane = worker.lane("double", double)
         worker.start()
         async with asyncio.timeout(30):
@@ -194,6 +196,28 @@ def test_a_lane_has_its_turn_when_those_before_it_are_empty() -> None:
 
     play(scene)
     assert order == ["later", "after 3 batches"]
+
+
+@pytest.mark.parametrize(("patience_seconds", "before"), [(60.0, 4), (0.0, 0)])
+def test_a_lane_that_has_waited_long_has_its_turn_before_what_came_later(patience_seconds: float, before: int) -> None:
+    computed_before: list[int] = []
+
+    async def scene(worker: Worker, ask: Ask, double: Doubling) -> None:
+        def later(numbers: Sequence[int]) -> list[int]:
+            computed_before.append(len(double.batches) - 1)
+            return list(numbers)
+
+        lane = worker.lane("later", later)
+        first = await held_up(ask, double)
+        waiting: list[asyncio.Task[Done[int]]] = [asyncio.create_task(worker.submit(lane, 5))]
+        await asyncio.sleep(0.01)
+        waiting += [asyncio.create_task(ask(number)) for number in range(4)]
+        await asyncio.sleep(0.01)
+        double.go.set()
+        await asyncio.gather(first, *waiting)
+
+    play(scene, max_batch_size=1, patience_seconds=patience_seconds)
+    assert computed_before == [before]
 
 
 def test_batches_are_told_of() -> None:

@@ -43,8 +43,8 @@ def client(collection: Collection) -> TestClient:
     return TestClient(label_app(collection, "out"), raise_server_exceptions=False)
 
 
-def path_of(identity: str) -> str:
-    return f"/v1/label/{quote(identity, safe='')}"
+def path_of(identity: str, what: str = "recording") -> str:
+    return f"/v1/label/{what}/{quote(identity, safe='')}"
 
 
 def upload(client: TestClient, identity: str, content: bytes = GOOD) -> Any:
@@ -110,11 +110,11 @@ def test_after_passes_over_one_and_comes_round(client: TestClient) -> None:
 
 def test_what_is_skipped_is_made_up_for_by_the_next_of_the_list(client: TestClient) -> None:
     first = following(client)["utterance"]["id"]
-    assert client.post(path_of(first) + "/skip").status_code == 204
+    assert client.post(path_of(first, "skip")).status_code == 204
     told = following(client)
     assert (told["num_wanted"], told["num_skipped"]) == (6, 1) and told["utterance"]["id"] != first
     for _ in range(6):
-        client.post(path_of(following(client)["utterance"]["id"]) + "/skip")
+        client.post(path_of(following(client)["utterance"]["id"], "skip"))
     assert following(client)["num_wanted"] == 4
     assert upload(client, first).status_code == 201
     assert following(client)["num_skipped"] == 6
@@ -123,20 +123,65 @@ def test_what_is_skipped_is_made_up_for_by_the_next_of_the_list(client: TestClie
 def test_a_recording_can_be_heard_and_deleted(client: TestClient, tmp_path: Path) -> None:
     identity = following(client)["utterance"]["id"]
     upload(client, identity)
-    audio = client.get(path_of(identity) + "/audio")
+    audio = client.get(path_of(identity))
     assert audio.status_code == 200 and audio.headers["content-type"] == "audio/wav"
     (tmp_path / "heard.wav").write_bytes(audio.content)
     assert soundfile.info(tmp_path / "heard.wav").samplerate == 16_000
     assert client.delete(path_of(identity)).status_code == 204
     assert following(client)["utterance"]["id"] == identity
-    for answer in (client.delete(path_of(identity)), client.get(path_of(identity) + "/audio")):
+    for answer in (client.delete(path_of(identity)), client.get(path_of(identity))):
         assert error(answer) == (404, "no_such_utterance")
 
 
 def test_an_id_with_slashes_is_an_id(client: TestClient, tmp_path: Path) -> None:
     assert upload(client, SLASHED).status_code == 201
     assert (tmp_path / "out/audio/room%2F4%3F%23.wav").is_file()
-    assert client.get(path_of(SLASHED) + "/audio").status_code == 200
+    assert client.get(path_of(SLASHED)).status_code == 200
+
+
+def test_ids_that_look_like_addresses_are_ids(tmp_path: Path) -> None:
+    ids = ("a", "a/skip", "skip/a", "recording/a", "next", "speaker")
+    source = save_rows(tmp_path, *(row(number, id=identity) for number, identity in enumerate(ids)))
+    with open_collection(source, tmp_path / "out", [].append, share=1.0) as collection:
+        client = TestClient(label_app(collection, "out"), raise_server_exceptions=False)
+        for number, identity in enumerate(ids, 1):
+            assert upload(client, identity).json()["id"] == identity
+            assert client.get(path_of(identity)).status_code == 200
+            assert following(client)["num_recorded"] == number
+        assert client.delete(path_of("a/skip")).status_code == 204
+        assert client.post(path_of("a/skip", "skip")).status_code == 204
+        assert following(client)["num_skipped"] == 1
+        assert {each["id"] for each in client.get("/v1/label/recorded").json()["recordings"]} == {*ids} - {"a/skip"}
+
+
+def test_takes_of_another_split_are_not_what_is_wanted_of_this_one(tmp_path: Path) -> None:
+    source = save_rows(tmp_path, *(row(n) for n in range(4)), *(row(n, "test", action="off") for n in range(4, 8)))
+    out = tmp_path / "out"
+    with open_collection(source, out, [].append, split="test", num_utterances=3) as collection:
+        for identity in ("test4", "test5"):
+            collection.record(identity, GOOD)
+        collection.skip("test6")
+    with open_collection(source, out, [].append, num_utterances=3) as collection:
+        progress = collection.progress()
+        assert (progress.num_wanted, progress.num_recorded, progress.num_skipped) == (3, 0, 0)
+        assert progress.seconds_recorded == 0 and progress.coverage == {"lamp_on": (0, 3)}
+        assert len(collection.recorded()) == 2  # which can be heard and set aside all the same
+
+
+def test_a_delete_that_failed_half_way_is_finished_by_the_next(
+    collection: Collection, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "full")
+
+    for place, statuses in (("append_row", (503, 204)), ("durable_file", (503, 404))):
+        upload(client, "train0")
+        with monkeypatch.context() as patch:
+            patch.setattr(f"sottovoce.serve.takes.{place}", full)
+            first = client.delete(path_of("train0")).status_code
+        assert (first, client.delete(path_of("train0")).status_code) == statuses
+        rows = {each.id: each for each in read_manifest(tmp_path / "out/manifest.jsonl")}
+        assert rows["train0"].audio is None and following(client)["num_recorded"] == 0
 
 
 def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, tmp_path: Path) -> None:
@@ -144,7 +189,7 @@ def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, t
     answer = upload(client, identity, wav_bytes(made_speech(4, loud=0.008, room=0.0001)))
     assert error(answer) == (422, "too_quiet")
     said = answer.json()["error"]
-    assert said["what"].startswith("It is too quiet: ") and said["advice"].endswith("raise its level.")
+    assert said["what"].startswith("it is too quiet: ") and said["advice"].endswith("raise its level")
     assert error(upload(client, identity, wav_bytes(made_speech(30)))) == (422, "too_long")
     assert error(upload(client, identity, wav_bytes(made_speech(100)))) == (422, "too_long")
     assert error(upload(client, identity, b"RIFF and so on")) == (415, "not_audio")
@@ -153,21 +198,21 @@ def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, t
     assert following(client)["num_recorded"] == 0
 
 
-def test_notes_are_sentences(client: TestClient) -> None:
+def test_notes_say_what_is_so_and_what_to_do(client: TestClient) -> None:
     kept = upload(client, "train0", wav_bytes(made_speech(4, before=1.5))).json()
-    assert kept["notes"] == ["It begins with 1.5 s of silence. Start and stop nearer to your words."]
+    assert kept["notes"] == ["it begins with 1.5 s of silence; start and stop nearer to your words"]
 
 
 @pytest.mark.parametrize("identity", ["train11", "test12", "unknown"])
 def test_only_what_is_wanted_can_be_recorded(client: TestClient, identity: str) -> None:
     assert error(upload(client, identity)) == (404, "no_such_utterance")
-    assert error(client.post(path_of(identity) + "/skip")) == (404, "no_such_utterance")
+    assert error(client.post(path_of(identity, "skip"))) == (404, "no_such_utterance")
     assert error(client.delete(path_of(identity))) == (404, "no_such_utterance")
 
 
 def test_other_faults_of_a_request_are_told_alike(client: TestClient) -> None:
-    assert error(client.post("/v1/label/train0", content=GOOD)) == (415, "wrong_type")
-    assert error(client.post("/v1/label/train0", files={"sound": GOOD})) == (400, "malformed")
+    assert error(client.post("/v1/label/recording/train0", content=GOOD)) == (415, "wrong_type")
+    assert error(client.post("/v1/label/recording/train0", files={"sound": GOOD})) == (400, "malformed")
     assert error(client.put("/v1/label/speaker", json={"name": "anna"})) == (400, "malformed")
     assert error(client.put("/v1/label/speaker", json={"speaker": "a" * 101})) == (400, "malformed")
     assert error(client.get("/v1/nothing")) == (404, "not_found")

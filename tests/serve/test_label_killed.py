@@ -2,9 +2,7 @@
 
 import io
 import random
-import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ import pytest
 import soundfile
 from made_speech import made_speech, wav_bytes
 from manifest_rows import row, save_rows, spoken
+from server_process import Server, server_process
 
 from sottovoce.data.check import check_manifest
 from sottovoce.data.manifest import read_manifest
@@ -35,30 +34,18 @@ def source(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(source: Path, out: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """A server process and a client of it; what is left of the process is killed at the end."""
+def serving(source: Path, out: Path) -> Iterator[tuple[Server, httpx.Client]]:
+    """A server process and a client of it."""
     command = [sys.executable, "-m", "sottovoce", "label", str(source), str(out), "--port", "0", "--share", "1"]
-    with subprocess.Popen(
-        [*command, "--speaker", "anna"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            said = ""
-            for line in process.stderr:
-                said += line
-                if address := re.search(r"http://127\.0\.0\.1:\d+", line):
-                    break
-            else:
-                raise AssertionError(said)
-            transport = httpx.HTTPTransport(retries=10)  # it listens a moment after it has said where
-            with httpx.Client(base_url=address.group(), transport=transport, timeout=20) as client:
-                yield process, client
-        finally:
-            process.kill()
+    with (
+        server_process(*command, "--speaker", "anna") as server,
+        httpx.Client(base_url=server.url, timeout=20) as client,
+    ):
+        yield server, client
 
 
 def send(client: httpx.Client, identity: str, content: bytes) -> int:
-    return client.post(f"/v1/label/{identity}", files={"audio": ("a.wav", content)}).status_code
+    return client.post(f"/v1/label/recording/{identity}", files={"audio": ("a.wav", content)}).status_code
 
 
 def take(number: int) -> bytes:
@@ -85,14 +72,14 @@ def test_a_server_that_is_killed_between_or_within_uploads_loses_nothing_that_it
 ) -> None:
     out, kept, numbers = tmp_path / "out", dict[str, bytes](), iter(range(NUM_UTTERANCES))
     for session in range(2):
-        with serving(source, out) as (process, client):
+        with serving(source, out) as (server, client):
             assert client.get("/v1/label/next").json()["num_recorded"] >= len(kept)
             for _ in range(3):
                 number = next(numbers)
                 assert send(client, f"train{number}", take(number)) == 201
                 kept[f"train{number}"] = take(number)
             delay = random.Random(session).uniform(0.0, 0.05)
-            killer = threading.Timer(delay, process.send_signal, [signal.SIGKILL])
+            killer = threading.Timer(delay, server.process.kill)
             killer.start()
             try:
                 for number in numbers:
@@ -101,7 +88,7 @@ def test_a_server_that_is_killed_between_or_within_uploads_loses_nothing_that_it
             except httpx.TransportError:
                 pass  # killed while it was asked; that one was not answered
             killer.join()
-            process.wait()
+            server.process.wait()
             assert not lost(out, kept)
     assert len(kept) >= 6
     with serving(source, out) as (_, client):
@@ -113,18 +100,16 @@ def test_a_server_that_is_killed_between_or_within_uploads_loses_nothing_that_it
 
 def test_ctrl_c_ends_it_well_and_the_manifest_passes_the_check(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with serving(source, out) as (process, client):
+    with serving(source, out) as (server, client):
         strange = client.get("/v1/about", headers={"Host": "elsewhere.example"})
         assert strange.status_code >= 400  # another site's name that points here
         for number in range(3):
             assert send(client, f"train{number}", take(number)) == 201
         with pytest.raises(UserError, match="another process is working on"), open_takes(out, source, [], print):
             pass
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=20)
-        assert process.returncode == 0
-    assert printed.strip() == str(out / "manifest.jsonl")
-    assert "3 recordings, 0.1 minutes" in said
+        assert server.stop(signal.SIGINT) == 0
+        assert server.printed.strip() == str(out / "manifest.jsonl")
+        assert "3 recordings, 0.1 minutes" in server.said
     assert check_manifest(out / "manifest.jsonl").fit_to_train
 
 
@@ -132,16 +117,16 @@ def test_a_server_that_stops_finishes_the_upload_that_it_has_begun(source: Path,
     out = tmp_path / "out"
     body = b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a.wav"\r\n\r\n' + take(0) + b"\r\n--b--\r\n"
 
-    with serving(source, out) as (process, client):
+    with serving(source, out) as (server, client):
         client.get("/v1/about")
 
         def slowly() -> Iterator[bytes]:
             yield body[:2000]
-            process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             yield body[2000:]
 
         headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(len(body))}
-        assert client.post("/v1/label/train0", content=slowly(), headers=headers).status_code == 201
-        assert process.wait(timeout=20) == 0
+        assert client.post("/v1/label/recording/train0", content=slowly(), headers=headers).status_code == 201
+        assert server.process.wait(timeout=20) == 0
     assert not lost(out, {"train0": take(0)})

@@ -19,4 +19,4 @@ def test_made_up_requests_are_answered_as_documented(tmp_path: Path) -> None:
     ):
         seen = fuzz(url, 10)
     assert seen["/v1/about", 200] and seen["/v1/label/next", 200] and seen["/v1/label/speaker", 400]
-    assert seen["/v1/label/{identity}", 400] and seen["/v1/label/{identity}", 404]
+    assert seen["/v1/label/recording/{identity}", 400] and seen["/v1/label/recording/{identity}", 404]

@@ -213,12 +213,18 @@ def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
     assert sorted((row["file"], row["status"]) for row in rows) == [(f"{n}.wav", "ok") for n in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("name", ["", "a" * 300])
+def test_no_name_or_none_that_a_file_can_have_is_one_clear_error(name: str) -> None:
+    with pytest.raises(UserError, match=r"is empty|cannot read aaa.*name a recording, a folder or -"):
+        asked_of(name, None, io.BytesIO())
+
+
 def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path: Path) -> None:
     asking, out = asked(write_clips(tmp_path / "clips", "1.wav", "2.wav")), tmp_path / "rows.jsonl"
     other = ("my notes\nwithout an end", '{"id": "1", "status": "ok"}\n', '{"file": "1.wav"}\n', '{"file": "a"\n')
     for content in other:
         out.write_text(content)
-        with pytest.raises(UserError, match=r"rows\.jsonl (holds other things|is damaged).*give another --out"):
+        with pytest.raises(UserError, match=r"rows\.jsonl(:1)? (holds other things|is damaged).*give another --out"):
             kept_rows(out, asking, Lines())
         assert out.read_text() == content
     with pytest.raises(UserError, match="is a folder"):

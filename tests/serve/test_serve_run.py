@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,10 +19,11 @@ import httpx
 import numpy as np
 import pytest
 from fake_model import TOKEN, form, sound, wait_until
+from server_process import Server, server_process
 
 from sottovoce.models.load import LoadedModel
 from sottovoce.serve.model import load_model_of
-from sottovoce.serve.run import _about
+from sottovoce.serve.run import _about, _model_of
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.serve.transcriber import Transcriber, load_transcriber_of
 
@@ -34,16 +34,11 @@ MOST_GROWTH_BYTES = 20 * 2**20
 
 
 @contextmanager
-def serving(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The verb in a process of its own, with its address once it is warm."""
-    command = [sys.executable, "-m", "sottovoce", "serve", str(run), "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        line = next(line for line in process.stderr if line.startswith("serving "))
-        url = re.findall(r"http://[\d.]+:\d+", line)[0]
-        wait_until(lambda: httpx.get(f"{url}/healthz").status_code == 200, 120)
-        yield process, url
-        process.kill()
+def serving(run: Path, *options: str) -> Iterator[Server]:
+    """The verb in a process of its own, warm."""
+    with server_process(sys.executable, "-m", "sottovoce", "serve", str(run), "--port", "0", *options) as server:
+        wait_until(lambda: httpx.get(f"{server.url}/healthz").status_code == 200, 120)
+        yield server
 
 
 def test_a_transcriber_is_the_model_before_its_training(loaded: LoadedModel, tiny_study: Path) -> None:
@@ -66,12 +61,20 @@ def test_what_is_told_of_a_run_names_no_path(tiny_study: Path) -> None:
     assert str(tiny_study) not in about.model_dump_json() and "/" not in about.model_dump_json()
 
 
+def test_as_many_are_computed_together_as_the_server_says(tiny_study: Path) -> None:
+    run = tiny_study / "cells/text_only"
+    size = load_model_of(run).settings.batch_size + 3
+    model = _model_of(run, ServerSettings(max_batch_size=size, abstain_below=0.5), lambda line: None)
+    assert (model.settings.batch_size, model.abstain_below) == (size, 0.5)
+
+
 @pytest.mark.slow
 def test_a_run_is_served_until_it_is_told_to_stop(tiny_study: Path, tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     clip = next(iter(sorted(tiny_corpus.parent.glob("audio/*.wav"))))
     run = tiny_study / "cells/curriculum-30pct"
-    with serving(run, "--transcripts", "--token-file", str(tmp_path / "token")) as (process, url):
+    with serving(run, "--transcripts", "--token-file", str(tmp_path / "token")) as server:
+        url = server.url
         assert httpx.post(f"{url}/v1/understand", json={"text": "light on"}).status_code == 401
         with httpx.Client(base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
             assert client.get("/v1/about").json()["transcripts"] is True
@@ -79,8 +82,7 @@ def test_a_run_is_served_until_it_is_told_to_stop(tiny_study: Path, tiny_corpus:
             assert client.post("/v1/transcribe", **form(clip.read_bytes())).json().keys() >= {"transcript"}
         expected = load_model_of(run).understand(clip).as_json()
         assert {key: answer[key] for key in expected} == json.loads(json.dumps(expected))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert server.stop(signal.SIGTERM) == 0
 
 
 def kinds() -> dict[str, tuple[dict[str, Any], set[int]]]:
@@ -123,7 +125,8 @@ def test_1000_good_and_bad_requests_are_answered_and_leave_no_memory_behind(tiny
     names = [[*sent][number % len(sent)] for number in range(1000)]
     names[50::100] = ["slow"] * 10
     answered, memory = Counter[tuple[str, int]](), list[float]()
-    with serving(tiny_study / "cells/text_only", *options) as (process, url), httpx.Client(timeout=120) as client:
+    with serving(tiny_study / "cells/text_only", *options) as server, httpx.Client(timeout=120) as client:
+        url = server.url
 
         def ask(name: str) -> None:
             if name == "slow":
@@ -146,5 +149,4 @@ def test_1000_good_and_bad_requests_are_answered_and_leave_no_memory_behind(tiny
         settled, last = memory[SETTLED_AFTER : SETTLED_AFTER + 200], memory[-200:]
         print(f"resident: {median(settled) / 2**20:.1f} MiB settled, {median(last) / 2**20:.1f} MiB at the end")
         assert median(last) - median(settled) < MOST_GROWTH_BYTES
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert server.stop(signal.SIGTERM) == 0

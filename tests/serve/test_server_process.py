@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,25 +11,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fake_model import form, sound, wait_until
+from fake_model import FakeModel, app_of, form, sound, wait_until
+from fastapi.testclient import TestClient
+from server_process import Server, server_process
 
 from sottovoce.errors import UserError
 from sottovoce.serve.security import read_token
-from sottovoce.serve.server import bound_socket, refuse_without_packages
-
-Server = tuple[subprocess.Popen[str], str]
+from sottovoce.serve.server import address_of, bound_socket, own_names, refuse_without_packages
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A process and its address; each of its answers takes half a second."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "fake_model.py"), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        url = process.stdout.readline().strip()
-        wait_until(lambda: process.poll() is not None or _status(url) == 200)
-        yield process, url
-        process.kill()
+    """A process that serves; each of its answers takes half a second."""
+    with server_process(sys.executable, str(Path(__file__).parents[1] / "fake_model.py"), "0") as started:
+        wait_until(lambda: started.process.poll() is not None or _status(started.url) == 200)
+        yield started
 
 
 def _status(url: str) -> int:
@@ -42,28 +37,28 @@ def _status(url: str) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_told_to_stop_finishes_what_it_holds_and_exits_0(server: Server, number: int) -> None:
-    process, url = server
+    url = server.url
     with ThreadPoolExecutor(3) as threads, httpx.Client() as idle:
         idle.get(f"{url}/healthz")  # a connection that stays open must not keep it
         ask = lambda text: httpx.post(f"{url}/v1/understand", json={"text": text}, timeout=30)  # noqa: E731
         asked = [threads.submit(ask, text) for text in "abc"]
         wait_until(lambda: "sottovoce_queue_length 2.0" in idle.get(f"{url}/metrics").text)
-        process.send_signal(number)
+        server.process.send_signal(number)
         assert [each.result().json()["text"] for each in asked] == ["heard a", "heard b", "heard c"]
-    assert process.wait(30) == 0
-    assert process.stderr and process.stderr.read() == ""
+    assert server.process.wait(30) == 0
+    assert server.said == ""
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/healthz")
 
 
 def test_a_client_that_sends_too_much_reads_why_it_was_refused(server: Server) -> None:
-    response = httpx.post(f"{server[1]}/v1/understand", timeout=30, **form(bytes(20_000_000)))
+    response = httpx.post(f"{server.url}/v1/understand", timeout=30, **form(bytes(20_000_000)))
     assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
-    assert httpx.post(f"{server[1]}/v1/understand", timeout=30, **form(sound())).status_code == 200
+    assert httpx.post(f"{server.url}/v1/understand", timeout=30, **form(sound())).status_code == 200
 
 
 def test_a_client_that_sends_too_slowly_reads_why_it_was_refused(server: Server) -> None:
-    host, port = server[1].removeprefix("http://").split(":")
+    host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as line:
         line.sendall(
             b"POST /v1/understand HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n"
@@ -75,7 +70,6 @@ def test_a_client_that_sends_too_slowly_reads_why_it_was_refused(server: Server)
 def test_an_address_that_cannot_be_had_is_one_clear_error() -> None:
     with bound_socket("127.0.0.1", 0, False, print) as first:
         port = first.getsockname()[1]
-        first.listen()
         with (
             pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"),
             bound_socket("127.0.0.1", port, False, print),
@@ -85,6 +79,30 @@ def test_an_address_that_cannot_be_had_is_one_clear_error() -> None:
         pass
 
 
+def test_a_server_answers_to_the_address_it_is_bound_to() -> None:
+    for host in ("127.0.0.1", "127.0.0.5", "LocalHost"):
+        with bound_socket(host, 0, False, print) as listening:
+            bound, port = listening.getsockname()[:2]
+            assert address_of(listening, host) == f"http://{host}:{port}"
+            names = own_names(listening, host, has_token=False)
+            assert {"localhost", "127.0.0.1", "[::1]", host.lower()} <= {*names}
+            assert any(bound in name for name in names)
+            assert own_names(listening, host, has_token=True) == ()
+            app, _ = app_of(FakeModel(), own_names=names)
+            assert TestClient(app).get("/v1/about", headers={"host": f"{host}:{port}"}).status_code == 200
+    with bound_socket("0.0.0.0", 0, False, print) as listening:
+        assert own_names(listening, "0.0.0.0", has_token=False) == ()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_of_colons_is_written_in_brackets() -> None:
+    try:
+        with bound_socket("::1", 0, False, print) as listening:
+            assert address_of(listening, "::1") == f"http://[::1]:{listening.getsockname()[1]}"
+    except UserError as error:
+        assert error.what.startswith("cannot listen on [::1]:0: ")  # the kernel may have been told to have none
+
+
 def test_strangers_are_warned_of_where_they_can_come_without_a_token() -> None:
     said: list[str] = []
     for host, has_token in (("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)):
@@ -92,6 +110,7 @@ def test_strangers_are_warned_of_where_they_can_come_without_a_token() -> None:
             assert said == []
     with bound_socket("0.0.0.0", 0, False, said.append):
         assert len(said) == 1 and said[0].startswith("warning: ") and "--token-file" in said[0]
+        assert ":0 " not in said[0]
 
 
 def test_a_token_is_read_from_the_first_line_of_a_file(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from fake_model import FakeModel, app_of, sound
+from starlette.requests import Request
 
+from sottovoce.data.audio import load_audio
 from sottovoce.serve import uploads
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a.wav"\r\n\r\n'
@@ -131,3 +134,41 @@ def test_more_uploads_at_once_than_may_be_are_503() -> None:
             return caught.value.status, caught.value.code
 
     assert asyncio.run(run()) == (503, "busy")
+
+
+def test_what_decodes_counts_as_an_upload_and_has_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, go = threading.Event(), threading.Event()
+
+    def decode(content: bytes, max_seconds: float) -> Any:
+        decoding.set()
+        go.wait()
+        return load_audio(content, max_seconds=max_seconds)
+
+    monkeypatch.setattr(uploads, "load_audio", decode)
+    body = HEAD + sound() + END
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+
+    async def run() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        def read(reading: uploads.Uploads) -> asyncio.Task[Any]:
+            return asyncio.create_task(reading.samples(Request({"type": "http", "headers": headers}, receive)))
+
+        try:
+            async with asyncio.timeout(20):
+                patient = uploads.Uploads(100_000, 1.0, 60.0, max_at_once=1)
+                first = read(patient)
+                await asyncio.to_thread(decoding.wait)
+                with pytest.raises(uploads.ApiError) as caught:
+                    await read(patient)
+                assert (caught.value.status, caught.value.code) == (503, "busy")
+                with pytest.raises(uploads.ApiError) as caught:
+                    await read(uploads.Uploads(100_000, 1.0, 0.1, max_at_once=1))
+                assert (caught.value.status, caught.value.code) == (408, "too_slow")
+                go.set()
+                assert len(await first) == 8000
+        finally:
+            go.set()
+
+    asyncio.run(run())

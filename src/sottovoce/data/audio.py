@@ -22,6 +22,7 @@ SAMPLING_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; others, which a header is free to claim, would cost much to convert
+MAX_CHANNELS = 8  # a header is free to claim a thousand, each as long as the recording
 FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
 _VALUES_AT_ONCE = 2**20  # samples of all channels, which are never held longer than it takes to average them
@@ -73,7 +74,8 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
     Raises:
         NotAudioError: soundfile cannot read it.
         TooLongError: it is longer than ``max_seconds``.
-        UserError: the file is missing or empty, holds values that are not finite, or no sampling rate of speech.
+        UserError: the file is missing or empty, holds values that are not finite, or has no sampling rate of speech or
+            too many channels.
     """
     parts: list[Samples] = []
     with _opened(source, where) as file:
@@ -81,6 +83,9 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
         if not LOWEST_RATE <= sampling_rate <= HIGHEST_RATE:
             fault = f"{_name(source, where)} is sampled at {sampling_rate} Hz"
             raise UserError(fault, f"{LOWEST_RATE} to {HIGHEST_RATE} Hz can be read")
+        if file.channels > MAX_CHANNELS:
+            fault = f"{_name(source, where)} has {file.channels} channels"
+            raise UserError(fault, f"up to {MAX_CHANNELS} can be read")
         if file.frames == _UNKNOWN_FRAMES:  # soundfile cannot read it
             fault = f"{_name(source, where)} does not say how long it is"
             raise NotAudioError(fault, "write it as a file instead of a stream")
@@ -156,11 +161,6 @@ def frame_levels_db(samples: Samples, frame_seconds: float) -> npt.NDArray[np.fl
     """The RMS levels of a 16 kHz recording's frames in decibels, 0 at full scale, at least -120; (num_frames,)."""
     rms = _frame_rms(samples, round(frame_seconds * SAMPLING_RATE))
     return 20 * np.log10(np.maximum(rms.astype(np.float64), 1e-6))
-
-
-def seconds_of(path: Path) -> float:
-    """The length of a recording from its header, without decoding it. Raises ``soundfile.LibsndfileError``."""
-    return float(soundfile.info(path).duration)
 
 
 def _frame_rms(mono: Samples, frame: int) -> Samples:

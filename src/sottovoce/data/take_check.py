@@ -44,12 +44,11 @@ class Finding:
 class TakeCheck:
     """A recording that was listened to.
 
-    ``level`` is that of the file as it came; ``peak_share`` its largest sample, 1 at full scale. It is not to be kept
-    if there are ``refusals``, the gravest first; ``notes`` do not stand in its way.
+    ``peak_share`` is its largest sample, 1 at full scale. It is not to be kept if there are ``refusals``, the gravest
+    first; ``notes`` do not stand in its way.
     """
 
     seconds: float
-    level: AudioLevel
     peak_share: float
     refusals: tuple[Finding, ...]
     notes: tuple[Finding, ...]
@@ -71,7 +70,7 @@ def check_take(samples: Samples, level: AudioLevel, transcript: str, window_seco
         speech = _Speech.of(samples)
         refusals = list(_of_speech(speech, transcript))
         notes = [] if refusals else list(_notes(speech, level, transcript))
-    return TakeCheck(seconds, level, min(peak, 1.0), tuple(refusals), tuple(notes))
+    return TakeCheck(seconds, min(peak, 1.0), tuple(refusals), tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
 from sottovoce import __version__
-from sottovoce.data.audio import Samples
+from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.serve import schemas
 from sottovoce.serve.batching import Done
 from sottovoce.serve.errors import answer_errors, declared
@@ -27,13 +27,13 @@ _REFUSED = declared(400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
 
 
 def make_app(
-    service: Service, uploads: Uploads, about: schemas.About, token: str | None = None, local_only: bool = False
+    service: Service, uploads: Uploads, about: schemas.About, token: str | None = None, own_names: tuple[str, ...] = ()
 ) -> FastAPI:
     """The app; the service runs as long as the app does.
 
     Args:
         token: which every request to ``/v1/*`` and ``/metrics`` must carry; None if none must.
-        local_only: see :class:`sottovoce.serve.security.Guard`.
+        own_names: see :class:`sottovoce.serve.security.Guard`.
     """
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ def make_app(
     )  # fmt: skip
     answer_errors(app)
     app.add_middleware(Drained)
-    app.add_middleware(Guard, token=token, local_only=local_only)
+    app.add_middleware(Guard, token=token, own_names=own_names)
     app.add_middleware(Measured, metrics=service.metrics)
     serve_page(app)
     # The guard asks for the token; this only documents it.
@@ -85,7 +85,9 @@ def make_app(
         started = time.perf_counter()
         service.refuse_transcripts_if_there_are_none()
         service.refuse_unless_ready()
-        done = await service.transcribe(request, await uploads.samples(request))
+        clip = await uploads.samples(request)
+        done = await service.transcribe(request, clip)
+        service.metrics.audio.inc(len(clip) / SAMPLING_RATE)
         return schemas.Transcribed(**_facts(started, done), transcript=done.result)
 
     @routes.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=declared(401, 403, 500))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,21 +61,23 @@ class Lane(Generic[Given, Result]):
 
 
 class Worker:
-    """Computes what its lanes hold, batch by batch; a lane has its turn when those before it hold nothing.
+    """Computes what its lanes hold, batch by batch; a lane has its turn when those before it hold nothing, or it has
+    waited long.
 
     Args:
         max_batch_size: computed at once.
         max_wait_seconds: how long the first of a batch waits for others, if there are not enough yet.
         max_queue: how many may wait, in all lanes together.
+        patience_seconds: what waits longer goes before all that came later, in whatever lane.
         note_batch: told of every batch: lane, size and seconds.
     """
 
     def __init__(
         self, max_batch_size: int, max_wait_seconds: float, max_queue: int,
-        note_batch: NoteBatch = lambda lane, size, seconds: None,
+        note_batch: NoteBatch = lambda lane, size, seconds: None, patience_seconds: float = math.inf,
     ) -> None:  # fmt: skip
         self._max_batch_size, self._max_wait_seconds, self._max_queue = max_batch_size, max_wait_seconds, max_queue
-        self._note_batch = note_batch
+        self._note_batch, self._patience_seconds = note_batch, patience_seconds
         self._lanes: list[Lane[Any, Any]] = []
         self._arrival = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -134,7 +137,7 @@ class Worker:
 
     async def _work(self) -> None:
         while True:
-            lane = next((lane for lane in self._lanes if lane.waiting), None)
+            lane = self._next_lane()
             if lane is not None:
                 await self._fill(lane)
                 await self._compute(lane, lane.take(self._max_batch_size))
@@ -143,6 +146,13 @@ class Worker:
                 await self._arrival.wait()
             else:
                 return
+
+    def _next_lane(self) -> Lane[Any, Any] | None:
+        arrived = {lane: lane.waiting[0].arrived for lane in self._lanes if lane.waiting}
+        lane = min(arrived, key=lambda each: arrived[each], default=None)
+        if lane is not None and asyncio.get_running_loop().time() - arrived[lane] > self._patience_seconds:
+            return lane
+        return next(iter(arrived), None)
 
     async def _fill(self, lane: Lane[Given, Result]) -> None:
         """Waits until a batch is there, or its first item has waited long enough."""

@@ -14,7 +14,8 @@ from sottovoce.data.budget import count_of_share
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.take_check import Finding, TakeCheck, check_take
 from sottovoce.errors import UserError
-from sottovoce.serve.takes import LOWEST_DB, Say, Take, TakeFolder, open_takes
+from sottovoce.progress import Say
+from sottovoce.serve.takes import LOWEST_DB, Take, TakeFolder, open_takes
 from sottovoce.study.to_record import ToRecord, to_record
 from sottovoce.types import Split, Utterance
 
@@ -38,8 +39,8 @@ class RefusedTakeError(Exception):
 class Progress:
     """How far the collection is; ``next`` is what to read aloud now, None if nothing is left to do.
 
-    ``num_recorded`` are takes of this folder, ``seconds_recorded`` their length; ``coverage`` has for each intent how
-    many are recorded and wanted.
+    ``num_recorded`` are takes of this folder of the split that is recorded, ``seconds_recorded`` their length;
+    ``num_skipped`` is of that split too; ``coverage`` has for each intent how many are recorded and wanted.
     """
 
     num_wanted: int
@@ -57,7 +58,7 @@ class Collection:
     Args:
         takes: the open folder.
         listed: what may be recorded, the most useful first.
-        num_wanted: how many takes there should be in the end. What is skipped is made up for by what follows.
+        num_wanted: how many of these should have takes in the end. What is skipped is made up for by what follows.
         window_seconds: the longest take that is accepted.
     """
 
@@ -87,8 +88,8 @@ class Collection:
         if after is not None and after not in self._places:
             raise NoSuchUtteranceError
         with self._lock:
-            takes, left = self._takes.takes, self._left()
-            intents = Counter(self._takes.utterances[identity].frame.intent for identity in takes)
+            takes, left = self._done(), self._left()
+            intents = Counter(self._listed[take.id].utterance.frame.intent for take in takes)
             wanted = intents + Counter(each.utterance.frame.intent for each in left)
             place = -1 if after is None else self._places[after]
             others = [each for each in left if each.utterance.id != after]
@@ -96,8 +97,8 @@ class Collection:
             return Progress(
                 num_wanted=len(takes) + len(left),
                 num_recorded=len(takes),
-                num_skipped=len(self._takes.skipped),
-                seconds_recorded=sum(take.seconds for take in takes.values()),
+                num_skipped=len(self._takes.skipped & self._listed.keys()),
+                seconds_recorded=sum(take.seconds for take in takes),
                 speaker=self._takes.speaker,
                 next=next(behind, None) or next(iter(others or left), None),
                 coverage={intent: (intents[intent], wanted[intent]) for intent in sorted(wanted)},
@@ -134,6 +135,7 @@ class Collection:
     def discard(self, identity: str) -> None:
         """A take is set aside, and its utterance wanted again. NoSuchUtteranceError if there is none."""
         with self._lock:
+            self._takes.finish()  # what an earlier try may have left
             self._takes.discard(self._take(identity).id)
 
     def name_speaker(self, speaker: str) -> None:
@@ -151,11 +153,15 @@ class Collection:
         with self._lock:
             return self._takes.path_of(self._take(identity).id)
 
+    def _done(self) -> list[Take]:
+        """The takes of what is listed: another split's do not count towards the wish."""
+        return [take for take in self._takes.takes.values() if take.id in self._listed]
+
     def _left(self) -> list[ToRecord]:
         """What is wanted and not recorded, in the order of the list."""
         done = self._takes.takes.keys() | self._takes.skipped
         left = [each for identity, each in self._listed.items() if identity not in done]
-        return left[: max(0, self._num_wanted - len(self._takes.takes))]
+        return left[: max(0, self._num_wanted - len(self._done()))]
 
     def _utterance(self, identity: str) -> Utterance:
         if identity not in self._listed and identity not in self._takes.takes:

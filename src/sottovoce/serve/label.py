@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sottovoce.progress import Say
 from sottovoce.serve.collection import open_collection
 from sottovoce.serve.label_app import label_app
 from sottovoce.serve.security import read_token
-from sottovoce.serve.server import bound_socket, is_local, serve_until_stopped
-from sottovoce.serve.takes import MANIFEST, Say
+from sottovoce.serve.server import address_of, bound_socket, own_names, serve_until_stopped
+from sottovoce.serve.takes import MANIFEST
 
 CLOSING_SECONDS = 10  # for an upload that has begun
 
@@ -45,9 +46,9 @@ def label_manifest(
         with bound_socket(host, port, token is not None, say) as listening:
             progress = collection.progress()
             say(f"{progress.num_recorded} of {progress.num_wanted} recordings are there")
-            shown = f"[{host}]" if ":" in host else host
-            say(f"record at http://{shown}:{listening.getsockname()[1]}/ and stop with Ctrl-C")
-            app = label_app(collection, out.resolve().name, token, token is None and is_local(listening))
+            say(f"record at {address_of(listening, host)}/ and stop with Ctrl-C")
+            names = own_names(listening, host, token is not None)
+            app = label_app(collection, out.resolve().name, token, names)
             serve_until_stopped(app, listening, CLOSING_SECONDS)
         progress = collection.progress()
         say(f"{progress.num_recorded} recordings, {progress.seconds_recorded / 60:.1f} minutes")

@@ -23,13 +23,13 @@ UPLOAD_SECONDS, MAX_UPLOADS = 60.0, 4  # of one person, whose page may send agai
 _BYTES_PER_SECOND = 96_000 * 2 * 3  # stereo at 96 kHz and 24 bits, more than browsers record
 
 
-def label_app(collection: Collection, title: str, token: str | None = None, local_only: bool = False) -> FastAPI:
+def label_app(collection: Collection, title: str, token: str | None = None, own_names: tuple[str, ...] = ()) -> FastAPI:
     """The app that collects recordings.
 
     Args:
         collection: an open one.
         title: what the page is headed by.
-        token, local_only: see :class:`sottovoce.serve.security.Guard`.
+        token, own_names: see :class:`sottovoce.serve.security.Guard`.
     """
     app = FastAPI(
         title="Sottovoce label", version=__version__, description="Collects recordings of utterances.",
@@ -43,7 +43,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, loca
                           (RequestValidationError, _malformed)):  # fmt: skip
         app.add_exception_handler(kind, handler)
     app.add_middleware(Drained)
-    app.add_middleware(Guard, token=token, local_only=local_only)
+    app.add_middleware(Guard, token=token, own_names=own_names)
     serve_page(app)
 
     @app.get("/healthz", tags=["operation"])
@@ -71,21 +71,17 @@ def label_app(collection: Collection, title: str, token: str | None = None, loca
         collection.name_speaker(body.speaker.strip())
         return body
 
-    # Ids are whatever a manifest holds, slashes too.
+    # Ids are whatever a manifest holds, slashes too: they come last.
     @app.get(
-        "/v1/label/{identity:path}/audio", tags=["label"], responses=declared(401, 404), response_class=FileResponse
-    )
+        "/v1/label/recording/{identity:path}", tags=["label"], responses=declared(401, 404),
+        response_class=FileResponse,
+    )  # fmt: skip
     def audio(identity: str) -> FileResponse:
         """A recording, 16 kHz."""
         return FileResponse(collection.path_of(identity), media_type="audio/wav")
 
-    @app.post("/v1/label/{identity:path}/skip", tags=["label"], status_code=204, responses=declared(401, 403, 404))
-    def skip(identity: str) -> None:
-        """Do not ask for this utterance again."""
-        collection.skip(identity)
-
     @app.post(
-        "/v1/label/{identity:path}", tags=["label"], status_code=201, openapi_extra=AUDIO_BODY,
+        "/v1/label/recording/{identity:path}", tags=["label"], status_code=201, openapi_extra=AUDIO_BODY,
         responses=declared(400, 401, 403, 404, 408, 413, 415, 422, 503),
     )  # fmt: skip
     async def record(identity: str, request: Request) -> schemas.Kept:
@@ -93,10 +89,17 @@ def label_app(collection: Collection, title: str, token: str | None = None, loca
         content = await uploads.recording(request)
         return schemas.kept_body(*await run_in_threadpool(collection.record, identity, content))
 
-    @app.delete("/v1/label/{identity:path}", tags=["label"], status_code=204, responses=declared(401, 403, 404))
+    @app.delete(
+        "/v1/label/recording/{identity:path}", tags=["label"], status_code=204, responses=declared(401, 403, 404)
+    )
     def discard(identity: str) -> None:
         """Set a recording aside; its utterance is wanted again."""
         collection.discard(identity)
+
+    @app.post("/v1/label/skip/{identity:path}", tags=["label"], status_code=204, responses=declared(401, 403, 404))
+    def skip(identity: str) -> None:
+        """Do not ask for this utterance again."""
+        collection.skip(identity)
 
     return app
 
@@ -105,12 +108,12 @@ def label_app(collection: Collection, title: str, token: str | None = None, loca
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RefusedTakeError)
     found = error.finding
-    return ApiError(422, found.code, schemas.sentence(found.what), schemas.sentence(found.advice)).response()
+    return ApiError(422, found.code, found.what, found.advice).response()
 
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:
-    advice = "Ask /v1/label/next what is wanted."
-    return ApiError(404, "no_such_utterance", "No such utterance is wanted or recorded here.", advice).response()
+    advice = "ask /v1/label/next what is wanted"
+    return ApiError(404, "no_such_utterance", "no such utterance is wanted or recorded here", advice).response()
 
 
 def _not_written(request: Request, error: Exception) -> JSONResponse:
@@ -118,8 +121,8 @@ def _not_written(request: Request, error: Exception) -> JSONResponse:
     if not disk_is_full(error):
         raise error
     headers = {"Retry-After": "10"}
-    return ApiError(503, "disk_full", "The disk is full.", "Make room, then send it again.", headers).response()
+    return ApiError(503, "disk_full", "the disk is full", "make room, then send it again", headers).response()
 
 
 def _malformed(request: Request, error: Exception) -> JSONResponse:
-    return ApiError(400, "malformed", "The request cannot be read.", "Send it as /v1/openapi.json says.").response()
+    return ApiError(400, "malformed", "the request cannot be read", "send it as /v1/openapi.json says").response()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from sottovoce import __version__
 from sottovoce.data.take_check import TakeCheck
 from sottovoce.serve.collection import Collection, Progress
+from sottovoce.serve.schemas import Slot
 from sottovoce.serve.takes import Take
 from sottovoce.study.to_record import ToRecord
 
@@ -30,18 +31,13 @@ class LabelAbout(BaseModel):
     abstain_below: float = 0.0
 
 
-class WantedSlot(BaseModel):
-    type: str
-    filler: str
-
-
 class Wanted(BaseModel):
     """An utterance to read aloud, and why this one."""
 
     id: str
     transcript: str
     intent: str
-    entities: list[WantedSlot]
+    entities: list[Slot]
     reason: str
 
 
@@ -129,7 +125,7 @@ def next_body(progress: Progress) -> Next:
 
 def kept_body(take: Take, check: TakeCheck) -> Kept:
     """A take that was kept."""
-    notes = [f"{sentence(note.what)} {sentence(note.advice)}" for note in check.notes]
+    notes = [f"{note.what}; {note.advice}" for note in check.notes]
     return Kept(id=take.id, seconds=take.seconds, loudest_db=take.loudest_db, peak_share=check.peak_share, notes=notes)
 
 
@@ -149,14 +145,9 @@ def recorded_body(collection: Collection) -> Recordings:
     )
 
 
-def sentence(words: str) -> str:
-    """Words of a :class:`Finding` as the page shows them."""
-    return f"{words[:1].upper()}{words[1:]}."
-
-
 def _wanted(listed: ToRecord) -> Wanted:
     utterance = listed.utterance
-    slots = [WantedSlot(type=entity.type, filler=entity.filler) for entity in utterance.frame.entities]
+    slots = [Slot(type=entity.type, filler=entity.filler) for entity in utterance.frame.entities]
     return Wanted(
         id=utterance.id,
         transcript=utterance.transcript,

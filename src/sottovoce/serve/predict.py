@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,13 @@ from typing import Any, BinaryIO
 from sottovoce.data.audio import SUFFIXES, Samples, audio_header, load_audio
 from sottovoce.data.manifest import decoded_lines
 from sottovoce.errors import UserError
-from sottovoce.progress import progress_bar
+from sottovoce.progress import Say, progress_bar
 from sottovoce.serve.understanding import Understander, Understanding
 from sottovoce.storage import json_lines, whole_rows, write_whole
 from sottovoce.types import RowStatus
 
 UNREADABLE_INPUT: RowStatus = "unreadable_input"
 STANDARD_INPUT = "-"
-Say = Callable[[str], None]
 Names = tuple[str, ...]
 
 
@@ -68,8 +67,10 @@ def asked_of(source: str | None, text: str | None, lines: BinaryIO) -> Asking:
     if source == STANDARD_INPUT:
         paths = [Path(os.fsdecode(line)) for line in dict.fromkeys(_lines(lines)) if line]
         return Asking(_filled(map(_recording, paths), "standard input names no recordings"), alone=False)
-    path = Path(source or "")
-    if path.is_dir():
+    if not source:
+        raise UserError("the recording's name is empty", "name a recording, a folder or -")
+    path = Path(source)
+    if _is_folder(path):
         fault = f"{path} holds no recordings ({', '.join(SUFFIXES)})"
         return Asking(_filled(map(_recording, _recordings_in(path)), fault), alone=False)
     audio_header(path)  # before a model is loaded
@@ -205,9 +206,9 @@ def _rows_in(out: Path, like: Asked) -> list[dict[str, Any]]:
         raise UserError(fault, advice)
     try:
         rows = whole_rows(out)
-    except ValueError as error:
-        raise UserError(f"{out} is damaged: {error}", advice) from error
-    if not all(isinstance(row, dict) and row.keys() >= set(names) for row in rows):
+    except UserError as error:
+        raise UserError(error.what, advice) from error
+    if not all(row.keys() >= set(names) for row in rows):
         raise UserError(fault, advice)
     return rows
 
@@ -215,6 +216,13 @@ def _rows_in(out: Path, like: Asked) -> list[dict[str, Any]]:
 def _text_of(rows: Sequence[dict[str, Any]]) -> str:
     # An answer or a file's name can hold half a surrogate pair: it becomes the escape that JSON has for it.
     return json_lines(rows).encode("utf-8", "backslashreplace").decode()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UserError(f"cannot read {path}: {error.strerror}", "name a recording, a folder or -") from error
 
 
 def _recordings_in(folder: Path) -> list[Path]:

@@ -11,9 +11,9 @@ from sottovoce import __version__
 from sottovoce.evaluate.grammar import labels_of
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.serve.app import make_app
-from sottovoce.serve.model import load_model_of
+from sottovoce.serve.model import Model, load_model_of
 from sottovoce.serve.schemas import About
-from sottovoce.serve.server import bound_socket, is_local, serve_until_stopped
+from sottovoce.serve.server import address_of, bound_socket, own_names, serve_until_stopped
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.serve.transcriber import load_transcriber_of
@@ -37,17 +37,23 @@ def serve_run(
     with bound_socket(host, port, token is not None, say) as listening:
         if settings.transcripts is None:
             settings = settings.model_copy(update={"transcripts": recipe_of_run(run).model == EMBEDDED})
-        model = replace(load_model_of(run, say), abstain_below=settings.abstain_below)
+        model = _model_of(run, settings, say)
         transcriber = load_transcriber_of(run, say) if settings.transcripts else None
         service = Service(model, transcriber, settings)
         uploads = Uploads(settings.max_bytes, settings.max_seconds, settings.upload_seconds, settings.max_queue)
-        local_only = token is None and is_local(listening)
-        app = make_app(service, uploads, _about(run, settings, model.window_seconds), token, local_only)
-        listening.listen()  # who connects from now on waits for the server instead of being refused
-        say(f"serving {run} at http://{host}:{listening.getsockname()[1]}; Ctrl-C stops it")
+        names = own_names(listening, host, token is not None)
+        app = make_app(service, uploads, _about(run, settings, model.window_seconds), token, names)
+        say(f"serving {run} at {address_of(listening, host)}; Ctrl-C stops it")
         serve_until_stopped(app, listening, settings.closing_seconds, partial(setattr, service, "stop"))
     if service.failure is not None:
         raise service.failure
+
+
+def _model_of(run: Path, settings: ServerSettings, say: Callable[[str], None]) -> Model:
+    model = load_model_of(run, say)
+    # What is asked together is computed together: the recipe's size is of decoding many, and may be smaller.
+    decode = model.settings.model_copy(update={"batch_size": settings.max_batch_size})
+    return replace(model, settings=decode, abstain_below=settings.abstain_below)
 
 
 def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:

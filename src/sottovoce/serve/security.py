@@ -14,7 +14,6 @@ from sottovoce.serve.errors import ApiError
 from sottovoce.serve.headers import HEADERS
 
 MIN_TOKEN_LETTERS = 16
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 def read_token(path: Path) -> str:
@@ -40,12 +39,13 @@ class Guard:
     Args:
         app: what is guarded.
         token: None if anyone may ask.
-        local_only: refuse what was not asked of this machine by a name of its own. Without a token nothing else keeps
-            another site from pointing its name here, to be taken by the browser for the site that this page is of.
+        own_names: refuse what was not asked of this machine by one of these names; none if any will do. Without a token
+            nothing else keeps another site from pointing its name here, to be taken by the browser for the site that
+            this page is of.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None = None, local_only: bool = False) -> None:
-        self._app, self._token, self._local_only = app, token, local_only
+    def __init__(self, app: ASGIApp, token: str | None = None, own_names: tuple[str, ...] = ()) -> None:
+        self._app, self._token, self._own_names = app, token, own_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,8 +62,8 @@ class Guard:
         headers = Headers(scope=scope)
         if _kept_from_strangers(scope["path"]) and not self._knows(headers.get("authorization", "")):
             await _unauthorized().response()(scope, receive, send_with_headers)
-        elif self._local_only and re.sub(r":\d*$", "", headers.get("host", "")).lower() not in _LOCAL_NAMES:
-            await _strange_name().response()(scope, receive, send_with_headers)
+        elif self._own_names and re.sub(r":\d*$", "", headers.get("host", "")).lower() not in self._own_names:
+            await _strange_name(self._own_names).response()(scope, receive, send_with_headers)
         elif scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
             # Browsers send what another site's page asks for, and such a page must not use or fill this server.
             await _cross_site().response()(scope, receive, send_with_headers)
@@ -92,6 +92,6 @@ def _cross_site() -> ApiError:
     return ApiError(403, "cross_site", "another site's page asked for this", "use this server's own page")
 
 
-def _strange_name() -> ApiError:
-    what = "this server answers to localhost and 127.0.0.1 alone"
+def _strange_name(own_names: tuple[str, ...]) -> ApiError:
+    what = f"this server answers to no other name than {', '.join(own_names)}"
     return ApiError(403, "strange_host", what, "use such an address, or start it with a token")

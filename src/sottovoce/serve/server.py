@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 
 from sottovoce.errors import UserError
 
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")  # of the extra `serve`
 
 
@@ -23,26 +24,50 @@ def refuse_without_packages() -> None:
 
 @contextmanager
 def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], None]) -> Iterator[socket.socket]:
-    """A socket at that address (port 0: any free port); ``say`` is told if strangers can reach it.
+    """A socket that listens at that address (port 0: any free port); ``say`` is told if strangers can reach it.
+
+    Who connects from then on waits for the server instead of being refused.
 
     Raises:
         UserError: the address is not this machine's, or is taken.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        advice = "choose another with --host and --port"
-        raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}", advice) from error
-    with listening:
-        if not has_token and not is_local(listening):
-            say(f"warning: whoever can reach {host}:{port} can use it, since there is no token; see --token-file")
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen()  # two may be bound to one port, until the first of them listens
+        except OSError as error:
+            what = f"cannot listen on {_bracketed(host)}:{port}: {error.strerror or error}"
+            raise UserError(what, "choose another with --host and --port") from error
+        if not has_token and not _is_local(listening):
+            where = address_of(listening, host)
+            say(f"warning: whoever can reach {where} can use it, since there is no token; see --token-file")
         yield listening
 
 
-def is_local(listening: socket.socket) -> bool:
+def address_of(listening: socket.socket, host: str) -> str:
+    """The address of a server that was told to listen on ``host``."""
+    return f"http://{_bracketed(host)}:{listening.getsockname()[1]}"
+
+
+def own_names(listening: socket.socket, host: str, has_token: bool) -> tuple[str, ...]:
+    """The names that :class:`sottovoce.serve.security.Guard` lets a server be asked by, in small letters.
+
+    None, which stands for all, where strangers are kept out by a token or can come anyway.
+    """
+    if has_token or not _is_local(listening):
+        return ()
+    bound = listening.getsockname()[0]
+    return tuple(dict.fromkeys((*LOCAL_NAMES, _bracketed(host.lower()), _bracketed(bound))))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_local(listening: socket.socket) -> bool:
     """Whether a bound socket can be reached from this machine alone."""
     return ip_address(listening.getsockname()[0]).is_loopback
 

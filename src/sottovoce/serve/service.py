@@ -31,7 +31,8 @@ class Transcribes(Protocol):
 
 
 class Service:
-    """One worker thread for both models; what is to be understood comes before what is to be transcribed.
+    """One worker thread for both models; what is to be understood comes before what is to be transcribed, until that
+    has waited half the time that it has.
 
     ``failure`` is the fault that ended it, if one did; then ``stop`` is called, which its owner may set.
     """
@@ -41,7 +42,10 @@ class Service:
         self.failure: BaseException | None = None
         self.stop: Callable[[], None] = lambda: None
         self._timeout_seconds = settings.timeout_seconds
-        self._worker = Worker(settings.max_batch_size, settings.max_wait_seconds, settings.max_queue, self._note)
+        self._worker = Worker(
+            settings.max_batch_size, settings.max_wait_seconds, settings.max_queue, self._note,
+            patience_seconds=settings.timeout_seconds / 2,
+        )  # fmt: skip
         self.metrics = Metrics(lambda: self._worker.num_waiting)
         self._understand: Lane[Samples | str, Understanding]
         self._understand = self._worker.lane("understand", model.understand_all)

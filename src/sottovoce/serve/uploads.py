@@ -26,8 +26,8 @@ class Uploads:
     Args:
         max_bytes: of a recording as it was sent.
         max_seconds: of a recording.
-        upload_seconds: how long a client may take to send it.
-        max_at_once: uploads that are read at the same time, which bounds the memory that they need.
+        upload_seconds: how long a client may take to send it; of samples, until they are decoded.
+        max_at_once: uploads that are read or decoded at the same time, which bounds the memory that they need.
     """
 
     def __init__(self, max_bytes: int, max_seconds: float, upload_seconds: float, max_at_once: int) -> None:
@@ -49,26 +49,9 @@ class Uploads:
         Raises:
             ApiError: 400, 408, 413, 415 or 503.
         """
-        if media_type(request) != "multipart/form-data":
-            what = "a recording comes as multipart/form-data"
-            raise ApiError(415, "wrong_type", what, f"send it in the form field {AUDIO_FIELD!r}")
+        _refuse_other_types(request)
         async with self._turn():
-            stream = _limited(request, self.max_bytes + _FORM_BYTES)
-            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=8, max_part_size=_FORM_BYTES)
-            parser.spool_max_size = 2 * (self.max_bytes + _FORM_BYTES)  # never on disk
-            try:
-                form = await parser.parse()
-            except MultiPartException as error:
-                raise ApiError(400, "malformed", "the form cannot be read", "send multipart/form-data") from error
-            sent = form.get(AUDIO_FIELD)
-            if not isinstance(sent, UploadFile):
-                what = f"the form has no file in its field {AUDIO_FIELD!r}"
-                raise ApiError(400, "malformed", what, f"send the recording as the file {AUDIO_FIELD!r}")
-            content = await sent.read()
-            await form.close()
-        if len(content) > self.max_bytes:
-            raise _too_large(self.max_bytes)
-        return content
+            return await self._received(request)
 
     async def samples(self, request: Request) -> Samples:
         """The recording in the form field ``audio``: mono, 16 kHz, -1..1.
@@ -78,8 +61,29 @@ class Uploads:
             NotAudioError: it is none.
             UserError: it is too long, or nothing usable is in it.
         """
-        content = await self.recording(request)
-        return await asyncio.to_thread(load_audio, content, max_seconds=self.max_seconds)
+        _refuse_other_types(request)
+        async with self._turn():
+            content = await self._received(request)
+            # A thread cannot be stopped: what it may have to do is bounded by what headers are allowed to say.
+            return await asyncio.to_thread(load_audio, content, max_seconds=self.max_seconds)
+
+    async def _received(self, request: Request) -> bytes:
+        stream = _limited(request, self.max_bytes + _FORM_BYTES)
+        parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=8, max_part_size=_FORM_BYTES)
+        parser.spool_max_size = 2 * (self.max_bytes + _FORM_BYTES)  # never on disk
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise ApiError(400, "malformed", "the form cannot be read", "send multipart/form-data") from error
+        sent = form.get(AUDIO_FIELD)
+        if not isinstance(sent, UploadFile):
+            what = f"the form has no file in its field {AUDIO_FIELD!r}"
+            raise ApiError(400, "malformed", what, f"send the recording as the file {AUDIO_FIELD!r}")
+        content = await sent.read()
+        await form.close()
+        if len(content) > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        return content
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -91,13 +95,19 @@ class Uploads:
                 async with asyncio.timeout(self.upload_seconds):
                     yield
             except TimeoutError as error:
-                what = f"the upload took longer than {self.upload_seconds:g} seconds"
+                what = f"to send and decode it took longer than {self.upload_seconds:g} seconds"
                 raise ApiError(408, "too_slow", what, "send a smaller file, or over a faster line") from error
 
 
 def media_type(request: Request) -> str:
     """The type of a body without its parameters, in small letters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _refuse_other_types(request: Request) -> None:
+    if media_type(request) != "multipart/form-data":
+        what = "a recording comes as multipart/form-data"
+        raise ApiError(415, "wrong_type", what, f"send it in the form field {AUDIO_FIELD!r}")
 
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

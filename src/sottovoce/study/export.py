@@ -14,11 +14,12 @@ from sottovoce.data.collate import end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel, attention, load_model
+from sottovoce.progress import Say
 from sottovoce.storage import written_whole
 from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import ONTOLOGY, Say, decoded_files, trained_recipe, tuned
+from sottovoce.study.trained import ONTOLOGY, decoded_files, trained_recipe, tuned
 from sottovoce.types import MODALITIES, Utterance
 
 NUM_VERIFIED = 4

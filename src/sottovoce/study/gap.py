@@ -17,10 +17,10 @@ from sottovoce.evaluate.scoring import read_answers
 from sottovoce.evaluate.words import word_error_rate
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import model_identity
-from sottovoce.progress import progress_bar
+from sottovoce.progress import Say, progress_bar
 from sottovoce.storage import json_lines, whole_rows, write_whole
 from sottovoce.study.at_hand import gold_utterances
-from sottovoce.study.trained import Say, answer_form, decoded_files, load_run, prediction_row, recipe_of_run
+from sottovoce.study.trained import answer_form, decoded_files, load_run, prediction_row, recipe_of_run
 from sottovoce.types import Utterance
 
 

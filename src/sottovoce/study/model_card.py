@@ -13,9 +13,10 @@ from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.evaluate.files import read_gold
 from sottovoce.evaluate.scoring import read_answers, score_report
 from sottovoce.models.embedded import EMBEDDED, HUB_AUDIO, HUB_LANGUAGE
+from sottovoce.progress import Say
 from sottovoce.recipe import Recipe
 from sottovoce.study.results import CellResult, StudyResults, read_study
-from sottovoce.study.trained import ONTOLOGY, Say
+from sottovoce.study.trained import ONTOLOGY
 from sottovoce.study.words import label, speech_used
 from sottovoce.types import MODALITIES
 

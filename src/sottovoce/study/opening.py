@@ -24,11 +24,12 @@ from sottovoce.evaluate.grammar import ontology_of
 from sottovoce.machine import num_cores
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
+from sottovoce.progress import Say
 from sottovoce.recipe import Recipe
 from sottovoce.storage import alone_in, json_lines, write_whole
 from sottovoce.study.cells import Cell, recording_sha256
 from sottovoce.study.data import Data
-from sottovoce.study.trained import ONTOLOGY, Say, load_for
+from sottovoce.study.trained import ONTOLOGY, load_for
 from sottovoce.train.parts import hears_anew
 from sottovoce.train.processes import processes
 from sottovoce.types import Utterance

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sottovoce.errors import UserError
 from sottovoce.evaluate.grammar import require_llguidance
+from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.study.cell_run import (
     Work,
@@ -40,7 +41,7 @@ from sottovoce.study.opening import (
 )
 from sottovoce.study.preflight import COUNTS, prove, telling_examples
 from sottovoce.study.process_engine import InProcesses
-from sottovoce.study.trained import Say, recipe_of, trained_recipe
+from sottovoce.study.trained import recipe_of, trained_recipe
 from sottovoce.train.processes import processes
 from sottovoce.train.stage import DONE
 from sottovoce.types import MODALITIES

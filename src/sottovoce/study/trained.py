@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from sottovoce.evaluate.forms import Form, JsonObject
 from sottovoce.evaluate.grammar import GrammarForm, labels_of
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe, load_recipe
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 
-Say = Callable[[str], None]
 ONTOLOGY = "ontology.lark"  # in a study's folder: the grammar of its training labels
 
 

@@ -210,7 +210,7 @@ def make_app(state: StandIn) -> FastAPI:
         state.speaker = (await request.json())["speaker"]
         return {"speaker": state.speaker}
 
-    @app.post("/v1/label/{identity}", status_code=201)
+    @app.post("/v1/label/recording/{identity}", status_code=201)
     async def keep(identity: str, request: Request) -> dict[str, Any]:
         content = await _audio(request)
         state.takes[identity] = content
@@ -220,15 +220,15 @@ def make_app(state: StandIn) -> FastAPI:
             "peak_share": 0.4, "notes": notes,
         }  # fmt: skip
 
-    @app.post("/v1/label/{identity}/skip", status_code=204)
+    @app.post("/v1/label/skip/{identity}", status_code=204)
     async def skip(identity: str) -> None:
         state.skipped.add(identity)
 
-    @app.delete("/v1/label/{identity}", status_code=204)
+    @app.delete("/v1/label/recording/{identity}", status_code=204)
     async def set_aside(identity: str) -> None:
         del state.takes[identity]
 
-    @app.get("/v1/label/{identity}/audio")
+    @app.get("/v1/label/recording/{identity}")
     async def audio(identity: str) -> Response:
         return Response(state.takes[identity], media_type="audio/wav")
 

@@ -94,7 +94,7 @@ function asForm(audio, name) {
   return { method: "POST", body };
 }
 
-const labelPath = (id, rest = "") => `v1/label/${encodeURIComponent(id)}${rest}`;
+const recordingPath = (id) => `v1/label/recording/${encodeURIComponent(id)}`;
 
 export const about = () => json("v1/about");
 export const understandText = (text) => json("v1/understand", asJson("POST", { text }));
@@ -104,9 +104,9 @@ export const transcribe = (audio, name) => json("v1/transcribe", asForm(audio, n
 /** The utterance to read next; with `after`, the one that follows that id. */
 export const nextUtterance = (after = null) =>
   json(after === null ? "v1/label/next" : `v1/label/next?after=${encodeURIComponent(after)}`);
-export const keepRecording = (id, audio) => json(labelPath(id), asForm(audio, "recording.wav"));
-export const skipUtterance = (id) => send(labelPath(id, "/skip"), { method: "POST" });
-export const setAside = (id) => send(labelPath(id), { method: "DELETE" });
+export const keepRecording = (id, audio) => json(recordingPath(id), asForm(audio, "recording.wav"));
+export const skipUtterance = (id) => send(`v1/label/skip/${encodeURIComponent(id)}`, { method: "POST" });
+export const setAside = (id) => send(recordingPath(id), { method: "DELETE" });
 export const recorded = async () => (await json("v1/label/recorded")).recordings;
-export const recordingOf = async (id) => (await send(labelPath(id, "/audio"))).blob();
+export const recordingOf = async (id) => (await send(recordingPath(id))).blob();
 export const nameSpeaker = (speaker) => send("v1/label/speaker", asJson("PUT", { speaker }));
