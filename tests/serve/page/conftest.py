@@ -46,7 +46,7 @@ def microphone(clip: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there an event loop runs, in which other tests could start none
 def browser(microphone: Path) -> Iterator[Browser]:
     """Headless Chromium; its microphone hears the clip over and over, and is allowed without asking."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
