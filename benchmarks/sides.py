@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.data.collate import IGNORED, Row, collate_training
 from sottovoce.data.mixture import Part
+from sottovoce.machine import keep_freed_memory
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel
@@ -122,6 +123,7 @@ class Course:
 
 def ours(job: Job, kind: str) -> Side:
     """Recordings go through the tower once, before the first step."""
+    keep_freed_memory()  # as a study does
     loaded = job.loaded()
     rows = job.rows(loaded)
     heard: list[int] = []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,17 @@ def test_version_1_limits_and_those_that_a_container_sees_at_the_top_count(group
     assert machine_bytes() == 6000
     put(groups / "memory/docker/ab/memory.limit_in_bytes", "9223372036854771712\n")
     assert machine_bytes() == 6000
+
+
+def page_faults(before: str) -> int:
+    """How many pages another process is handed for thirty arrays of 16 MB, one after the other."""
+    count = "resource.getrusage(resource.RUSAGE_SELF).ru_minflt"
+    lines = ["import resource", "import numpy as np", before, "np.ones(2**21)", f"start = {count}"]
+    code = "\n".join([*lines, "for _ in range(30): np.ones(2**21)", f"print({count} - start)"])
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is asked of other C libraries")
+def test_memory_that_was_freed_is_taken_again_without_new_pages() -> None:
+    kept = page_faults("from sottovoce.machine import keep_freed_memory; keep_freed_memory()")
+    assert 20 * kept < page_faults("")

@@ -20,6 +20,7 @@ from sottovoce.evaluate.files import read_gold, read_predictions, stream_predict
 from sottovoce.evaluate.metrics.slurp import score
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.evaluate.reader import goes_by_steps
+from sottovoce.machine import keep_freed_memory
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
@@ -139,6 +140,7 @@ def train_stage(study: Study, item: Work) -> Path:
     with FileLock(folder / f".{item.plan.key}.lock") if alone else nullcontext():
         if (folder / item.plan.key / DONE).exists():
             return folder / item.plan.key / WEIGHTS
+        keep_freed_memory()
         rows = study.store(model).rows_of(item.examples)
         train = decided(study.recipe.of_model(model), [item.examples])
         if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
@@ -167,6 +169,7 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
     grammar = grammar or study.recipe.decode.grammar
     ending = other_grammar(study.recipe, grammar)
     folder = study.folder / CELLS / cell.name
+    keep_freed_memory()
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
     measured = confidence or study.recipe.decode.confidence
