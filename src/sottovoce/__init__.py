@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sottovoce.recipe import Grammar
     from sottovoce.serve.model import Model
 
 __version__ = "0.1.0"
 
 
-def load(run: Path | str) -> Model:
+def load(run: Path | str, grammar: Grammar | None = None) -> Model:
     """A trained run (STUDY/cells/CELL), ready to understand recordings and typed text.
+
+    Args:
+        grammar: ``ontology`` holds answers to the intents and slot types of the training labels, ``none`` leaves them
+            free; None: as the run's recipe says.
 
     >>> import sottovoce
     >>> model = sottovoce.load("runs/home-en/cells/curriculum-5pct")  # doctest: +SKIP
@@ -25,4 +30,4 @@ def load(run: Path | str) -> Model:
     """
     from sottovoce.serve.model import load_model_of  # torch is imported for those who ask
 
-    return load_model_of(run)
+    return load_model_of(run, grammar=grammar)

@@ -13,6 +13,11 @@ from sottovoce.console import AllowOutside, Run, say
 
 serving = typer.Typer()
 
+AnswerGrammar = Annotated[
+    Literal["none", "ontology"] | None,
+    typer.Option("--grammar", help="ontology: only known intents and slot types; the recipe's if not given"),
+]
+
 
 @serving.command()
 def predict(
@@ -27,6 +32,7 @@ def predict(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="write rows there, and go on with what is there")] = None,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+    grammar: AnswerGrammar = None,
 ) -> None:
     """Understand recordings or typed texts: a line of JSON each, in the format that `score` reads."""
     from sottovoce.serve.predict import asked_of, kept_rows, predict_all
@@ -35,7 +41,7 @@ def predict(
     kept = kept_rows(out, asking, say)
     from sottovoce.serve.model import load_model_of  # after what is asked is known to be there
 
-    model = replace(load_model_of(run, say), abstain_below=abstain_below)
+    model = replace(load_model_of(run, say, grammar), abstain_below=abstain_below)
     if predict_all(model, asking, model.settings.batch_size, out, kept, say, abstain_below):
         sys.exit(1)
 
@@ -58,6 +64,7 @@ def serve(
     transcripts: Annotated[
         bool | None, typer.Option(help="also transcribe, by a second copy of the model [on for the embedded one]")
     ] = None,
+    grammar: AnswerGrammar = None,
 ) -> None:
     """Answer recordings and typed text over HTTP, with a page to try it by, until Ctrl-C (extra `serve`)."""
     from sottovoce.serve.server import refuse_without_packages
@@ -70,7 +77,7 @@ def serve(
     settings = ServerSettings(
         max_seconds=max_seconds, max_bytes=round(max_megabytes * 2**20), max_queue=max_queue, transcripts=transcripts,
         timeout_seconds=timeout_seconds, upload_seconds=upload_seconds, max_batch_size=max_batch_size,
-        abstain_below=abstain_below,
+        abstain_below=abstain_below, grammar=grammar,
     )  # fmt: skip
     serve_run(run, settings, host, port, read_token(token_file) if token_file else None, say)
 

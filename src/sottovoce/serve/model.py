@@ -19,7 +19,7 @@ from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Decode
+from sottovoce.recipe import Decode, Grammar
 from sottovoce.serve.understanding import IntentProbability, Understanding
 from sottovoce.study.trained import answer_form, intent_tree, load_run
 from sottovoce.types import Frame, Utterance
@@ -108,12 +108,17 @@ class Model:
         )
 
 
-def load_model_of(run: Path | str, say: Callable[[str], None] = lambda line: None) -> Model:
+def load_model_of(
+    run: Path | str, say: Callable[[str], None] = lambda line: None, grammar: Grammar | None = None
+) -> Model:
     """The model of a run folder (STUDY/cells/CELL), ready to understand.
 
+    Args:
+        grammar: that answers are held to; None: the recipe's.
+
     Raises:
-        UserError: the folder is no run, or its training is not finished.
+        UserError: the folder is no run, its training is not finished, or llguidance is not installed.
     """
     loaded, tuned, recipe = load_run(Path(run), say)
-    form, tree = answer_form(recipe.folder, recipe.decode.grammar, loaded), intent_tree(recipe.folder, loaded)
-    return Model(loaded, tuned, form, tree, recipe.decode)
+    form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)
+    return Model(loaded, tuned, form, intent_tree(recipe.folder, loaded), recipe.decode)

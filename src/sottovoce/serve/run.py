@@ -50,7 +50,7 @@ def serve_run(
 
 
 def _model_of(run: Path, settings: ServerSettings, say: Callable[[str], None]) -> Model:
-    model = load_model_of(run, say)
+    model = load_model_of(run, say, settings.grammar)
     # What is asked together is computed together: the recipe's size is of decoding many, and may be smaller.
     decode = model.settings.model_copy(update={"batch_size": settings.max_batch_size})
     return replace(model, settings=decode, abstain_below=settings.abstain_below)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sottovoce.recipe import Grammar
+
 
 class ServerSettings(BaseModel):
     """Limits of a server. A request waits for its upload at most ``upload_seconds``, then ``timeout_seconds``."""
@@ -17,6 +19,7 @@ class ServerSettings(BaseModel):
     max_batch_size: int = Field(8, ge=1, description="requests computed together")
     max_wait_seconds: float = Field(0.005, ge=0, description="how long a request waits for others to join it")
     abstain_below: float = Field(0.0, ge=0, le=1, description="answers of less confidence are marked as abstained")
+    grammar: Grammar | None = Field(None, description="that answers are held to; None: the recipe's")
     transcripts: bool | None = Field(
         None, description="also transcribe, by a second copy of the model; None: only if it is the embedded one"
     )
