@@ -108,9 +108,7 @@ def test_without_llguidance_nothing_is_begun(run: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("llguidance")
-def test_a_recording_is_answered_within_the_ontology_if_recipe_or_user_say_so(
-    run: Path, tmp_path: Path
-) -> None:
+def test_a_recording_is_answered_within_the_ontology_if_recipe_or_user_say_so(run: Path, tmp_path: Path) -> None:
     wave = 0.3 * np.sin(2 * np.pi * 600 * np.arange(9_600) / 16_000)
     soundfile.write(tmp_path / "clip.wav", wave, 16_000)
     asked_for = load_model_of(run, grammar="ontology").understand(tmp_path / "clip.wav").as_json()
