@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from sottovoce.data.manifest import read_manifest
+from sottovoce.study.at_hand import gold_utterances
 from sottovoce.types import MODALITIES, Modality, Utterance
 
 OFF, ON = "off", "on"
@@ -120,7 +120,7 @@ def measure(
     say: Callable[[str], None],
 ) -> list[Result]:  # fmt: skip
     """The sides by turns, each in a new process; a first request of each client is not timed."""
-    gold = read_manifest(run.resolve().parent.parent / "gold.jsonl", allow_outside=True)
+    gold = gold_utterances(run.resolve().parent.parent)
     results = {
         (modality, number, side): Result(modality, number, side)
         for modality in MODALITIES
