@@ -41,6 +41,17 @@ def test_both_sides_learn_the_same_and_only_ours_encodes_once(name: str, monkeyp
         assert 0 < ours["counts"][part] < plain["counts"][part]
 
 
+def test_operations_of_all_batches_are_counted() -> None:
+    import train_speed
+    from counts import count
+    from sides import OURS, SIDES
+
+    job = train_speed.jobs_of(["text"], tiny=True, num_steps=4)["text"]
+    side = SIDES[OURS](job, "lora")
+    one, two = (count(job, side, num_batches).operations for num_batches in (1, 2))
+    assert 1.5 * one < two < 2.5 * one
+
+
 def test_the_loss_part_is_what_lives_between_the_head_and_its_gradient() -> None:
     import torch
     from counts import LossMemory
