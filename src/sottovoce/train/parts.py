@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from sottovoce.models.family import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
 from sottovoce.train.weights import TRAINED, load_trained
+
+# PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:

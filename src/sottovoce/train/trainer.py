@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,9 +30,6 @@ from sottovoce.train.sharding import (
     sharded,
 )
 from sottovoce.train.weights import TRAINED, load_trained, save_weights
-
-# PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 class Rows(Dataset[Row]):
