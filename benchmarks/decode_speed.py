@@ -9,7 +9,6 @@ in file order, padded to the longest, with mel frames of the model's whole windo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import tempfile
@@ -24,6 +23,7 @@ import torch
 from rich.progress import Progress
 from sides import num_tokens
 from torch.nn.utils.rnn import pad_sequence
+from written import write
 
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 from sottovoce.data.collate import Row, end_of_turn_id, tokenize
@@ -210,10 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gold = [utterance.frame for utterance in load_data(run.recipe).test[: options.utterances]]
     text = f"{said}; {len(gold)} utterances\n\n{table(results, gold)}"
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
     content = {"machine": said, "run": options.run.name, "results": [asdict(result) for result in results]}
-    (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(options.out, text, content)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from counts import count
 from random_job import ANSWER_TOKENS, SEVEN_B, TINY, RandomJob
 from sides import SIDES, Job, train
 from transformers import Qwen2AudioConfig
+from written import write
 
 from sottovoce.study.activations import RowSize
 from sottovoce.study.memory import CARDS, GIB, forecast_memory
@@ -139,10 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if len(losses) == 2:
             worst = max(abs(left - right) for left, right in zip(*losses, strict=True))
             print(f"{kind}: the losses of both sides are at most {worst:.4f} nats a token apart")
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
     content = {"machine": name, "teraflops": teraflops, "job": asdict(job), "results": [asdict(r) for r in results]}
-    (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(options.out, text, content)
 
 
 if __name__ == "__main__":

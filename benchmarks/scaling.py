@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from own_process import MIB, alone, peak_bytes
+from written import write
 
 REPOSITORY = Path(__file__).parents[1]
 NUM_RECORDINGS = 100  # files that the planned study's utterances share
@@ -235,10 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     said = ", ".join(part for part in (machine, options.note) if part)
     text = f"{said}\n\n{table(results)}"
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
     content = {"machine": said, "results": [asdict(result) for result in results]}
-    (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(options.out, text, content)
 
 
 if __name__ == "__main__":

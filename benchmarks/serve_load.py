@@ -8,7 +8,6 @@ The server has a process of its own; each client sends its next request when it 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from written import write
 
 from sottovoce.study.at_hand import gold_utterances
 from sottovoce.types import MODALITIES, Modality, Utterance
@@ -172,10 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     said = ", ".join(part for part in (machine, f"batches of up to {options.batch}", options.note) if part)
     text = f"{said}; {options.requests} requests a turn, {options.rounds} turns a side\n\n{table(results)}"
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
     content = {"machine": said, "run": options.run.name, "results": [asdict(result) for result in results]}
-    (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(options.out, text, content)
 
 
 if __name__ == "__main__":

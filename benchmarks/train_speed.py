@@ -11,7 +11,6 @@ model and the same trained parameters in the same dtypes; they run in turn (A B 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -27,6 +26,7 @@ from home_job import HomeJob
 from own_process import MIB, alone, peak_bytes
 from random_job import TINY, RandomJob
 from sides import OURS, PLAIN, SIDES, Job, train
+from written import write
 
 SHARES = {"speech": 1.0, "mixed": 0.05, "text": 0.0}
 """The jobs, by their share of speech among the rows."""
@@ -189,14 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{product['operations_per_second'] / 1e9:.1f} GFLOP/s\n\n" + table(results, product["operations_per_second"])
     )
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
     content = {
         "machine": said, "matrix_product": product, "jobs": {name: asdict(job) for name, job in jobs.items()},
         "results": [asdict(result) for result in results],
         "losses_apart": {name: losses_apart(results, name) for name in jobs},
     }  # fmt: skip
-    (options.out / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(options.out, text, content)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from command_line import Outcome, run_main
 from safetensors import SafetensorError
 
-from sottovoce import cli
 from sottovoce.data.corpora import registry
 from sottovoce.errors import UserError
 
@@ -35,12 +35,6 @@ MASSIVE = {
 }  # fmt: skip
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 Run = Callable[..., Outcome]
 
 
@@ -49,13 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Runs the command line in this process, as its entry point does."""
 
     def run_in_process(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["sottovoce", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Outcome(code, *capsys.readouterr())
+        return run_main(monkeypatch, capsys, *arguments)
 
     return run_in_process
 

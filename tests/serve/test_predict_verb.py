@@ -7,24 +7,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-
-from sottovoce import cli
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.split("\n")[:-1]]
-
+from command_line import Outcome, run_main
 
 Predict = Callable[..., Outcome]
 
@@ -35,14 +23,8 @@ def predict(tiny_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def run(*arguments: str | Path, lines: bytes = b"") -> Outcome:
         cell = tiny_study / "cells/curriculum-30pct"
-        monkeypatch.setattr(sys, "argv", ["sottovoce", "predict", str(cell), *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Outcome(code, *capsys.readouterr())
+        return run_main(monkeypatch, capsys, "predict", cell, *arguments)
 
     return run
 

@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 from made_speech import made_speech
-from take_folders import by_id, opened, save_source
+from take_folders import by_id, opened
 
 from sottovoce.data.check import check_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.serve.take_names import take_names
 from sottovoce.storage import alone_in
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return save_source(tmp_path / "source")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_a_take_is_a_16_bit_file_and_a_row_like_any_other(out: Path, source: Path) -> None:

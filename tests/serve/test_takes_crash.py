@@ -10,21 +10,11 @@ from typing import Any
 import pytest
 import soundfile
 from made_speech import made_speech
-from take_folders import by_id, bytes_of, opened, save_source
+from take_folders import by_id, bytes_of, opened
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.serve.takes import TakeFolder
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return save_source(tmp_path / "source")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_a_file_that_was_not_noted_gets_its_row_and_a_half_one_is_set_aside(out: Path, source: Path) -> None:

@@ -9,19 +9,9 @@ import pytest
 import soundfile
 from made_speech import made_speech
 from manifest_rows import row, save_rows, spoken
-from take_folders import by_id, bytes_of, opened, save_source
+from take_folders import by_id, bytes_of, opened
 
 from sottovoce.errors import UserError
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return save_source(tmp_path / "source")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_the_sources_recordings_are_linked_and_stay_when_the_folder_is_opened_again(out: Path, source: Path) -> None:

@@ -75,11 +75,17 @@ def num_places(num_tokens: int, num_positions: int) -> int:
     return min(-(-num_tokens // TOKEN_STEP) * TOKEN_STEP, num_positions)
 
 
-@contextmanager
-def packed_attention(language_model: Any) -> Iterator[None]:
+def packed_attention(language_model: Any) -> AbstractContextManager[None]:
     """While it lasts, a forward of the language model that is given ``packing`` looks at each row by itself."""
+    return attending_by(PACKED, language_model)
+
+
+@contextmanager
+def attending_by(name: str, language_model: Any) -> Iterator[None]:
+    """While it lasts, the language model computes attention by one that is registered under this name, without masks of
+    transformers'."""
     before = language_model.config._attn_implementation
-    language_model.config._attn_implementation = PACKED
+    language_model.config._attn_implementation = name
     try:
         yield
     finally:

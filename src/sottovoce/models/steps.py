@@ -7,14 +7,15 @@ shares them: for small models far more memory is moved so than for the step itse
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import DynamicLayer
+
+from sottovoce.models.packing import attending_by
 
 STEPS = "sottovoce_steps"
 ROOM = 32  # places that are kept free behind what is held
@@ -60,19 +61,13 @@ def roomy_cache() -> Any:
     return Cache(layer_class_to_replicate=RoomyLayer)
 
 
-@contextmanager
-def step_attention(language_model: Any) -> Iterator[None]:
+def step_attention(language_model: Any) -> AbstractContextManager[None]:
     """While it lasts, a forward of the language model goes by ``bias``, which it must be given:
 
     what is added to the scores of each new token for each place held, (batch, num_new, num_places); a very negative
     number where it does not look.
     """
-    before = language_model.config._attn_implementation
-    language_model.config._attn_implementation = STEPS
-    try:
-        yield
-    finally:
-        language_model.config._attn_implementation = before
+    return attending_by(STEPS, language_model)
 
 
 def _attention(
