@@ -9,12 +9,19 @@ import numpy as np
 import soundfile
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    WhisperFeatureExtractor,
+)
 
-from sottovoce.models.embedded import build
+from sottovoce.models.embedded import CHAT_TEMPLATE
 
 WINDOW_SECONDS = 2
 WIDTH, MEL_BINS, LAYERS = 64, 16, 2
+AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -29,44 +36,33 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_encoder_state() -> dict[str, torch.Tensor]:
-    """Random weights of a Whisper encoder in transformers' names."""
-    torch.manual_seed(0)
-
-    def linear(out: int, inner: int) -> torch.Tensor:
-        return torch.randn(out, inner) / inner**0.5
-
-    state = {
-        "embed_positions.weight": torch.randn(WINDOW_SECONDS * 50, WIDTH) * 0.02,
-        "layer_norm.weight": torch.ones(WIDTH),
-        "layer_norm.bias": torch.zeros(WIDTH),
-        "conv1.weight": torch.randn(WIDTH, MEL_BINS, 3) * 0.1,
-        "conv1.bias": torch.zeros(WIDTH),
-        "conv2.weight": torch.randn(WIDTH, WIDTH, 3) * 0.1,
-        "conv2.bias": torch.zeros(WIDTH),
-    }
-    for layer in range(LAYERS):
-        prefix = f"layers.{layer}."
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            state[f"{prefix}self_attn.{name}.weight"] = linear(WIDTH, WIDTH)
-            if name != "k_proj":
-                state[f"{prefix}self_attn.{name}.bias"] = torch.zeros(WIDTH)
-        for name, shape in (("fc1", (128, WIDTH)), ("fc2", (WIDTH, 128))):
-            state[f"{prefix}{name}.weight"], state[f"{prefix}{name}.bias"] = linear(*shape), torch.zeros(shape[0])
-        for name in ("self_attn_layer_norm", "final_layer_norm"):
-            state[f"{prefix}{name}.weight"], state[f"{prefix}{name}.bias"] = torch.ones(WIDTH), torch.zeros(WIDTH)
-    return state
-
-
 def save_tiny_model(folder: Path, hidden_size: int = 48) -> Path:
     """Writes the tiny model and its processor as Hugging Face folders are written."""
     tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)})
+    tokenizer.padding_side = "left"
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=2 * hidden_size, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, pad_token_id=1, bos_token_id=0, eos_token_id=1,
+    config = Qwen2AudioConfig(
+        audio_config={
+            "model_type": "qwen2_audio_encoder", "num_mel_bins": MEL_BINS, "d_model": WIDTH, "encoder_layers": LAYERS,
+            "encoder_attention_heads": 1, "encoder_ffn_dim": 128, "max_source_positions": WINDOW_SECONDS * 50,
+        },
+        text_config={
+            "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": hidden_size,
+            "intermediate_size": 2 * hidden_size, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 1,
+        },
+        audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO_TOKENS[0]),
+        tie_word_embeddings=False,
     )  # fmt: skip
-    model, processor = build(tiny_encoder_state(), LlamaForCausalLM(config), tokenizer)
+    model = Qwen2AudioForConditionalGeneration(config).float().eval()
+    for name, parameter in model.model.audio_tower.named_parameters():
+        if parameter.ndim > 1 and name != "embed_positions.weight":  # strong enough to tell one pitch from another
+            parameter.data.normal_(std=1 / parameter[0].numel() ** 0.5)
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = 1
+    extractor = WhisperFeatureExtractor(feature_size=MEL_BINS, chunk_length=WINDOW_SECONDS)
+    tokens = dict(zip(("audio_token", "audio_bos_token", "audio_eos_token"), AUDIO_TOKENS, strict=True))
+    processor = Qwen2AudioProcessor(extractor, tokenizer, chat_template=CHAT_TEMPLATE, **tokens)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

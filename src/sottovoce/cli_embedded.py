@@ -10,9 +10,7 @@ import typer
 
 from sottovoce.console import AllowOutside, say
 
-embedded = typer.Typer(
-    help="The embedded model: where it is, how it was aligned, how well it hears.", no_args_is_help=True
-)
+embedded = typer.Typer(help="The embedded model: where it is, and how well it hears.", no_args_is_help=True)
 
 
 @embedded.command("path")
@@ -38,58 +36,22 @@ def embedded_speak_home(
 
 @embedded.command("speak")
 def embedded_speak(
+    manifests: Annotated[list[Path], typer.Argument(help="whose training transcripts are spoken")],
     out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
-    manifests: Annotated[Optional[list[Path]], typer.Argument(help="whose training transcripts are spoken")] = None,  # noqa: UP045
     exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
-    num_phrases: Annotated[int, typer.Option(help="made-up phrases a locale, beside the transcripts")] = 3000,
     clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
-    words: Annotated[Optional[list[str]], typer.Option(help="lists of common words besides: en-US=3000")] = None,  # noqa: UP045
     quick_voices: Annotated[bool, typer.Option(help="piper, flite and espeak-ng only: many clips a second")] = False,
     workers: Annotated[int, typer.Option(help="processes")] = 2,
     seed: int = 0,
 ) -> None:
-    """Speak transcripts in many synthetic voices, for alignment (extra `speech`, espeak-ng, flite)."""
+    """Speak transcripts in many synthetic voices (extra `speech`, espeak-ng, flite)."""
     from sottovoce.progress import show_count
-    from sottovoce.speech.align_text import align_text, list_rows, take_clips
     from sottovoce.speech.synthesis import speak_manifest
+    from sottovoce.speech.training_sentences import take_clips, training_sentences
 
-    rows = take_clips(align_text(manifests or [], exclude or [], num_phrases, seed), clips or [])
-    rows += list_rows(words or [], seed)
-    cast = "align_quick" if quick_voices else "align"
+    rows = take_clips(training_sentences(manifests, exclude or [], seed), clips or [])
+    cast = "quick" if quick_voices else "many"
     show_count(speak_manifest(rows, out, cast=cast, seed=seed, workers=workers), f"spoken of {len(rows)}")
-
-
-@embedded.command("align")
-def embedded_align(
-    speech: Annotated[Path, typer.Argument(help="a folder made by `sottovoce embedded speak`")],
-    out: Annotated[Path, typer.Argument(help="checkpoints, encoded speech and alignment.safetensors")],
-    start: Annotated[Optional[Path], typer.Option(help="an earlier alignment.safetensors to go on from")] = None,  # noqa: UP045
-    hearing_epochs: Annotated[int, typer.Option(help="of audio tower and projector, which are trained first")] = 6,
-    hearing_learning_rate: float = 1e-3,
-    num_transcribed: Annotated[
-        Optional[int], typer.Option(help="clips that the language model learns to transcribe; all if not given")  # noqa: UP045
-    ] = None,
-    num_train_epochs: Annotated[int, typer.Option(help="of projector and language model")] = 2,
-    learning_rate: float = 6e-4,
-    per_device_train_batch_size: int = 16,
-    seed: int = 0,
-) -> None:
-    """Train the ears, then transcription. Stopped and started again it goes on from its last checkpoint."""
-    from sottovoce.train.align import Alignment, align
-    from sottovoce.train.hearing import Hearing
-
-    settings = Alignment(
-        speech=speech,
-        out=out,
-        num_transcribed=num_transcribed,
-        num_train_epochs=num_train_epochs,
-        learning_rate=learning_rate,
-        per_device_train_batch_size=per_device_train_batch_size,
-        hearing=Hearing(num_train_epochs=hearing_epochs, learning_rate=hearing_learning_rate, seed=seed),
-        start=start,
-        seed=seed,
-    )
-    print(align(settings, say))
 
 
 @embedded.command("wer")

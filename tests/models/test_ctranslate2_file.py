@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers.models.qwen2_audio import Qwen2AudioEncoderConfig
-from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
+from transformers import WhisperConfig, WhisperModel
 
 from sottovoce.errors import UserError
-from sottovoce.models.ctranslate2_file import read_variables, whisper_encoder_state
+from sottovoce.models.ctranslate2_file import read_variables, whisper_state
 
 CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
 
@@ -73,30 +72,43 @@ def test_a_file_cut_short_anywhere_is_refused(file: Path) -> None:
             read_variables(file)
 
 
-def tiny_encoder() -> Qwen2AudioEncoder:
+def tiny_whisper() -> WhisperModel:
     torch.manual_seed(0)
-    config = Qwen2AudioEncoderConfig(
-        num_mel_bins=8, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24,
-        max_source_positions=20,
+    config = WhisperConfig(
+        vocab_size=30, num_mel_bins=8, d_model=16, encoder_layers=2, decoder_layers=3, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_source_positions=20,
+        max_target_positions=12, pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
     )  # fmt: skip
-    return Qwen2AudioEncoder(config)
+    return WhisperModel(config)
 
 
-def stored(encoder: Qwen2AudioEncoder) -> dict[str, torch.Tensor]:
-    """The encoder's weights under CTranslate2's names, with more positions than the encoder has."""
-    positions = torch.cat([encoder.embed_positions.weight, torch.full((5, 16), 9.0)])
-    found = {"encoder/position_encodings/encodings": positions, "decoder/other": torch.ones(3)}
-    norms = {"encoder/layer_norm": encoder.layer_norm}
-    plain = {"encoder/conv1": encoder.conv1, "encoder/conv2": encoder.conv2}
-    for number, layer in enumerate(encoder.layers):
-        prefix, attention = f"encoder/layer_{number}/", layer.self_attn
-        query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
-        found[f"{prefix}self_attention/linear_0/weight"] = torch.cat([query.weight, key.weight, value.weight])
-        found[f"{prefix}self_attention/linear_0/bias"] = torch.cat([query.bias, torch.zeros(16), value.bias])
-        plain |= {f"{prefix}self_attention/linear_1": attention.out_proj}
-        plain |= {f"{prefix}ffn/linear_0": layer.fc1, f"{prefix}ffn/linear_1": layer.fc2}
-        norms |= {f"{prefix}self_attention/layer_norm": layer.self_attn_layer_norm}
-        norms |= {f"{prefix}ffn/layer_norm": layer.final_layer_norm}
+def stored(whisper: WhisperModel) -> dict[str, torch.Tensor]:
+    """The weights under CTranslate2's names."""
+    found = {
+        "encoder/position_encodings/encodings": whisper.encoder.embed_positions.weight,
+        "decoder/position_encodings/encodings": whisper.decoder.embed_positions.weight,
+        "decoder/embeddings/weight": whisper.decoder.embed_tokens.weight,
+    }
+    plain = {"encoder/conv1": whisper.encoder.conv1, "encoder/conv2": whisper.encoder.conv2}
+    norms = {"encoder/layer_norm": whisper.encoder.layer_norm, "decoder/layer_norm": whisper.decoder.layer_norm}
+    for part in ("encoder", "decoder"):
+        for number, layer in enumerate(getattr(whisper, part).layers):
+            prefix, own = f"{part}/layer_{number}", layer.self_attn
+            projections = (own.q_proj.weight, own.k_proj.weight, own.v_proj.weight)
+            found[f"{prefix}/self_attention/linear_0/weight"] = torch.cat(projections)
+            biases = (own.q_proj.bias, torch.zeros(16), own.v_proj.bias)
+            found[f"{prefix}/self_attention/linear_0/bias"] = torch.cat(biases)
+            plain[f"{prefix}/self_attention/linear_1"] = own.out_proj
+            norms[f"{prefix}/self_attention/layer_norm"] = layer.self_attn_layer_norm
+            if part == "decoder":
+                cross = layer.encoder_attn
+                both = torch.cat([cross.k_proj.weight, cross.v_proj.weight])
+                found[f"{prefix}/attention/linear_1/weight"] = both
+                found[f"{prefix}/attention/linear_1/bias"] = torch.cat([torch.zeros(16), cross.v_proj.bias])
+                plain |= {f"{prefix}/attention/linear_0": cross.q_proj, f"{prefix}/attention/linear_2": cross.out_proj}
+                norms[f"{prefix}/attention/layer_norm"] = layer.encoder_attn_layer_norm
+            plain |= {f"{prefix}/ffn/linear_0": layer.fc1, f"{prefix}/ffn/linear_1": layer.fc2}
+            norms[f"{prefix}/ffn/layer_norm"] = layer.final_layer_norm
     for name, module in plain.items():
         found[f"{name}/weight"], found[f"{name}/bias"] = module.weight, module.bias
     for name, module in norms.items():
@@ -104,17 +116,17 @@ def stored(encoder: Qwen2AudioEncoder) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_a_stored_whisper_encoder_becomes_the_same_transformers_encoder(file: Path) -> None:
-    source = tiny_encoder()
+def test_a_stored_whisper_becomes_the_same_transformers_whisper(file: Path) -> None:
+    source = tiny_whisper()
     for parameter in source.parameters():
         parameter.data.normal_()
     file.write_bytes(binary(*(variable(name, tensor.detach().numpy()) for name, tensor in stored(source).items())))
-    copy = tiny_encoder()
-    copy.load_state_dict(whisper_encoder_state(read_variables(file), 20), strict=True)
+    copy = tiny_whisper()
+    copy.load_state_dict(whisper_state(read_variables(file)), strict=True)
     for name, tensor in source.state_dict().items():
         assert torch.equal(tensor, copy.state_dict()[name]), name
 
 
 def test_half_precision_weights_come_out_in_float32() -> None:
-    halves = {name: tensor.detach().half() for name, tensor in stored(tiny_encoder()).items()}
-    assert {tensor.dtype for tensor in whisper_encoder_state(halves, 20).values()} == {torch.float32}
+    halves = {name: tensor.detach().half() for name, tensor in stored(tiny_whisper()).items()}
+    assert {tensor.dtype for tensor in whisper_state(halves).values()} == {torch.float32}

@@ -8,22 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from tiny_model import tiny_encoder_state, tiny_tokenizer
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen2AudioForConditionalGeneration,
-    Qwen2AudioProcessor,
-    WhisperConfig,
-    WhisperModel,
-)
+from tiny_parts import WINDOW_SECONDS
+from tiny_whisper_lm import tiny_parts
+from transformers import AutoModelForCausalLM, AutoTokenizer, WhisperModel
 
 from sottovoce import registry_files
 from sottovoce.errors import UserError
 from sottovoce.models import embedded
+from sottovoce.models.whisper_lm.modeling_whisper_lm import WhisperLMForConditionalGeneration
 from sottovoce.registry_files import SMOLLM2, WHISPER_BASE, RegistryFile, fetch_archive, sha256_of
 from sottovoce.storage import written_whole
 
@@ -42,30 +34,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def tiny_parts() -> tuple[dict[str, torch.Tensor], LlamaForCausalLM, Any]:
-    tokenizer = tiny_tokenizer()
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, pad_token_id=1, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    return tiny_encoder_state(), LlamaForCausalLM(config), tokenizer
-
-
-def tiny_alignment(model: Qwen2AudioForConditionalGeneration) -> dict[str, torch.Tensor]:
-    """A projector and a LoRA of rank 2 on two layers of the language model and one of the audio tower."""
-    torch.manual_seed(2)
-    projector = model.model.multi_modal_projector.linear
-    alignment = {
-        f"multi_modal_projector.linear.{name}": torch.randn(p.shape) for name, p in projector.named_parameters()
-    }
-    for name in ("layers.0.self_attn.k_proj", "layers.1.mlp.down_proj", "audio_tower.layers.1.fc1"):
-        part = model.model if name.startswith("audio_tower.") else model.model.language_model
-        out, inner = part.get_submodule(name).weight.shape
-        alignment |= {f"{name}.lora_A": torch.randn(2, inner).half(), f"{name}.lora_B": torch.randn(out, 2).half()}
-    return alignment
-
-
 def wheel(folder: Path, content: str = "weights", name: str = "parts-1.0-py3-none-any.whl") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / name, "w") as archive:
@@ -73,81 +41,39 @@ def wheel(folder: Path, content: str = "weights", name: str = "parts-1.0-py3-non
     return folder / name
 
 
-# --- building and merging
+# --- building
 
 
 def test_build_keeps_the_pretrained_weights_of_both_parts() -> None:
-    encoder, language, tokenizer = tiny_parts()
-    model, _ = embedded.build(encoder, language, tokenizer)
-    for name, tensor in encoder.items():
-        assert torch.equal(model.model.audio_tower.state_dict()[name], tensor), name
+    parts = tiny_parts()
+    tower = {name: tensor.clone() for name, tensor in parts.tower.state_dict().items()}
     ids = torch.tensor([[3, 14, 15, 9, 2]])
     with torch.inference_mode():
-        assert torch.equal(model(input_ids=ids).logits, language(input_ids=ids).logits)
-
-
-def test_a_built_model_saves_and_reloads_with_equal_logits(tmp_path: Path) -> None:
-    model, processor = embedded.build(*tiny_parts())
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    again = Qwen2AudioForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)
-    processor_again = Qwen2AudioProcessor.from_pretrained(tmp_path)
-    chat = [{"role": "user", "content": [{"type": "audio", "audio": "x"}, {"type": "text", "text": "\nWhat?"}]}]
-    prompts = [
-        p.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for p in (processor, processor_again)
-    ]
-    assert prompts[0] == prompts[1] == "<|im_start|>user\n<|AUDIO|>\nWhat?<|im_end|>\n<|im_start|>assistant\n"
-    inputs = processor_again(
-        text=prompts[1], audio=torch.randn(8_000).numpy(), sampling_rate=16_000, return_tensors="pt"
-    )
+        expected = parts.language(input_ids=ids).logits
+    model, _ = embedded.build(parts, WINDOW_SECONDS)
+    places = "encoder.embed_positions.weight"
+    assert len(tower[places]) == 1500
+    tower[places] = tower[places][: WINDOW_SECONDS * embedded.POSITIONS_PER_SECOND]
+    for name, tensor in tower.items():
+        assert torch.equal(model.model.audio_tower.state_dict()[name], tensor), name
     with torch.inference_mode():
-        assert torch.equal(model(**inputs).logits, again(**inputs).logits)
-    assert again.generation_config.eos_token_id == processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        assert torch.equal(model(input_ids=ids).logits[..., : expected.shape[-1]], expected)
 
 
-def test_merging_adds_alpha_over_rank_times_b_a_to_the_named_layers_only() -> None:
-    model, _ = embedded.build(*tiny_parts())
-    alignment = tiny_alignment(model)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    embedded.merge_alignment(model, alignment)
-    for name, tensor in model.state_dict().items():
-        layer = name.removeprefix("model.").removeprefix("language_model.").removesuffix(".weight")
-        if name.startswith("model.multi_modal_projector."):
-            assert torch.equal(tensor, alignment[name.removeprefix("model.")])
-        elif f"{layer}.lora_A" in alignment:
-            a, b = alignment[f"{layer}.lora_A"].double(), alignment[f"{layer}.lora_B"].double()
-            assert embedded.LORA_ALPHA / embedded.LORA_RANK == 2.0
-            torch.testing.assert_close(tensor.double(), before[name].double() + 2.0 * b @ a, rtol=1e-5, atol=1e-5)
-            assert not torch.equal(tensor, before[name])
-        else:
-            assert torch.equal(tensor, before[name]), name
-
-
-def test_the_embedded_model_is_assembled_once_and_aligned(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected, _ = embedded.build(*tiny_parts())
-    alignment = tiny_alignment(expected)
-    save_file(alignment, tmp_path / "alignment.safetensors")
-    embedded.merge_alignment(expected, alignment)
+def test_the_embedded_model_is_assembled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, _ = embedded.build(tiny_parts(), embedded.WINDOW_SECONDS - 9)
     assembled = []
-    monkeypatch.setattr(embedded, "alignment_file", lambda: tmp_path / "alignment.safetensors")
+    monkeypatch.setattr(embedded, "WINDOW_SECONDS", 3)
     monkeypatch.setattr(embedded, "_parts", lambda say: (assembled.append(1) or tiny_parts(), "wheels"))
     folder = embedded.embedded_model_dir()
     assert embedded.embedded_model_dir() == folder and len(assembled) == 1
-    found = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).state_dict()
+    found = WhisperLMForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).state_dict()
     for name, tensor in expected.state_dict().items():
         assert torch.equal(found[name], tensor.to(torch.bfloat16)), name
 
 
-def test_another_alignment_is_another_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alignment = tiny_alignment(embedded.build(*tiny_parts())[0])
-    monkeypatch.setattr(embedded, "alignment_file", lambda: tmp_path / "alignment.safetensors")
-    monkeypatch.setattr(embedded, "_parts", lambda say: (tiny_parts(), "wheels"))
-    save_file(alignment, tmp_path / "alignment.safetensors")
-    first = embedded.embedded_model_dir()
-    save_file({name: tensor * 2 for name, tensor in alignment.items()}, tmp_path / "alignment.safetensors")
-    assert embedded.embedded_model_dir() != first
+def test_the_languages_are_those_between_start_and_translate() -> None:
+    assert list(embedded.languages_of(tiny_parts().tower_tokenizer)) == ["en", "fr"]
 
 
 def test_what_came_from_the_hub_has_another_name_than_what_came_in_wheels(
@@ -155,9 +81,9 @@ def test_what_came_from_the_hub_has_another_name_than_what_came_in_wheels(
 ) -> None:
     monkeypatch.setattr(embedded, "_hub_answers", lambda: True)
     monkeypatch.setattr(embedded, "_parts_from_hub", tiny_parts)
-    assert embedded.base_model_dir().name == "base-2-hub"
+    assert embedded.embedded_model_dir().name == "whisper-lm-3-hub"
     monkeypatch.setattr(embedded, "_hub_answers", lambda: False)
-    assert embedded.base_model_dir().name == "base-2-hub"  # what is there is used
+    assert embedded.embedded_model_dir().name == "whisper-lm-3-hub"  # what is there is used
 
 
 @pytest.mark.parametrize("fault", [OSError("We couldn't connect\nin two lines"), ValueError("Unrecognized model")])
@@ -171,8 +97,8 @@ def test_a_hub_that_breaks_off_is_told_in_one_line_and_the_package_index_takes_o
     monkeypatch.setattr(embedded, "_parts_from_hub", breaks_off)
     monkeypatch.setattr(embedded, "_parts_from_registry", lambda say: tiny_parts())
     said: list[str] = []
-    assert embedded.base_model_dir(said.append).name == "base-2-wheels"
-    assert "the model hub failed" in said[-1] and "\n" not in said[-1]
+    assert embedded.embedded_model_dir(said.append).name == "whisper-lm-3-wheels"
+    assert "the model hub failed" in said[1] and "\n" not in said[1]
 
 
 # --- fetching
@@ -190,7 +116,7 @@ def test_without_network_and_cache_one_line_names_what_to_fetch_and_where_to_put
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(UserError) as caught:
-        embedded.base_model_dir()
+        embedded.embedded_model_dir()
     message = str(caught.value)
     assert "\n" not in message
     for file in (*WHISPER_BASE, SMOLLM2):
@@ -228,23 +154,21 @@ def test_an_archive_put_by_hand_is_used_without_network(cache: Path) -> None:
 
 
 def test_the_hub_is_asked_for_pinned_revisions_and_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = WhisperConfig(d_model=64, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8, decoder_layers=1,
-                           decoder_attention_heads=2, decoder_ffn_dim=8, num_mel_bins=8)  # fmt: skip
-    whisper, (_, llama, tokenizer) = WhisperModel(config), tiny_parts()
+    parts = tiny_parts()
+    tokenizers = {embedded.HUB_AUDIO: parts.tower_tokenizer, embedded.HUB_LANGUAGE: parts.tokenizer}
     asked: list[tuple[str, str, bool]] = []
-    for loader, found in ((WhisperModel, whisper), (AutoModelForCausalLM, llama), (AutoTokenizer, tokenizer)):
+    for loader, found in ((WhisperModel, parts.tower), (AutoModelForCausalLM, parts.language), (AutoTokenizer, None)):
 
         def load(name: str, revision: str, use_safetensors: bool = True, found: Any = found, **options: Any) -> Any:
             asked.append((name, revision, use_safetensors))
-            return found
+            return found or tokenizers[name]
 
         monkeypatch.setattr(loader, "from_pretrained", load)
-    encoder, language, _ = embedded._parts_from_hub()
+    found_parts = embedded._parts_from_hub()
     pinned = embedded.HUB_REVISIONS
     assert set(asked) == {(name, pinned[name], True) for name in (embedded.HUB_AUDIO, embedded.HUB_LANGUAGE)}
     assert all(len(revision) == 40 for revision in pinned.values())
-    assert language is llama and encoder["embed_positions.weight"].shape == (400, 64)
-    embedded.build(encoder, language, tokenizer)
+    assert found_parts == parts
 
 
 def test_a_fetched_archive_is_unpacked_once_and_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

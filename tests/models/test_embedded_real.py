@@ -10,11 +10,10 @@ import torch
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate.transcribe import transcribe_manifest
-from sottovoce.models.embedded import alignment_file, embedded_model_dir
+from sottovoce.models.embedded import embedded_model_dir
 from sottovoce.models.load import LoadedModel, load_model
 
 pytestmark = pytest.mark.slow
-MAX_ALIGNMENT_BYTES = 25_000_000
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +22,6 @@ def embedded() -> LoadedModel:
         return load_model("embedded")
     except UserError as error:
         pytest.skip(f"the embedded model cannot be assembled here: {error}")
-
-
-def test_the_shipped_alignment_is_small() -> None:
-    assert alignment_file().stat().st_size <= MAX_ALIGNMENT_BYTES
 
 
 def test_a_second_start_finds_the_assembled_model(embedded: LoadedModel) -> None:
@@ -52,4 +47,4 @@ def test_it_hears_most_words_of_voices_it_never_heard(embedded: LoadedModel, tmp
     manifest.write_text("\n".join(line.replace('"audio/', f'"{folder}/audio/') for line in lines))
     said = transcribe_manifest(manifest, "test", None, lambda line: None, allow_outside=True)
     assert said["num_utterances"] == len(lines) > 30
-    assert said["word_error_rate"] < 0.35
+    assert said["word_error_rate"] < 0.08

@@ -31,9 +31,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Gets the number of clips of each batch that goes through an audio tower."""
     batches: list[int] = []
 
-    def counting(model: Any, processor: Any, clips: list[Any], batch_size: int) -> Iterator[torch.Tensor]:
+    def counting(model: Any, processor: Any, clips: list[Any], *others: Any) -> Iterator[torch.Tensor]:
         batches.append(len(clips))
-        yield from encode_clips(model, processor, clips, batch_size)
+        yield from encode_clips(model, processor, clips, *others)
 
     monkeypatch.setattr(audio_store, "encode_clips", counting)
     return batches

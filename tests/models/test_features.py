@@ -10,7 +10,6 @@ from sottovoce.data.audio import Samples
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import input_embeddings
 from sottovoce.models.load import LoadedModel
-from sottovoce.models.qwen2_audio import short_mel, tower_states
 
 PROMPT = "<|im_start|>user\n<|AUDIO|>\nIntent:<|im_end|>\n<|im_start|>assistant\n"
 BATCHES = {
@@ -89,16 +88,3 @@ def test_states_come_on_the_cpu_in_the_models_dtype_without_gradients(loaded: Lo
     loaded.model.to(torch.bfloat16)
     (states,) = encode_clips(loaded.model, loaded.processor, [tone(0.5)])
     assert (states.dtype, states.device.type) == (torch.bfloat16, "cpu") and not states.requires_grad
-
-
-@torch.inference_mode()
-def test_a_short_window_gives_the_states_of_the_whole_one(loaded: LoadedModel) -> None:
-    clips, tower = [tone(0.31), tone(0.9, 900.0), tone(0.1, 200.0), tone(0.6)], loaded.model.model.audio_tower
-    mel, num_heard = short_mel(loaded.processor, clips)
-    assert mel.shape[-1] == 100 < loaded.processor.feature_extractor.nb_max_frames
-    states, lengths = tower_states(tower, mel, num_heard)
-    for row, length, whole in zip(
-        states, lengths.tolist(), encode_clips(loaded.model, loaded.processor, clips), strict=True
-    ):
-        torch.testing.assert_close(row[:length], whole, rtol=1e-4, atol=1e-5)
-    assert len(tower.embed_positions.weight) == tower.config.max_source_positions == 100

@@ -81,8 +81,8 @@ def voices(cast: str, locale: str) -> set[str]:
 
 
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
-def test_quick_voices_are_those_of_alignment_without_kokoro(locale: str) -> None:
-    assert voices("align_quick", locale) == {voice for voice in voices("align", locale) if "kokoro" not in voice}
+def test_quick_voices_are_all_training_voices_but_those_of_kokoro(locale: str) -> None:
+    assert voices("quick", locale) == {voice for voice in voices("many", locale) if "kokoro" not in voice}
 
 
 def test_every_row_gets_a_clip_and_keeps_its_keys(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_seed_and_id_decide_voice_and_tempo_whatever_else_is_spoken(
 def test_no_voice_of_the_test_cast_is_in_another_cast(locale: str) -> None:
     # In neither language: English voices speak French, too.
     heard = {other: voices(cast, other) for cast in ("test",) for other in LOCALES}
-    for cast in ("align", "train", "dev"):
+    for cast in ("many", "train", "dev"):
         assert not voices(cast, locale) & (heard["en-US"] | heard["fr-FR"])
     assert len(heard[locale]) >= 6
 
@@ -146,7 +146,7 @@ def test_no_voice_of_the_test_cast_is_in_another_cast(locale: str) -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 def test_no_voice_of_the_dev_cast_is_trained_on(locale: str) -> None:
     heard = voices("dev", "en-US") | voices("dev", "fr-FR")
-    assert not (voices("train", locale) | voices("align", locale)) & heard
+    assert not (voices("train", locale) | voices("many", locale)) & heard
 
 
 def test_silence_is_cut_to_a_margin_on_both_sides() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,48 +15,7 @@ from sottovoce.models import injection
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.train import trainer as trainer_module
-from sottovoce.train.trainer import AnswerTrainer, Rows, batched_by_length, training_order
-
-LENGTHS = random.Random(0).choices(range(10, 200), k=413)
-
-
-def padded(order: list[int], batch_size: int) -> int:
-    """How many positions are padding when the order is cut into batches."""
-    parts = [
-        [LENGTHS[index] for index in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
-    ]
-    return sum(max(part) * len(part) - sum(part) for part in parts)
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 8, 500])
-def test_every_row_occurs_once_an_epoch(batch_size: int) -> None:
-    assert sorted(batched_by_length(LENGTHS, batch_size, seed=0)) == list(range(len(LENGTHS)))
-
-
-def test_the_order_is_the_seeds() -> None:
-    assert batched_by_length(LENGTHS, 8, seed=1) == batched_by_length(LENGTHS, 8, seed=1)
-    assert batched_by_length(LENGTHS, 8, seed=1) != batched_by_length(LENGTHS, 8, seed=2)
-
-
-def test_batches_have_rows_of_similar_length() -> None:
-    shuffled = list(range(len(LENGTHS)))
-    random.Random(0).shuffle(shuffled)
-    assert padded(batched_by_length(LENGTHS, 8, seed=0), 8) < padded(shuffled, 8) / 4
-
-
-def test_batches_do_not_come_in_order_of_length() -> None:
-    order = batched_by_length(LENGTHS, 8, seed=0)
-    longest = [max(LENGTHS[index] for index in order[start : start + 8]) for start in range(0, 128, 8)]
-    assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
-
-
-def test_the_batch_that_is_not_full_comes_last() -> None:
-    order, window = batched_by_length([*range(70)], 8, seed=0, window_batches=2), 16
-    full = [order[start : start + 8] for start in range(0, 64, 8)]
-    shuffled = list(range(70))
-    random.Random(0).shuffle(shuffled)
-    assert sorted(order[64:]) == sorted(shuffled[70 // window * window :])
-    assert all(part == sorted(part) for part in full)
+from sottovoce.train.trainer import AnswerTrainer, Rows, training_order
 
 
 def arguments(folder: Path, **changes: object) -> TrainingArguments:

@@ -32,10 +32,11 @@ def transcribe(
 
     Args:
         utterances: all with a recording.
-        model: ``embedded``, or a hub id or folder: an audio language model of a supported family is asked to
-            transcribe, any other is loaded as a transformers pipeline for automatic speech recognition.
+        model: ``embedded``, which writes down what it hears; or a hub id or folder: an audio language model of a
+            supported family is asked to transcribe, any other is loaded as a transformers pipeline for automatic speech
+            recognition.
         partial: JSONL file of the transcripts so far; read first, appended to batch by batch.
-        say: where it is told what is being set up.
+        say: gets a line for what is being set up.
 
     Raises:
         UserError: the model cannot be loaded, or a recording is missing or unreadable.
@@ -51,6 +52,10 @@ def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Call
     examples = [transcription_example(utterance) for utterance in utterances]
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in utterances], progress)
+        heard = {u.id: store.transcript_of(u) for u in utterances}
+        if None not in heard.values():
+            partial.touch()
+            return {identity: str(text) for identity, text in heard.items()}
         settings = Decode(max_new_tokens=MAX_NEW_TOKENS)
         answers = decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
     return {identity: answer.text for identity, answer in answers.items()}

@@ -25,12 +25,13 @@ LOOKED_UP_AT_ONCE = 256  # recordings
 Clip = tuple[Utterance, int]
 """A recording and which copy of it: 0 as it is, each other number perturbed in its own way."""
 
-Place = tuple[Path | None, str, int]
-"""Where a clip is kept in memory: its file, and for a perturbed copy the utterance that draws how, and its number."""
+Place = tuple[Path | None, str, str, int]
+"""Where a clip is kept in memory: its file, its locale, and for a perturbed copy the utterance that draws how, and its
+number."""
 
 
 class AudioStore:
-    """Keeps the states of recordings in memory, in the model's dtype; what computes them must stay frozen.
+    """Keeps the states of recordings in memory; what computes them must stay frozen.
 
     Args:
         keeps_inputs: keep the recordings' mel frames, too, for an audio part that is trained and hears them anew.
@@ -62,6 +63,11 @@ class AudioStore:
         """
         return self._states[_place(example.utterance, example.copy)] if example.modality == "speech" else None
 
+    def transcript_of(self, utterance: Utterance) -> str | None:
+        """The words that were heard in an encoded recording; None of a model whose states are no words."""
+        states = self._states[_place(utterance, 0)]
+        return self._loaded.family.transcript(self._loaded.processor, states)
+
     def rows_of(self, examples: Sequence[Example]) -> list[Row]:
         """Tokenised examples; recordings that were not heard yet are heard first, with a progress bar."""
         spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
@@ -87,7 +93,7 @@ class AudioStore:
         todo = [clip for place, clip in new.items() if place not in self._states]
         if not todo:
             return
-        task = progress.add_task(f"hearing {len(todo)} recordings", total=len(todo))
+        task = progress.add_task(f"encoding {len(todo)} recordings", total=len(todo))
         parts = _cut(todo, BATCH_CLIPS)
         if self._files:
             todo = [clip for part in _cut(todo, LOOKED_UP_AT_ONCE) for clip in self._look_up(part, progress, task)]
@@ -115,13 +121,20 @@ class AudioStore:
         samples = [_heard(*clip) for clip in clips]
         # What others will find must not depend on how many clips were left to hear: how a matrix product rounds may
         # change with its size (seen with one clip in place of several), though not with what else stands in it.
-        filling = samples[-1:] * (BATCH_CLIPS - len(samples)) if self._files else []
-        encoded = encode_clips(self._loaded.model, self._loaded.processor, samples + filling, BATCH_CLIPS)
+        locales, num_filling = [u.locale for u, _ in clips], BATCH_CLIPS - len(samples) if self._files else 0
+        encoded = encode_clips(
+            self._loaded.model,
+            self._loaded.processor,
+            samples + samples[-1:] * num_filling,
+            BATCH_CLIPS,
+            locales + locales[-1:] * num_filling,
+        )
         # Only what is asked for: where clips go one by one the filling is never heard.
         self._states |= {_place(*clip): states for clip, states in zip(clips, encoded, strict=False)}
         if self.keeps_inputs:
+            inputs_of, parts = self._loaded.family.training_inputs, (self._loaded.model, self._loaded.processor)
             for clip, sound in zip(clips, samples, strict=True):
-                self._inputs[_place(*clip)] = self._loaded.family.audio_inputs(self._loaded.processor, sound)
+                self._inputs[_place(*clip)] = inputs_of(*parts, sound, clip[0].locale)
         if self._files:
             self._files.write({state_key(*clip): self._states[_place(*clip)] for clip in clips})
         progress.advance(task, len(clips))
@@ -132,7 +145,7 @@ def _cut(clips: Sequence[Clip], size: int) -> list[Sequence[Clip]]:
 
 
 def _place(utterance: Utterance, copy: int) -> Place:
-    return utterance.audio, utterance.id if copy else "", copy
+    return utterance.audio, utterance.locale, utterance.id if copy else "", copy
 
 
 def _heard(utterance: Utterance, copy: int) -> Samples:

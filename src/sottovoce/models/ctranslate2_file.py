@@ -1,4 +1,4 @@
-"""Reads CTranslate2's model.bin and turns a Whisper encoder stored in it into transformers' parameter names."""
+"""Reads CTranslate2's model.bin and gives the Whisper stored in it transformers' parameter names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_variables(path: Path) -> dict[str, torch.Tensor]:
 
     The layout, little endian: uint32 version; spec name (uint16 length with the closing zero, bytes); uint32 spec
     revision; uint32 number of variables; each: name, uint8 rank, uint32 dimensions, uint8 type, uint32 bytes, data.
-    Aliases that follow the variables are not needed for an encoder and are not read.
+    Aliases that follow the variables are not needed for Whisper and are not read.
 
     Raises:
         UserError: another version, an unknown type, or a file cut short.
@@ -53,42 +53,57 @@ def _variable(stream: BinaryIO, path: Path) -> tuple[str, torch.Tensor]:
     return name, torch.from_numpy(values.copy())
 
 
-def whisper_encoder_state(variables: dict[str, torch.Tensor], num_positions: int) -> dict[str, torch.Tensor]:
-    """The encoder's state dict in transformers' names, float32, its sinusoidal positions cut to ``num_positions``.
+def whisper_state(variables: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict of transformers' ``WhisperModel``, float32.
 
-    CTranslate2 stacks query, key and value into one matrix, [3 * d_model, d_model], and stores a zero bias for the
-    key, which Whisper does not have.
+    CTranslate2 stacks query, key and value of self-attention into one matrix, [3 * d_model, d_model], key and value of
+    cross-attention into another, [2 * d_model, d_model], and stores a zero bias for the key, which Whisper lacks.
     """
-
-    def get(name: str) -> torch.Tensor:
-        return variables[f"encoder/{name}"].float()
-
     state = {
-        "embed_positions.weight": get("position_encodings/encodings")[:num_positions].clone(),
-        "layer_norm.weight": get("layer_norm/gamma"),
-        "layer_norm.bias": get("layer_norm/beta"),
+        "encoder.embed_positions.weight": variables["encoder/position_encodings/encodings"],
+        "decoder.embed_positions.weight": variables["decoder/position_encodings/encodings"],
+        "decoder.embed_tokens.weight": variables["decoder/embeddings/weight"],
     }
     for conv in ("conv1", "conv2"):
-        state[f"{conv}.weight"], state[f"{conv}.bias"] = get(f"{conv}/weight"), get(f"{conv}/bias")
-    layer = 0
-    while f"encoder/layer_{layer}/ffn/linear_0/weight" in variables:
-        state |= {f"layers.{layer}.{name}": tensor for name, tensor in _layer_state(get, f"layer_{layer}/").items()}
-        layer += 1
-    return state
+        state |= _renamed(variables, f"encoder/{conv}", f"encoder.{conv}")
+    for part in ("encoder", "decoder"):
+        state |= _renamed(variables, f"{part}/layer_norm", f"{part}.layer_norm")
+        number = 0
+        while f"{part}/layer_{number}/ffn/linear_0/weight" in variables:
+            state |= _layer_state(variables, f"{part}/layer_{number}", f"{part}.layers.{number}")
+            number += 1
+    return {name: tensor.float() for name, tensor in state.items()}
 
 
-def _layer_state(get, source: str) -> dict[str, torch.Tensor]:  # type: ignore[no-untyped-def]
-    state: dict[str, torch.Tensor] = {}
-    weights = get(source + "self_attention/linear_0/weight").chunk(3)
-    biases = get(source + "self_attention/linear_0/bias").chunk(3)
-    for projection, weight, bias in zip(("q_proj", "k_proj", "v_proj"), weights, biases, strict=True):
-        state[f"self_attn.{projection}.weight"] = weight.clone()
-        if projection != "k_proj":
-            state[f"self_attn.{projection}.bias"] = bias.clone()
-    linears = {"self_attn.out_proj": "self_attention/linear_1", "fc1": "ffn/linear_0", "fc2": "ffn/linear_1"}
-    for name, linear in linears.items():
-        state[f"{name}.weight"], state[f"{name}.bias"] = get(f"{source}{linear}/weight"), get(f"{source}{linear}/bias")
-    norms = {"self_attn_layer_norm": "self_attention/layer_norm", "final_layer_norm": "ffn/layer_norm"}
-    for name, norm in norms.items():
-        state[f"{name}.weight"], state[f"{name}.bias"] = get(f"{source}{norm}/gamma"), get(f"{source}{norm}/beta")
-    return state
+def _layer_state(variables: dict[str, torch.Tensor], source: str, target: str) -> dict[str, torch.Tensor]:
+    """One layer's; only a decoder's has cross-attention."""
+    state = _attention(variables, f"{source}/self_attention", f"{target}.self_attn", [3])
+    if f"{source}/attention/linear_0/weight" in variables:
+        state |= _attention(variables, f"{source}/attention", f"{target}.encoder_attn", [1, 2])
+    for linear, name in (("linear_0", "fc1"), ("linear_1", "fc2")):
+        state |= _renamed(variables, f"{source}/ffn/{linear}", f"{target}.{name}")
+    return state | _renamed(variables, f"{source}/ffn/layer_norm", f"{target}.final_layer_norm")
+
+
+def _attention(
+    variables: dict[str, torch.Tensor], source: str, target: str, stacks: list[int]
+) -> dict[str, torch.Tensor]:
+    """One attention's; ``stacks`` is how many of query, key and value each matrix before the last one holds."""
+    parts: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for number, size in enumerate(stacks):
+        weights, biases = (variables[f"{source}/linear_{number}/{kind}"].chunk(size) for kind in ("weight", "bias"))
+        parts += zip(weights, biases, strict=True)
+    state = {}
+    for name, (weight, bias) in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True):
+        state[f"{target}.{name}.weight"] = weight.clone()
+        if name != "k_proj":
+            state[f"{target}.{name}.bias"] = bias.clone()
+    state |= _renamed(variables, f"{source}/linear_{len(stacks)}", f"{target}.out_proj")
+    return state | _renamed(variables, f"{source}/layer_norm", f"{target}_layer_norm")
+
+
+def _renamed(variables: dict[str, torch.Tensor], source: str, target: str) -> dict[str, torch.Tensor]:
+    """Weight and bias of a linear layer, a convolution or a layer norm."""
+    kinds = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
+    found = {kind: variables.get(f"{source}/{kind}") for kind in kinds}
+    return {f"{target}.{kinds[kind]}": tensor for kind, tensor in found.items() if tensor is not None}

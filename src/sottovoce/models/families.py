@@ -14,6 +14,7 @@ from sottovoce.models.phi4_multimodal import Phi4Multimodal
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.models.voxtral import CHAT_TEMPLATE as VOXTRAL_TEMPLATE
 from sottovoce.models.voxtral import Voxtral
+from sottovoce.models.whisper_lm.family import WhisperLM
 
 _REGISTERED: tuple[Family, ...] = (
     Qwen2Audio(
@@ -120,6 +121,13 @@ _REGISTERED: tuple[Family, ...] = (
         audio_token="<audio_soft_token>",
         fills_windows=True,
         released=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
+    ),
+    WhisperLM(
+        "whisper_lm",
+        "WhisperLMForConditionalGeneration",
+        tokens_per_second=4.0,
+        window_seconds=12.0,
+        packs=True,
     ),
 )
 

@@ -73,11 +73,15 @@ class Family:
     projects_at_each_step: bool = False
     packs: bool = False
 
-    def load_model(self, source: str, **options: Any) -> Any:
-        """The model in ``source``, a hub id or a folder, as its class's ``from_pretrained`` loads it."""
+    def class_of(self) -> Any:
+        """The class that ``model_class`` names."""
         import transformers
 
-        return getattr(transformers, self.model_class).from_pretrained(source, **options)
+        return getattr(transformers, self.model_class)
+
+    def load_model(self, source: str, **options: Any) -> Any:
+        """The model in ``source``, a hub id or a folder, as its class's ``from_pretrained`` loads it."""
+        return self.class_of().from_pretrained(source, **options)
 
     def load_processor(self, source: str, config: Any) -> Any:
         """What writes prompts and turns clips into mel frames; it holds ``tokenizer`` and ``feature_extractor``.
@@ -130,6 +134,15 @@ class Family:
             )
         )
 
+    def training_inputs(self, model: Any, processor: Any, clip: Samples, locale: str) -> dict[str, torch.Tensor]:
+        """One clip as :meth:`audio_features` takes it at every step, for an audio part that is trained.
+
+        Args:
+            model: before anything of it is trained.
+            locale: of what is said, for models that are told.
+        """
+        return self.audio_inputs(processor, clip)
+
     def windows(self, processor: Any, clip: Samples) -> list[Samples]:
         """The clip cut into windows, as the family's processor cuts it; samples beyond the last one are left out."""
         length = int(processor.feature_extractor.chunk_length * SAMPLING_RATE)
@@ -152,8 +165,10 @@ class Family:
         return features.flatten(0, -2)
 
     @torch.inference_mode()
-    def encode(self, model: Any, processor: Any, clips: Sequence[Samples], batch_size: int) -> Iterator[torch.Tensor]:
-        """What is kept of each clip, on the CPU and in the model's dtype; see ``features.encode_clips``.
+    def encode(
+        self, model: Any, processor: Any, clips: Sequence[Samples], locales: Sequence[str], batch_size: int
+    ) -> Iterator[torch.Tensor]:
+        """What is kept of each clip, on the CPU; see ``features.encode_clips``.
 
         Clips go one by one: what is kept must not depend on a neighbour's length.
         """
@@ -168,6 +183,14 @@ class Family:
     def projected(self, base: Any, audio_states: torch.Tensor) -> torch.Tensor:
         """What :meth:`encode` kept, as it enters the language model, (num_audio_tokens, hidden_size)."""
         return audio_states
+
+    def transcript(self, processor: Any, audio_states: torch.Tensor) -> str | None:
+        """The words that :meth:`encode` heard; None for models whose states are no words."""
+        return None
+
+    def deciding(self, processor: Any) -> dict[str, str]:
+        """What decides :meth:`encode`'s result beside the audio part's weights, the configuration and mel frames."""
+        return {}
 
     def token_embeddings(self, base: Any, input_ids: torch.Tensor) -> torch.Tensor:
         """(batch, length, hidden_size) of (batch, length); what stands at placeholders is overwritten later."""

@@ -157,13 +157,13 @@ class FeatureFiles:
 
 
 def state_key(utterance: Utterance, copy: int) -> str:
-    """What identifies the states of a recording: its bytes, and for a perturbed copy what that is drawn from.
+    """What identifies the states of a recording: its bytes and locale, and what a perturbed copy is drawn from.
 
     Raises:
         UserError: there is no such recording; the message names the manifest's file:line.
     """
     seed = [utterance.id, copy] if copy else []
-    content = json.dumps([audio_sha256(utterance.audio or Path(), utterance.where), *seed])
+    content = json.dumps([audio_sha256(utterance.audio or Path(), utterance.where), utterance.locale, *seed])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -189,6 +189,7 @@ def deciding(loaded: LoadedModel, batch_size: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type,
         "batch size": batch_size,
         "code": _code_sha256(),
+        **loaded.family.deciding(loaded.processor),
         **{name: version(name) for name in COMPUTED_BY},
     }
 
@@ -208,7 +209,7 @@ def _weights_sha256(loaded: LoadedModel) -> str:
 def _code_sha256() -> str:
     """Of our own files that a clip goes through: their version alone would not tell a change under development."""
     here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), *(here.parent / "data" / name for name in ("audio.py", "perturb.py"))]
+    files = [*sorted(here.rglob("*.py")), *(here.parent / "data" / name for name in ("audio.py", "perturb.py"))]
     return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
 
 

@@ -101,7 +101,7 @@ def injection_error(family: Family, model: Any, processor: Any) -> float:
         for name, tensor in own.items()
     }
     expected = model(**inputs).logits.float()
-    (features,) = family.encode(model, processor, [clip], 1)
+    (features,) = family.encode(model, processor, [clip], [""], 1)
     ids = inputs["input_ids"]
     placeholder = (ids == family.audio_token_id(model.config)).unsqueeze(-1)
     embeddings = family.token_embeddings(model, ids)

@@ -104,14 +104,12 @@ def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
     Raises:
         UserError: the configuration cannot be found, or the family has no entry that names its class.
     """
-    import transformers
-
     family = family_named(name)
     refuse_old_transformers(family)
     if not family.model_class:
         raise UserError(f"{name}: models of type {family.model_type!r} have no entry", "docs/models.md says which do")
-    model_class = getattr(transformers, family.model_class)
     try:
+        model_class = family.class_of()
         config = model_class.config_class.from_pretrained(_source(name))
         with torch.device("meta"):
             dtype = torch.bfloat16 if bf16 else torch.float32
@@ -182,7 +180,7 @@ def fused_attention(model: Any) -> Iterator[None]:
 
 
 def model_identity(name: str, say: Callable[[str], None] = lambda line: None) -> str:
-    """What decides the weights, for naming what was computed with them: the shipped alignment's hash, or the name.
+    """What decides the weights, for naming what was computed with them: the assembled folder, or the name.
 
     The embedded model is assembled by the first who asks, which ``say`` tells.
     """

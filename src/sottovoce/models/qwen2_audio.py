@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from transformers.masking_utils import create_bidirectional_mask
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.models.family import Family
-
-FRAME_STEP = 100  # of mel frames, a second: few lengths, for each of which a CPU compiles its matrix products anew
-LOOKAHEAD = 4  # mel frames
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,9 @@ class Qwen2Audio(Family):
         return AutoProcessor.from_pretrained(source, trust_remote_code=False)
 
     @torch.inference_mode()
-    def encode(self, model: Any, processor: Any, clips: Sequence[Samples], batch_size: int) -> Iterator[torch.Tensor]:
+    def encode(
+        self, model: Any, processor: Any, clips: Sequence[Samples], locales: Sequence[str], batch_size: int
+    ) -> Iterator[torch.Tensor]:
         for start in range(0, len(clips), batch_size):
             yield from _encoded(model, *_mel(processor, clips[start : start + batch_size]))
 
@@ -40,31 +37,6 @@ class Qwen2Audio(Family):
     def projected(self, base: Any, audio_states: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = base.model.multi_modal_projector(audio_states)
         return states
-
-
-def short_mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mel frames of clips without most of the padding that fills the processor's window, for :func:`tower_states`.
-
-    The states are those of the whole window but for rounding, and cost a part of it where clips are short.
-
-    Returns:
-        (batch, mel_bins, num_frames), and the number of frames of sound of each clip, (batch,).
-    """
-    mel, num_heard = _mel(processor, clips)
-    # The convolutions look a few frames ahead; beyond them padding is masked and changes nothing.
-    return mel[:, :, : -(-(int(num_heard.max()) + LOOKAHEAD) // FRAME_STEP) * FRAME_STEP], num_heard
-
-
-@torch.inference_mode()
-def encode_short(model: Any, processor: Any, clips: Sequence[Samples], batch_size: int = 16) -> list[torch.Tensor]:
-    """The audio tower's states of each clip, (num_states, d_model); clips of similar length are encoded together."""
-    by_length = sorted(range(len(clips)), key=lambda place: len(clips[place]))
-    encoded: dict[int, torch.Tensor] = {}
-    for start in range(0, len(clips), batch_size):
-        places = by_length[start : start + batch_size]
-        mel, num_heard = short_mel(processor, [clips[place] for place in places])
-        encoded |= zip(places, _encoded(model, mel, num_heard), strict=True)
-    return [encoded[place] for place in range(len(clips))]
 
 
 def _encoded(model: Any, mel: torch.Tensor, num_heard: torch.Tensor) -> list[torch.Tensor]:
@@ -84,7 +56,7 @@ def tower_states(tower: Any, mel: torch.Tensor, num_heard: torch.Tensor) -> tupl
     """The audio tower's states of clips; padding is masked as in ``Qwen2AudioModel.forward``.
 
     Args:
-        mel: (batch, mel_bins, num_frames), any multiple of 4 frames up to the tower's window.
+        mel: (batch, mel_bins, num_frames) of the tower's whole window.
         num_heard: frames of sound of each clip, (batch,).
 
     Returns:
@@ -97,20 +69,4 @@ def tower_states(tower: Any, mel: torch.Tensor, num_heard: torch.Tensor) -> tupl
         inputs_embeds=mel.new_zeros(len(mel), length, 1, dtype=tower.dtype),
         attention_mask=(torch.arange(length)[None, :] < num_positions[:, None].cpu()).long().to(mel.device),
     )
-    with _window_of(tower, length):
-        return tower(mel, attention_mask=attention).last_hidden_state, num_states
-
-
-@contextmanager
-def _window_of(tower: Any, num_positions: int) -> Iterator[None]:
-    # The tower takes as many frames as it has positions: 30 s of them, however short a command is.
-    whole = tower.embed_positions
-    tower.embed_positions = nn.Embedding(
-        num_positions, whole.embedding_dim, _weight=whole.weight[:num_positions], _freeze=True
-    )
-    tower.config.max_source_positions = num_positions
-    try:
-        yield
-    finally:
-        tower.embed_positions = whole
-        tower.config.max_source_positions = len(whole.weight)
+    return tower(mel, attention_mask=attention).last_hidden_state, num_states

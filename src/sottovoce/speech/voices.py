@@ -1,4 +1,4 @@
-"""Which synthetic voices speak what: alignment and training voices, development voices, test voices never overlap."""
+"""Which synthetic voices speak what: training, development and test voices never overlap."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def draw_voice(cast: str, locale: str, rng: random.Random) -> Voice:
     """Draws the voice of one utterance.
 
     Args:
-        cast: ``align`` (all engines, mixed styles too), ``align_quick`` (those of them that speak many clips a second:
-            all but Kokoro), ``train`` (Kokoro training voices), ``dev`` or ``test``.
+        cast: ``many`` (training voices of all engines, mixed styles too), ``quick`` (those that speak many clips a
+            second: all but Kokoro), ``train`` (Kokoro training voices), ``dev`` or ``test``.
         locale: ``en-US`` or ``fr-FR``; Kokoro's English voices also speak French phonemes, with an accent.
 
     Raises:
@@ -69,9 +69,9 @@ def draw_voice(cast: str, locale: str, rng: random.Random) -> Voice:
     """
     french = {"en-US": False, "fr-FR": True}[locale]
     romance = KOKORO_ROMANCE if french else ()
-    if cast == "align":
-        return _align_voice(french, romance, rng)
-    if cast == "align_quick":
+    if cast == "many":
+        return _any_voice(french, romance, rng)
+    if cast == "quick":
         return _quick_voice(french, rng.random(), rng)
     casts = {
         "train": KOKORO_TRAIN + romance,
@@ -81,7 +81,7 @@ def draw_voice(cast: str, locale: str, rng: random.Random) -> Voice:
     return rng.choice(_kokoro(casts[cast]))
 
 
-def _align_voice(french: bool, romance: tuple[str, ...], rng: random.Random) -> Voice:
+def _any_voice(french: bool, romance: tuple[str, ...], rng: random.Random) -> Voice:
     kokoro = KOKORO_TRAIN + romance * 2
     draw = rng.random()
     if draw < 0.50:

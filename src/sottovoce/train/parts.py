@@ -42,7 +42,7 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 
 def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
-    _refuse_halves(family, train)
+    _refuse_halves(loaded, train)
     whole = whole_parts(loaded, train)
     for name in whole:
         # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
@@ -111,7 +111,10 @@ def _inside(name: str, place: str) -> bool:
     return name == place or name.startswith(f"{place}.")
 
 
-def _refuse_halves(family: Family, train: Train) -> None:
+def _refuse_halves(loaded: LoadedModel, train: Train) -> None:
+    family = loaded.family
+    if train.projector == "full" and not any(True for _ in loaded.model.get_submodule(family.projector).parameters()):
+        raise UserError(f"the projector of {family.model_type} has no weights", "leave train.projector: frozen")
     nested = _inside(family.projector, family.audio_tower) or _inside(family.audio_tower, family.projector)
     if nested and (train.projector == "full") != (train.audio_tower == "full"):
         fault = f"of {family.model_type} the projector and the audio tower are one module"

@@ -45,25 +45,6 @@ class Rows(Dataset[Row]):
         return self.rows[self.order[position]]
 
 
-def batched_by_length(lengths: Sequence[int], batch_size: int, seed: int, window_batches: int = 16) -> list[int]:
-    """One epoch's order: shuffled, sorted by length within windows of a few batches, and the batches shuffled again.
-
-    Rows of similar length share a batch, which saves padding; every row occurs once; text and speech stay mixed.
-    """
-    rng = random.Random(seed)
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
-    window = batch_size * window_batches
-    batches: list[list[int]] = []
-    for start in range(0, len(order), window):
-        part = sorted(order[start : start + window], key=lambda index: lengths[index])
-        batches += [part[first : first + batch_size] for first in range(0, len(part), batch_size)]
-    full = [batch for batch in batches if len(batch) == batch_size]
-    rest = [batch for batch in batches if len(batch) < batch_size]
-    rng.shuffle(full)
-    return [index for batch in full + rest for index in batch]
-
-
 def training_order(num_rows: int, num_epochs: int, seed: int) -> list[int]:
     """All epochs' orders, each shuffled by itself.
 

@@ -1,4 +1,4 @@
-"""Which transcripts are spoken for alignment: training sentences that no excluded manifest holds."""
+"""Which transcripts are spoken in many voices: training sentences that no excluded manifest holds."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from typing import Any
 from sottovoce.data.corpora.home_sentences import LOCALES, write_sentences
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
-from sottovoce.speech.phrases import phrases
-from sottovoce.speech.word_lists import word_lists
 
-MAX_LETTERS = 90  # longer sentences would not fit the 8 s window at a slow tempo
+MAX_LETTERS = 90  # longer sentences would take more than some 8 s at a slow tempo
 
 
-def align_text(manifests: Sequence[Path], exclude: Sequence[Path], num_phrases: int, seed: int) -> list[dict[str, Any]]:
+def training_sentences(manifests: Sequence[Path], exclude: Sequence[Path], seed: int) -> list[dict[str, Any]]:
     """Rows with id, locale and transcript, interleaved in proportion, so that any prefix is a fair sample.
 
-    To the manifests' sentences ``num_phrases`` made-up phrases of each locale are added.
-
     Left out are: the dev and test sentences of all the manifests, every sentence of the excluded manifests and of the
-    built-in corpus, training utterances that have a recording (they are the speech of a budget, which alignment must
-    not have heard), repetitions, sentences with digits, single words, and sentences of more than 90 letters.
+    built-in corpus, training utterances that have a recording, repetitions, sentences with digits, single words, and
+    sentences of more than 90 letters.
+
+    Raises:
+        UserError: two manifests have the same id of a locale.
     """
     utterances = [(path, utterance) for path in manifests for utterance in read_manifest(path, allow_outside=True)]
     held = {plain(u.transcript) for _, u in utterances if u.split != "train" or u.audio is not None}
@@ -45,11 +44,6 @@ def align_text(manifests: Sequence[Path], exclude: Sequence[Path], num_phrases: 
     groups = [by_locale[locale] for locale in sorted(by_locale)]
     for rows in groups:
         random.Random(seed).shuffle(rows)
-    for locale in sorted(by_locale) if num_phrases else ():
-        if locale not in LOCALES:
-            raise UserError(f"there are no voices and no phrases for {locale}", f"locales: {', '.join(LOCALES)}")
-        made = [text for text in map(plain, phrases(locale, num_phrases, seed)) if text not in held]
-        groups.append([{"id": f"phrase-{n}", "locale": locale, "transcript": text} for n, text in enumerate(made)])
     placed = []
     for rows in groups:
         placed += [((position + 0.5) / len(rows), row) for position, row in enumerate(rows)]
@@ -62,7 +56,12 @@ def take_clips(rows: Sequence[dict[str, Any]], clips: Sequence[str]) -> list[dic
     Raises:
         UserError: an entry that is not LOCALE=NUMBER, or a locale without rows.
     """
-    left = _numbers("clips", clips)
+    left = {}
+    for entry in clips:
+        locale, _, number = entry.partition("=")
+        if not number.isdecimal():
+            raise UserError(f"--clips {entry}: write LOCALE=NUMBER, such as en-US=4000")
+        left[locale] = int(number)
     there = {row["locale"] for row in rows}
     for locale in left:
         if locale not in there:
@@ -76,29 +75,6 @@ def take_clips(rows: Sequence[dict[str, Any]], clips: Sequence[str]) -> list[dic
     return taken
 
 
-def list_rows(wanted: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """Rows of word lists; ``wanted`` says how many of which locale (``en-US=3000``).
-
-    Raises:
-        UserError: an entry that is not LOCALE=NUMBER, or a locale without words.
-    """
-    rows = []
-    for locale, number in _numbers("words", wanted).items():
-        lists = word_lists(locale, number, seed)
-        rows += [{"id": f"words-{seed}-{n}", "locale": locale, "transcript": text} for n, text in enumerate(lists)]
-    return rows
-
-
-def _numbers(option: str, entries: Sequence[str]) -> dict[str, int]:
-    numbers = {}
-    for entry in entries:
-        locale, _, number = entry.partition("=")
-        if not number.isdecimal():
-            raise UserError(f"--{option} {entry}: write LOCALE=NUMBER, such as en-US=4000")
-        numbers[locale] = int(number)
-    return numbers
-
-
 def plain(text: str) -> str:
-    """Lower case, without punctuation but apostrophes, single spaces: how alignment writes transcripts."""
+    """Lower case, without punctuation but apostrophes, single spaces."""
     return " ".join(re.sub(r"[^\w' ]+", " ", text.lower()).split())

@@ -45,6 +45,13 @@ class Tiny:
     only_lora: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+def audio_part_in_full(loaded: LoadedModel) -> dict[str, str]:
+    """Training settings: the tower, and the projector if it has weights, but not the language model."""
+    has_weights = any(True for _ in loaded.model.get_submodule(loaded.family.projector).parameters())
+    projector = "full" if has_weights else "frozen"
+    return {"language_model": "frozen", "projector": projector, "audio_tower": "full"}
+
+
 def byte_tokenizer(
     first: Sequence[str] = (), eos: str = "<|im_end|>", pad: str | None = None, last: Sequence[str] = (), **named: str
 ) -> PreTrainedTokenizerFast:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sottovoce.errors import UserError
-from sottovoce.speech.align_text import align_text, plain, take_clips
+from sottovoce.speech.training_sentences import plain, take_clips, training_sentences
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -29,7 +29,7 @@ def many(locale: str, count: int) -> list[dict[str, Any]]:
 
 
 def spoken(manifests: list[Path], exclude: tuple[Path, ...] = (), seed: int = 0) -> list[str]:
-    return [each["transcript"] for each in align_text(manifests, exclude, 0, seed)]
+    return [each["transcript"] for each in training_sentences(manifests, exclude, seed)]
 
 
 def test_only_training_sentences_without_a_recording_are_spoken(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_cannot_be_spoken_well_and_repetitions_are_left_out(tmp_path: Path)
 
 def test_any_prefix_mixes_the_locales_in_proportion(tmp_path: Path) -> None:
     path = manifest(tmp_path / "m", *many("en-US", 300), *many("fr-FR", 100))
-    rows = align_text([path], [], num_phrases=0, seed=0)
+    rows = training_sentences([path], [], seed=0)
     assert len(rows) == 400
     for size in range(1, 401):
         french = Counter(each["locale"] for each in rows[:size])["fr-FR"]
@@ -94,19 +94,9 @@ def test_plain_keeps_words_and_apostrophes() -> None:
     assert plain("  L'Été, c'est  «chaud» — non ? ") == "l'été c'est chaud non"
 
 
-def test_made_up_phrases_are_spread_among_the_sentences_and_obey_the_exclusions(tmp_path: Path) -> None:
-    path = manifest(tmp_path / "m", *many("en-US", 100), *many("fr-FR", 100))
-    rows = align_text([path], [], num_phrases=50, seed=0)
-    made = [each for each in rows if each["id"].startswith("phrase-")]
-    assert Counter(each["locale"] for each in made) == {"en-US": 50, "fr-FR": 50}
-    assert sum(each["id"].startswith("phrase-") for each in rows[:60]) == 20
-    banned = manifest(tmp_path / "banned", row("b", made[0]["transcript"]))
-    assert made[0]["transcript"] not in [each["transcript"] for each in align_text([path], [banned], 50, seed=0)]
-
-
 def test_of_a_locale_the_first_clips_are_taken_as_many_as_asked_for(tmp_path: Path) -> None:
     path = manifest(tmp_path / "m", *many("en-US", 30), *many("fr-FR", 10), *many("de-DE", 5))
-    rows = align_text([path], [], num_phrases=0, seed=0)
+    rows = training_sentences([path], [], seed=0)
     taken = take_clips(rows, ["en-US=7", "fr-FR=0"])
     assert Counter(each["locale"] for each in taken) == {"en-US": 7, "de-DE": 5}
     english = [each for each in rows if each["locale"] == "en-US"]
@@ -124,6 +114,6 @@ def test_of_a_locale_the_first_clips_are_taken_as_many_as_asked_for(tmp_path: Pa
     ],
 )
 def test_a_number_of_clips_that_makes_no_sense_is_refused(tmp_path: Path, clips: str, fault: str) -> None:
-    rows = align_text([manifest(tmp_path / "m", *many("en-US", 3))], [], num_phrases=0, seed=0)
+    rows = training_sentences([manifest(tmp_path / "m", *many("en-US", 3))], [], seed=0)
     with pytest.raises(UserError, match=fault):
         take_clips(rows, [clips])

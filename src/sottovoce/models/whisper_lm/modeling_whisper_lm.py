@@ -1,0 +1,282 @@
+"""A language model that reads what Whisper writes: an audio language model for machines without a GPU.
+
+audio tower: Whisper, encoder and decoder -> projector: attention over the vocabulary -> language model.
+
+The tower decodes a clip greedily; the likeliest transcript enters the language model as that text's own tokens. What
+can be differentiated is the expected embedding of each token under Whisper's distribution: training passes its gradient
+through (straight-through: Bengio et al., arXiv 1308.3432), inference reads the tokens. Carrying a recogniser's
+posteriors into a language model's embeddings is the idea of LegoSLM (arXiv 2505.11352) and TASU (arXiv 2511.03310).
+
+Shapes: b clips, n tokens of a clip, d Whisper's width, h the language model's hidden size, v Whisper's vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .configuration_whisper_lm import WhisperLMConfig
+from .words import TOWER_TOKENIZER, Words
+
+MAX_TOKENS_PER_SECOND, MIN_TOKENS = 8, 8  # of a transcript; people say less, so a longer one is a repetition loop
+FRAMES_PER_SECOND = 100  # of mel
+
+
+class VocabularyAttention(nn.Module):
+    """The projector: one step of attention over the vocabulary. It has no weights of its own.
+
+    The query is Whisper's last state for a token, the keys its output embeddings, the values the language model's input
+    embeddings of the same pieces of text; pieces that are no single token of the language model take no part.
+    """
+
+    def forward(
+        self, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, pieces: torch.Tensor
+    ) -> torch.Tensor:
+        """(n, h) of states (n, d), keys (v, d), values (vocabulary, h); ``pieces``: each key's value, (v,), -1 if none."""
+        known = (pieces >= 0).nonzero()[:, 0]
+        weights = (states @ keys[known].T).float().softmax(-1).to(values.dtype)
+        return weights @ values[pieces[known]]
+
+
+class WhisperLMPreTrainedModel(PreTrainedModel):
+    config_class = WhisperLMConfig
+    base_model_prefix = "model"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["WhisperEncoderLayer", "WhisperDecoderLayer", "LlamaDecoderLayer"]
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+
+class WhisperLMModel(WhisperLMPreTrainedModel):
+    """Whisper, the projector and the language model without its head."""
+
+    def __init__(self, config: WhisperLMConfig) -> None:
+        super().__init__(config)
+        self.audio_tower = AutoModel.from_config(config.audio_config)
+        self.multi_modal_projector = VocabularyAttention()
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.words: Words | None = None  # from_pretrained reads them from the tokenizers beside the weights
+        self.post_init()
+
+    def get_input_embeddings(self) -> Any:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: Any) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    @torch.no_grad()
+    def hear(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor, language_ids: torch.Tensor
+    ) -> list[list[int]]:
+        """Whisper's tokens of each clip, decoded greedily; an empty list where it hears no words.
+
+        Args:
+            input_features: (b, mel_bins, num_frames) of the whole window.
+            input_features_mask: 1 for frames of sound, (b, num_frames); a transcript is limited by their number.
+            language_ids: the token of each clip's language, (b,).
+        """
+        words, tower, device = self._words(), self.audio_tower, input_features.device
+        keys = tower.decoder.embed_tokens.weight
+        suppressed = ~(words.spoken_text if self.config.spoken_words_only else words.any_text).to(device)
+        suppressed[words.end] = False
+        given = torch.tensor([words.prompt(int(each)) for each in language_ids], device=device)
+        most = tower.config.max_target_positions - given.shape[1]
+        seconds = (input_features_mask.sum(-1) / FRAMES_PER_SECOND).tolist()
+        limits = [min(most, MIN_TOKENS + math.ceil(MAX_TOKENS_PER_SECOND * each)) for each in seconds]
+        encoded = tower.encoder(input_features).last_hidden_state
+        # Until transformers 5.23 the argument had the longer name.
+        named = "cache" if "cache" in inspect.signature(tower.decoder.forward).parameters else "past_key_values"
+        kept = {named: EncoderDecoderCache(DynamicCache(), DynamicCache()), "use_cache": True}
+        heard: list[list[int]] = [[] for _ in limits]
+        sums, ended, silent = [0.0] * len(limits), [False] * len(limits), list[float]()
+        while not all(ended):
+            states = tower.decoder(input_ids=given, encoder_hidden_states=encoded, **kept).last_hidden_state
+            if not silent:
+                silent = (states[:, 0] @ keys.T).float().softmax(-1)[:, words.no_speech].tolist()
+            scores = (states[:, -1] @ keys.T).float().masked_fill(suppressed, -torch.inf).log_softmax(-1)
+            likeliest = scores.max(-1)
+            best = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+            for row, (token, score) in enumerate(best):
+                if ended[row]:
+                    continue
+                sums[row] += score
+                if token != words.end:
+                    heard[row].append(token)
+                ended[row] = token == words.end or len(heard[row]) >= limits[row]
+            given = likeliest.indices[:, None]
+        for tokens, total, share in zip(heard, sums, silent, strict=True):
+            unlikely = total / (len(tokens) + 1) < self.config.min_log_probability
+            if (unlikely and share > self.config.no_speech_threshold) or not words.text(tokens):
+                tokens.clear()
+        return heard
+
+    def get_audio_features(
+        self,
+        input_features: torch.Tensor,
+        input_features_mask: torch.Tensor,
+        language_ids: torch.Tensor,
+        heard_ids: Sequence[Sequence[int]] | None = None,
+    ) -> list[torch.Tensor]:
+        """The embeddings of each clip's words, a list of (n, h), with gradients into the tower and the language model.
+
+        Args:
+            heard_ids: what :meth:`hear` returned before, of a tower that may have changed since; None: hear now.
+        """
+        words, tower, table = self._words(), self.audio_tower, self.get_input_embeddings()
+        if heard_ids is None:
+            heard_ids = self.hear(input_features, input_features_mask, language_ids)
+        features = []
+        for clip, language_id, heard in zip(input_features, language_ids, heard_ids, strict=True):
+            embeddings = table(torch.tensor(words.ids(heard), dtype=torch.long, device=clip.device))
+            if heard and torch.is_grad_enabled() and any(p.requires_grad for p in tower.parameters()):
+                embeddings = embeddings + self._gradient(clip, int(language_id), heard, len(embeddings))
+            features.append(embeddings)
+        return features
+
+    def _gradient(self, clip: torch.Tensor, language_id: int, heard: Sequence[int], num_tokens: int) -> torch.Tensor:
+        """Zeros, (num_tokens, h), with the gradient of the expected embeddings where tokens are the same text."""
+        words, tower, table = self._words(), self.audio_tower, self.get_input_embeddings().weight
+        prompt = words.prompt(language_id)
+        ids = torch.tensor([[*prompt, *heard[:-1]]], device=clip.device)
+        read = tower(input_features=clip[None], decoder_input_ids=ids, use_cache=False).last_hidden_state
+        states, keys = read[0, len(prompt) - 1 :], tower.decoder.embed_tokens.weight
+        change = torch.zeros(num_tokens, table.shape[1], device=clip.device, dtype=table.dtype)
+        for first, pieces in ((True, words.first_pieces), (False, words.pieces)):
+            pairs = [pair for pair in words.matches(heard) if (pair[0] == 0) == first]
+            if pairs:
+                places, targets = torch.tensor(pairs, device=clip.device).T
+                expected = self.multi_modal_projector(states[places], keys, table, pieces.to(clip.device))
+                change = change.index_add(0, targets, expected - expected.detach())
+        return change
+
+    def _words(self) -> Words:
+        if self.words is None:
+            raise ValueError(f"no tokenizers beside the model: save its processor there, too, with {TOWER_TOKENIZER}")
+        return self.words
+
+
+class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixin):
+    """Text and recordings in, text out."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    def __init__(self, config: WhisperLMConfig) -> None:
+        super().__init__(config)
+        self.model = WhisperLMModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        options = {key: kwargs[key] for key in ("cache_dir", "revision", "token", "local_files_only") if key in kwargs}
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        num_heard = model.config.audio_config.vocab_size
+        model.model.words = Words.from_pretrained(pretrained_model_name_or_path, num_heard, **options)
+        return loaded
+
+    def get_input_embeddings(self) -> Any:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: Any) -> None:
+        self.model.set_input_embeddings(value)
+
+    def transcribe(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor, language_ids: torch.Tensor
+    ) -> list[str]:
+        """The words that are heard in each clip, as text."""
+        heard = self.model.hear(input_features, input_features_mask, language_ids)
+        return [self.model._words().text(tokens) for tokens in heard]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: Any = None,
+        input_features_mask: Any = None,
+        language_ids: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """As any causal language model; a recording's words stand in place of its placeholder, for which rows grow.
+
+        Returns:
+            logits of the grown rows, padded on the side where ``attention_mask`` has its padding.
+        """
+        if input_features is not None:
+            heard = self.model.hear(input_features, input_features_mask, language_ids)
+            input_ids, attention_mask, labels = self._grown(input_ids, attention_mask, labels, heard)
+        states = self.model.language_model(
+            input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, **kwargs
+        )
+        logits = self.lm_head(states.last_hidden_state)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=states.past_key_values)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Any = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: Any = None,
+        input_features_mask: Any = None,
+        language_ids: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As transformers' own, with recordings; the sequences begin with the prompts as they were given."""
+        if input_features is None:
+            return super().generate(input_ids, attention_mask=attention_mask, **kwargs)
+        heard = self.model.hear(input_features, input_features_mask, language_ids)
+        grown, mask, _ = self._grown(input_ids, attention_mask, None, heard)
+        out = super().generate(grown, attention_mask=mask, **kwargs)
+        answers = (out if isinstance(out, torch.Tensor) else out.sequences)[:, grown.shape[1] :]
+        prompts = input_ids.repeat_interleave(len(answers) // len(input_ids), 0)
+        sequences = torch.cat([prompts, answers], dim=1)
+        if isinstance(out, torch.Tensor):
+            return sequences
+        out.sequences = sequences
+        return out
+
+    def _grown(
+        self, input_ids: Any, attention_mask: Any, labels: Any, heard: Iterable[Sequence[int]]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The rows with each placeholder, or run of placeholders, replaced by the tokens of its recording's words.
+
+        Labels of these tokens are -100.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        left = bool((mask[:, 0] == 0).any()) or not bool((mask[:, -1] == 0).any())
+        given = [input_ids, torch.full_like(input_ids, -100) if labels is None else labels]
+        clips, rows = iter(heard), []
+        for row, kept in enumerate(mask.bool()):
+            grown: list[tuple[int, int]] = []
+            before = None
+            for token, label in zip(*(each[row][kept].tolist() for each in given), strict=True):
+                if token != self.config.audio_token_id:
+                    grown.append((token, label))
+                elif token != before:
+                    grown += [(word, -100) for word in self.model._words().ids(next(clips))]
+                before = token
+            rows.append(grown)
+        length, pad = max(map(len, rows)), self.config.text_config.pad_token_id or 0
+        filled = []
+        for held in rows:
+            padding, shown = [(pad, -100, 0)] * (length - len(held)), [(*each, 1) for each in held]
+            filled.append(padding + shown if left else shown + padding)
+        ids, targets, mask = torch.tensor(filled, device=input_ids.device).unbind(-1)
+        return ids, mask, None if labels is None else targets
+
+
+WhisperLMForConditionalGeneration.register_for_auto_class("AutoModelForMultimodalLM")
