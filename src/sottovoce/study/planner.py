@@ -69,9 +69,19 @@ class CurvePlan:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target."""
+
+    name: str
+    target: Target
+    score: Interval
+
+
 @dataclass(frozen=True)
 class Plan:
-    """All curves and targets; the intents to record first with the scheme ``best``, and after how many recordings."""
+    """All curves and targets; what cascades reach; the intents to record first with the scheme ``best``, and after how
+    many recordings."""
 
     study: str
     level: float
@@ -80,6 +90,7 @@ class Plan:
     best: str
     num_recordings: int
     intents: tuple[IntentGain, ...]
+    levels: tuple[Level, ...] = ()
 
 
 def parse_target(text: str) -> Target:
@@ -125,7 +136,9 @@ def make_plan(
     plans = tuple(plan for line in wanted for plan in _plans(curves, line, targets, cost_per_hour))
     best = _best(wanted, targets[0].metric)
     intents = _intents(results, best, folder)
-    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), best.drawn[-1].num_clips, intents)
+    levels = tuple(level for line in curves.cascades for level in _levels(curves, line, targets))
+    after = best.drawn[-1].num_clips
+    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), after, intents, levels)
 
 
 def gains_by_intent(folder: Path) -> dict[str, float]:
@@ -195,6 +208,14 @@ def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour:
             at_limit=at_limit,
             refusal=_refusal(fitted, recordings, at_limit),
         )
+
+
+def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[Level]:
+    if (last := line.last) is None:
+        return
+    for target in targets:
+        seen = last.speech[METRICS.index(target.metric)]
+        yield Level(_label(curves, line), target, Interval(seen.mean, seen.low, seen.high))
 
 
 def _fit(curves: Curves, line: Line, metric: Metric) -> LearningCurve | NoCurveError:
