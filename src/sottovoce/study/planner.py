@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -71,7 +72,10 @@ class CurvePlan:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target."""
+    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target.
+
+    Its LEVEL interval is a normal one, by the standard error over test utterances and seeds.
+    """
 
     name: str
     target: Target
@@ -215,7 +219,8 @@ def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[L
         return
     for target in targets:
         seen = last.speech[METRICS.index(target.metric)]
-        yield Level(_label(curves, line), target, Interval(seen.mean, seen.low, seen.high))
+        half = NormalDist().inv_cdf((1 + LEVEL) / 2) * seen.standard_error
+        yield Level(_label(curves, line), target, Interval(seen.mean, seen.mean - half, seen.mean + half))
 
 
 def _fit(curves: Curves, line: Line, metric: Metric) -> LearningCurve | NoCurveError:

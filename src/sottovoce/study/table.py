@@ -77,6 +77,7 @@ def terminal_table(curves: Curves) -> Table:
         table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
     for row in rows:
         texts = [text.replace(" ± ", "±") for text in row.columns[: len(headers)]]
+        texts[0] = texts[0].replace(" (", "\n(")  # a cascade's recogniser
         if grid:
             texts[1] = texts[1].replace(" clips)", ")")
             texts = [
