@@ -342,6 +342,10 @@ def test_what_needs_one_model_refuses_a_cascade_and_names_the_run_with_its_weigh
         measure_gap(run, None, silent)
     with pytest.raises(UserError, match=told):
         serve_run(run, ServerSettings(), "127.0.0.1", 0, None, silent)
+    alone = shutil.copytree(by_recogniser, tmp_path / "alone")
+    shutil.rmtree(alone / "cells/text_only")
+    with pytest.raises(UserError, match="add text_only to the study's schemes"):
+        load(alone / "cells/cascade")
 
 
 def test_decode_answers_a_cascade_again(by_recogniser: Path, tmp_path: Path) -> None:

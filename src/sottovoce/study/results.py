@@ -163,7 +163,7 @@ class StudyResults:
     @property
     def best(self) -> CellResult | None:
         """The finished cell with training speech (of whatever language) that is best on test speech: by intent
-        accuracy, then SLU-F1."""
+        accuracy, then SLU-F1. A cascade is a baseline, as text-only is: what the best is set against."""
         heard = [cell for cell in self.finished if SCHEMES[cell.scheme].has_budget]
         return max(
             heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None

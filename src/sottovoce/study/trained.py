@@ -98,6 +98,8 @@ def refuse_cascade(run: Path) -> None:
         return
     same_weights = run.parent / f"text_only{dash}{rest}"
     advice = f"its weights are those of {same_weights}: name that, for what a recogniser wrote with --text"
+    if not same_weights.is_dir():
+        advice = "add text_only to the study's schemes, which has the same weights, and name its run"
     raise UserError(f"{run} is a cascade, a recogniser and a model that reads its transcripts", advice)
 
 
