@@ -34,7 +34,7 @@ _LOOKS = {
     "source_then_curriculum": ("#7d54b5", "p"),
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_CASCADE: Any = ("#3f6b35", (5, 1.5, 1.5, 1.5))  # a level: it is trained on no speech
+_CASCADE = "#3f6b35"  # without a marker, as it is a level: it is trained on no speech
 _PUBLISHED: Any = (0, (9, 4))
 _ZERO = 0.6  # how far 0 lies left of the smallest budget, as a part of one decade
 
@@ -91,8 +91,8 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
         _text_only(axes, curves.text_only(sources, model), place, number)
     for line in curves.cascades:
         if line.model == model and line.last:
-            level, looks = 100 * line.last.speech[place].mean, {"dashes": _CASCADE[1], "color": _CASCADE[0]}
-            axes.axhline(level, linewidth=1.5, zorder=3, **looks)
+            level = 100 * line.last.speech[place].mean
+            axes.axhline(level, color=_CASCADE, linewidth=1.8, linestyle=_dashes(curves, line.sources), zorder=3)
     for line in lines:
         colour, marker = _LOOKS.get(line.scheme, (INK, "*"))
         at = [_position(point.num_clips, smallest) for point in line.drawn]
@@ -191,7 +191,8 @@ def _handles(curves: Curves, published: Sequence[Published]) -> list[Any]:
     for line in curves.cascades:
         if line.model == curves.models[0]:
             name = line_label(curves.results, line.scheme, line.sources, "")
-            handles.append(Line2D([], [], color=_CASCADE[0], dashes=_CASCADE[1], linewidth=1.5, label=name))
+            dashes = _dashes(curves, line.sources)
+            handles.append(Line2D([], [], color=_CASCADE, linestyle=dashes, linewidth=1.8, label=name))
     handles.append(Patch(facecolor=BAND, alpha=0.3, label="text-only’s gap"))
     for each in published:
         if each.drawn:
