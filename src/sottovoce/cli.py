@@ -191,7 +191,7 @@ def export(
 @app.command()
 def gap(
     run: Run,
-    asr: Annotated[Optional[str], typer.Option(help="recogniser, else the run's model")] = None,  # noqa: UP045
+    asr: Annotated[Optional[str], typer.Option(help="recogniser or file of transcripts, else the run's model")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
     """Say what of a run's errors is heard wrong and what understood wrong, by way of a recogniser's transcripts."""

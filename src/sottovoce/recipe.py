@@ -161,7 +161,13 @@ class Recipe(_Closed):
     )
     synthetic_speech: Path | None = Field(None, description="a folder with synthetic recordings, each named by its id")
     schemes: tuple[str, ...] = Field(
-        ("zero_shot", "text_only", "direct_mixing", "curriculum"), description="their names in train/schemes.py"
+        ("zero_shot", "text_only", "cascade", "direct_mixing", "curriculum"),
+        description="their names in train/schemes.py",
+    )
+    asr: str = Field(
+        "",
+        description="the recogniser of the scheme cascade: `embedded` (if not given), a hub id or folder of one that "
+        'transformers loads, or a JSONL file of transcripts, rows {"id": ..., "text": ...}',
     )
     budgets: tuple[Size, ...] = Field(
         (0.05,),

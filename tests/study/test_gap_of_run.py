@@ -49,11 +49,11 @@ def test_the_run_s_own_model_writes_the_transcripts_once_for_all_runs(
     def forbidden(*arguments: Any) -> Any:
         raise AssertionError("transcribed or decoded again")
 
-    monkeypatch.setattr("sottovoce.study.gap.transcribe", forbidden)
+    monkeypatch.setattr("sottovoce.study.transcripts.transcribe", forbidden)
     monkeypatch.setattr("sottovoce.study.gap.load_run", forbidden)
     assert measure_gap(run, None, silent) == first
     monkeypatch.undo()
-    monkeypatch.setattr("sottovoce.study.gap.transcribe", forbidden)
+    monkeypatch.setattr("sottovoce.study.transcripts.transcribe", forbidden)
     assert measure_gap(run.parent / "text_only", None, silent)["num_items"] == 6
 
 

@@ -8,17 +8,19 @@ from typing import Any
 
 import torch
 
-from sottovoce.data.audio import SAMPLING_RATE, load_audio
+from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
+from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import transcription_example
-from sottovoce.evaluate.decode import decode
+from sottovoce.evaluate.decode import decode, generate
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.models.families import FAMILIES
+from sottovoce.models.features import encode_clips
 from sottovoce.models.load import load_model, unloadable
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Decode
 from sottovoce.storage import json_lines, whole_rows
-from sottovoce.types import Utterance
+from sottovoce.types import Frame, Utterance
 
 MAX_NEW_TOKENS = 48
 BATCH_CLIPS = 16
@@ -44,6 +46,36 @@ def transcribe(
     if model == EMBEDDED or _model_type(model) in FAMILIES:
         return _asked(utterances, model, partial, say)
     return _recognised(utterances, model, partial)
+
+
+def require_recogniser(model: str) -> None:
+    """Raises UserError if there is no configuration of that name; weights are not looked at."""
+    if model != EMBEDDED:
+        _model_type(model)
+
+
+def load_listener(model: str, say: Callable[[str], None]) -> tuple[Callable[[Samples], str], int]:
+    """A loaded recogniser for one recording (mono, 16 kHz) at a time, and its number of parameters.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    if model == EMBEDDED or _model_type(model) in FAMILIES:
+        loaded = load_model(model, say=say)
+        example = transcription_example(Utterance("", "", "", Frame("", ""), "test"))
+
+        def ask(clip: Samples) -> str:
+            (states,) = encode_clips(loaded.model, loaded.processor, [clip], 1)
+            row = tokenize(example, loaded.processor, states)
+            return generate(loaded, loaded.model, [row], MAX_NEW_TOKENS)[0]
+
+        return ask, loaded.model.num_parameters()
+    recogniser = _pipeline(model)
+
+    def recognise(clip: Samples) -> str:
+        return str(recogniser({"raw": clip, "sampling_rate": SAMPLING_RATE})["text"]).strip()
+
+    return recognise, recogniser.model.num_parameters()
 
 
 def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from sottovoce.study.words import (
     signed_points,
     speech_words,
 )
+from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import Utterance
 
 
@@ -127,7 +128,8 @@ def _of_cells(
     gain = intent_difference(gold, before, after)
     notes = [comparison(label(results, text_only), label(results, best), gain)]
     for cell in results.finished:
-        if cell.scheme in ("direct_mixing", "curriculum") and cell.name != best.name:
+        compared = cell.scheme in ("direct_mixing", "curriculum") or SCHEMES[cell.scheme].reads == "transcripts"
+        if compared and cell.name != best.name:
             other = intent_difference(gold, read_predictions(results, cell, "speech"), after)
             notes.append(comparison(label(results, cell), label(results, best), other))
     return headline(results, gain), notes

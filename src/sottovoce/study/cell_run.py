@@ -13,7 +13,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate.decode import decode
 from sottovoce.evaluate.files import read_gold, read_predictions, stream_predictions, write_predictions
@@ -26,8 +25,16 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
-from sottovoce.storage import write_whole, written_whole
+from sottovoce.storage import whole_file, write_whole, written_whole
+from sottovoce.study.answer_cost import note_cost
 from sottovoce.study.at_hand import manifest_name
+from sottovoce.study.cell_inputs import (
+    answered_with_same_weights,
+    card_of,
+    examples_to_answer,
+    read_by,
+    recogniser_of_cell,
+)
 from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import CELLS, STAGES, Study
@@ -38,6 +45,7 @@ from sottovoce.types import MODALITIES, Example
 
 # Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
 NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "logging_steps", "gradient_checkpointing"}
+MEASURED = ("word_error_rate", "seconds_per_utterance", "num_parameters")  # in cell.json, once for all starts
 
 
 @dataclass(frozen=True)
@@ -80,22 +88,30 @@ def is_finished(study: Study, cell: Cell) -> bool:
     """Whether the cell has scores.
 
     Raises:
-        UserError: they are of another model or of other training data.
+        UserError: they are of another model, of other training data, or a cascade's by another recogniser.
     """
     folder = study.folder / CELLS / cell.name
     if not (folder / "scores.json").exists():
         return False
     if not _is_same(study, cell):
         advice = "delete that folder to train it again, or give the study another name"
+        if _reads_others(study, cell):
+            raise UserError(f"{folder} holds results of another recogniser or other transcripts", advice)
         raise UserError(f"{folder} holds results of another model or of other training data", advice)
     return True
 
 
 def _is_same(study: Study, cell: Cell) -> bool:
-    """Whether the cell's folder is of its model and training data, not only of its name."""
-    earlier = json.loads((study.folder / CELLS / cell.name / "cell.json").read_text(encoding="utf-8"))
+    """Whether the cell's folder is of its model, training data and recogniser, not only of its name."""
+    earlier = card_of(study, cell)
     stages = [item.plan.key for item in work_of(study, [cell])]
-    return bool((earlier["stages"], earlier["model"]) == (stages, model_identity(cell.model)))
+    same = (earlier.get("stages"), earlier.get("model")) == (stages, model_identity(cell.model))
+    return same and not _reads_others(study, cell)
+
+
+def _reads_others(study: Study, cell: Cell) -> bool:
+    """Whether the cell's folder is that of a cascade with other transcripts."""
+    return bool(card_of(study, cell).get("recogniser", "") != recogniser_of_cell(study, cell))
 
 
 def run_cell(study: Study, cell: Cell) -> None:
@@ -118,7 +134,7 @@ def train_cell(study: Study, cell: Cell) -> None:
     folder = study.folder / CELLS / cell.name
     if processes().is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "cell.json").exists() and not _is_same(study, cell):
+        if card_of(study, cell) and not _is_same(study, cell):
             for results in (*folder.glob("predictions-*"), *folder.glob("scores-*")):
                 results.unlink()  # an earlier start gave them with other weights
         describe_cell(study, cell, None)
@@ -154,7 +170,8 @@ def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
 
 
 def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool = False) -> None:
-    """Decodes the test utterances from speech and from gold text into the cell's prediction files.
+    """Decodes the test utterances from speech and from gold text into the cell's prediction files, then notes what an
+    answer costs. What a cascade answers from speech it answers from the transcripts of its recogniser.
 
     Files that are there are kept, unless they lack confidences that are asked for.
 
@@ -164,12 +181,13 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
             tell, a line says so.
 
     Raises:
-        UserError: ``confidence``, and the model cannot tell.
+        UserError: ``confidence``, and the model cannot tell; or a cascade's transcripts cannot be had.
     """
     grammar = grammar or study.recipe.decode.grammar
     ending = other_grammar(study.recipe, grammar)
     folder = study.folder / CELLS / cell.name
     keep_freed_memory()
+    heard = read_by(study, cell)  # before there is another model in memory
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
     measured = confidence or study.recipe.decode.confidence
@@ -182,18 +200,27 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
     if store.keeps_inputs:
         store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before
     with progress_bar() as progress:
-        store.encode([(utterance, 0) for utterance in study.data.test], progress)
+        if not cell.asr:
+            store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
             target = folder / f"predictions-{modality}{ending}.jsonl"
             if target.exists() and (tree is None or has_confidence(target)):
                 continue
-            examples = [slu_example(utterance, modality) for utterance in study.data.test]
+            same = answered_with_same_weights(study, cell, target.name) if modality == "text" else None
+            if same and (tree is None or has_confidence(same)):
+                with whole_file(target) as copy:
+                    shutil.copyfile(same, copy)
+                continue
+            examples = examples_to_answer(study, cell, modality, heard)
             partial = target.with_suffix(".sure.partial" if tree else ".partial")
             title = f"{cell.name}: decoding {modality}"
             answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form, tree)
             found = [(parse_answer(u.id, answers[u.id].text), answers[u.id].confidence) for u in study.data.test]
             write_predictions([prediction_row(*each) for each in found], target)
             partial.unlink()
+    if not ending:
+        card, most = folder / "cell.json", study.recipe.decode.max_new_tokens
+        note_cost(card, cell.asr, loaded, model, study.data.test, most, form, study.say)
 
 
 def has_confidence(predictions: Path) -> bool:
@@ -218,10 +245,14 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         "speech_ids": list(cell.budget.ids) if cell.budget else [],
         "speech_seconds": cell.budget.seconds if cell.budget else 0.0,
         "model": model_identity(cell.model),
+        **({"asr": cell.asr, "recogniser": recogniser_of_cell(study, cell)} if cell.asr else {}),
         "stages": [item.plan.key for item in work],
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
         "data": {"manifest": manifest_name(study.recipe.corpus, study.folder), "sha256": study.data.sha256},
     }
+    if _is_same(study, cell):
+        earlier = card_of(study, cell)
+        summary |= {key: earlier[key] for key in MEASURED if key in earlier}
     write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
 
 

@@ -15,6 +15,7 @@ from sottovoce.data.audio import audio_sha256
 from sottovoce.data.budget import Budget
 from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.errors import UserError
+from sottovoce.models.embedded import EMBEDDED
 from sottovoce.recipe import Recipe
 from sottovoce.study.data import Data, speech_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
@@ -23,7 +24,10 @@ from sottovoce.types import Example, Utterance
 
 @dataclass(frozen=True)
 class Cell:
-    """One scheme at one speech budget, seed, mixture and model; ``budget`` is None where it does not matter."""
+    """One scheme at one speech budget, seed, mixture and model; ``budget`` is None where it does not matter.
+
+    ``asr`` is the recogniser whose transcripts it is tested on; "" if it hears the recordings itself.
+    """
 
     name: str
     scheme: str
@@ -33,6 +37,7 @@ class Cell:
     seed: int
     sources: tuple[str, ...]
     model: str
+    asr: str = ""
 
     def examples(self, data: Data) -> list[list[Example]]:
         """One epoch's examples of each stage."""
@@ -47,14 +52,20 @@ def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
 
     What does not matter to a scheme is no axis of it: zero_shot has one cell, text_only none for each budget, schemes
     that start from a source language none without one. A cell that would hear no speech, as at budget 0 without
-    sources, is text_only's and is left out.
+    sources, is text_only's and is left out; so is a cascade that :func:`is_the_model_itself`.
 
     Raises:
-        UserError: an unknown scheme, a scheme without the speech or sources that it needs, or two cells of one name.
+        UserError: an unknown scheme, a scheme without the speech or sources that it needs, a recogniser that no scheme
+            asks, two cells of one name, or no cell at all.
     """
+    if recipe.asr and not _asks_recogniser(recipe):
+        raise UserError("asr is given, but no scheme reads transcripts", "add cascade to schemes, or leave asr out")
     cells: list[Cell] = []
     for model, name in itertools.product(recipe.all_models, recipe.schemes):
         scheme, before = scheme_named(name), len(cells)
+        asr = recogniser_of(recipe) if scheme.reads == "transcripts" else ""
+        if is_the_model_itself(asr, model):
+            continue
         if not scheme.stages(recipe.train, ()):
             cells.append(Cell(_name(name, (), "", 0, recipe, model), name, [], None, 0.0, 0, (), model))
             continue
@@ -66,15 +77,41 @@ def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
                 called, budget = speech_of(size, data.train, seed) if size is not None else ("", None)
                 share = budget.share if budget else 0.0
                 full = _name(name, sources, called, seed, recipe, model)
-                cell = Cell(full, name, stages, budget, share, seed, sources, model)
+                cell = Cell(full, name, stages, budget, share, seed, sources, model, asr)
                 if budget is None or _hears(cell, data):
                     cells.append(cell)
         if len(cells) == before:
             raise UserError(f"the scheme {name} has nothing to train on", _needed(scheme, recipe))
+    if not cells:
+        raise UserError(_LEFT_OUT, "list text_only, or name another recogniser in asr")
     names = Counter(cell.name for cell in cells)
     if twice := [name for name, number in names.items() if number > 1]:
         raise UserError(f"two cells would be called {twice[0]}", "give models that end in different names")
     return cells
+
+
+def recogniser_of(recipe: Recipe) -> str:
+    """Who writes the transcripts that a cascade reads."""
+    return recipe.asr or EMBEDDED
+
+
+def is_the_model_itself(asr: str, model: str) -> bool:
+    """Whether a recogniser's cascade is what the model does with sound anyway: the embedded model reads its own
+    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade."""
+    return asr == model == EMBEDDED
+
+
+def left_out_lines(recipe: Recipe) -> list[str]:
+    """What is said of cascades that a study leaves out."""
+    left_out = any(is_the_model_itself(recogniser_of(recipe), model) for model in recipe.all_models)
+    return [f"without a cell of its own: {_LEFT_OUT}"] if left_out and _asks_recogniser(recipe) else []
+
+
+_LEFT_OUT = "the embedded model's cascade with its own recogniser is text_only heard from speech"
+
+
+def _asks_recogniser(recipe: Recipe) -> bool:
+    return any(scheme_named(name).reads == "transcripts" for name in recipe.schemes)
 
 
 def _needed(scheme: Scheme, recipe: Recipe) -> str:

@@ -34,6 +34,7 @@ _LOOKS = {
     "source_then_curriculum": ("#7d54b5", "p"),
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_CASCADE = "#3f6b35"  # without a marker, as it is a level: it is trained on no speech
 _PUBLISHED: Any = (0, (9, 4))
 _ZERO = 0.6  # how far 0 lies left of the smallest budget, as a part of one decade
 
@@ -88,6 +89,10 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
     smallest = min((p.num_clips for line in lines for p in line.points if p.speech and p.num_clips), default=1)
     for number, sources in enumerate(curves.mixtures):
         _text_only(axes, curves.text_only(sources, model), place, number)
+    for line in curves.cascades:
+        if line.model == model and line.last:
+            level = 100 * line.last.speech[place].mean
+            axes.axhline(level, color=_CASCADE, linewidth=1.8, linestyle=_dashes(curves, line.sources), zorder=3)
     for line in lines:
         colour, marker = _LOOKS.get(line.scheme, (INK, "*"))
         at = [_position(point.num_clips, smallest) for point in line.drawn]
@@ -164,6 +169,7 @@ def _limits(curves: Curves, published: Sequence[Published], place: int) -> tuple
             values += [100 * point.speech[place].low, 100 * point.speech[place].high]
         if text_only := curves.text_only(line.sources, line.model):
             values += [100 * text_only.on(modality)[place].mean for modality in ("speech", "text")]
+    values += [100 * line.last.speech[place].mean for line in curves.cascades if line.last]
     if not values:
         return 0, 100
     return max(0.0, 10 * math.floor((min(values) - 2) / 10)), min(101.0, 10 * math.ceil((max(values) + 3) / 10))
@@ -182,6 +188,11 @@ def _handles(curves: Curves, published: Sequence[Published]) -> list[Any]:
         name = line_label(curves.results, line.scheme, line.sources, "")
         looks: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5.5, "linewidth": 1.8}
         handles.append(Line2D([], [], **looks, linestyle=_dashes(curves, line.sources), label=name))
+    for line in curves.cascades:
+        if line.model == curves.models[0]:
+            name = line_label(curves.results, line.scheme, line.sources, "")
+            dashes = _dashes(curves, line.sources)
+            handles.append(Line2D([], [], color=_CASCADE, linestyle=dashes, linewidth=1.8, label=name))
     handles.append(Patch(facecolor=BAND, alpha=0.3, label="text-only’s gap"))
     for each in published:
         if each.drawn:

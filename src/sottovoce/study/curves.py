@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sottovoce.study.results import UNBUDGETED, CellResult, StudyResults
+from sottovoce.study.results import CellResult, StudyResults
 from sottovoce.study.samples import Estimate, Samples, over_seeds
+from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Modality
 
 # Without sources and at budget 0 nothing else is left of a scheme than this; of the others it is text_only.
@@ -96,7 +97,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """A study's lines in its order; those without a budget (zero_shot, text_only) have one point."""
+    """A study's lines in its order; those without a budget (zero_shot, text_only, cascade) have one point."""
 
     results: StudyResults
     samples: Samples
@@ -105,7 +106,12 @@ class Curves:
     @property
     def budgeted(self) -> tuple[Line, ...]:
         """The lines with training speech."""
-        return tuple(line for line in self.lines if line.scheme not in UNBUDGETED)
+        return tuple(line for line in self.lines if SCHEMES[line.scheme].has_budget)
+
+    @property
+    def cascades(self) -> tuple[Line, ...]:
+        """The lines that read a recogniser's transcripts."""
+        return tuple(line for line in self.lines if SCHEMES[line.scheme].reads == "transcripts")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -150,7 +156,7 @@ def _start(
     key: tuple[str, tuple[str, ...], str], points: dict[tuple[str, tuple[str, ...], str], tuple[Point, ...]]
 ) -> Point | None:
     scheme, sources, model = key
-    without = None if scheme in UNBUDGETED or sources else _WITHOUT_SPEECH.get(scheme, "text_only")
+    without = None if sources or not SCHEMES[scheme].has_budget else _WITHOUT_SPEECH.get(scheme, "text_only")
     if without is None or any(point.size == "0pct" and point.speech for point in points[key]):
         return None
     return next(iter(points.get((without, (), model), ())), None)

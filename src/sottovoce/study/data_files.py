@@ -24,6 +24,7 @@ from sottovoce.types import MODALITIES
 
 _SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
 _TRUST = ("ece", "ece_if_calibrated", "adaptive_ece", "brier", "risk_coverage_area", "mean_confidence")
+_COST = ("asr", "word_error_rate", "seconds_per_utterance", "num_parameters")  # only where a cell has any of them
 _PLAIN = (
     *("cell", "scheme", "budget_share", "num_clips", "speech_seconds", "num_speech_rows", "num_text_rows"),
     *("seed", "sources", "model_name", "seconds", "failed"),
@@ -36,15 +37,15 @@ def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
     derived = ["intent_standard_error", "share_unreadable", "intent_gap_closed", "slu_f1_gap_closed"]
     counts = ["num_scored", "num_missing", "num_unreadable"]
     scored = [f"{kind}_{name}" for kind in ("strict", "official") for name in (*_SCORES, *counts)]
-    trust = _TRUST if calibrations else ()
+    trust, plain = _TRUST if calibrations else (), (*_PLAIN, *_costs(results))
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*_PLAIN, "input", "finished", *scored, *derived, *trust], lineterminator="\n")
+    writer = csv.DictWriter(out, [*plain, "input", "finished", *scored, *derived, *trust], lineterminator="\n")
     writer.writeheader()
     for cell in results.cells:
         facts = _facts(cell)
         facts |= {"sources": "+".join(cell.sources), "finished": str(cell.finished).lower()}
         for modality in MODALITIES:
-            row: dict[str, object] = {key: facts[key] for key in (*_PLAIN, "finished")} | {"input": modality}
+            row: dict[str, object] = {key: facts[key] for key in (*plain, "finished")} | {"input": modality}
             scores = cell.speech if modality == "speech" else cell.text
             if scores is not None:
                 for kind, figures in asdict(scores).items():
@@ -85,19 +86,23 @@ def json_report(
         "findings": [asdict(each) for each in findings],
         "published": [asdict(each) for each in published],
         "cost": asdict(study_cost(results)),
-        "cells": [_cell(cell) | _calibration(cell, calibrations) for cell in results.cells],
+        "cells": [_cell(cell, _costs(results)) | _calibration(cell, calibrations) for cell in results.cells],
     }
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
 def _facts(cell: CellResult) -> dict[str, Any]:
     told = {"model_name": told_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
-    return asdict(cell) | told
+    return asdict(cell) | told | {"asr": told_path(cell.asr)}
 
 
-def _cell(cell: CellResult) -> dict[str, Any]:
+def _costs(results: StudyResults) -> tuple[str, ...]:
+    return _COST if results.has_costs or any(cell.asr for cell in results.cells) else ()
+
+
+def _cell(cell: CellResult, costs: tuple[str, ...]) -> dict[str, Any]:
     facts = _facts(cell)
-    keys = (*_PLAIN, "versions", "data", *MODALITIES)
+    keys = (*_PLAIN, *costs, "versions", "data", *MODALITIES)
     told = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
     if "manifest" in cell.data:  # which earlier versions gave an absolute path
         told["data"] = {**cell.data, "manifest": told_path(cell.data["manifest"])}

@@ -51,7 +51,8 @@ def paired(first: Point, second: Point, samples: Samples) -> dict[int, Sampled]:
 
 
 def scheme_differences(curves: Curves) -> tuple[Comparison, ...]:
-    """Curriculum against direct mixing, and each scheme with speech against text-only, at every budget they share."""
+    """Curriculum against direct mixing, and each scheme with speech against text-only and against the cascade, at every
+    budget they share; the cascade against text-only."""
     found: list[Comparison] = []
     for model in curves.models:
         for sources in curves.mixtures:
@@ -76,9 +77,10 @@ def difference_sentences(results: StudyResults, comparisons: Sequence[Comparison
 def _family(curves: Curves, sources: tuple[str, ...], model: str) -> Iterator[tuple[Point, str, tuple[Estimate, ...]]]:
     lines = [line for line in curves.budgeted if (line.sources, line.model) == (sources, model)]
     text_only = curves.text_only(sources, model)
-    for line in sorted(lines, key=lambda line: line.scheme != "curriculum"):
+    cascades = [line for line in curves.cascades if (line.sources, line.model) == (sources, model)]
+    for line in (*sorted(lines, key=lambda line: line.scheme != "curriculum"), *cascades):
         direct = curves.line("direct_mixing", sources, model) if line.scheme == "curriculum" else None
-        for second in (direct, text_only):
+        for second in (direct, text_only, *(each.last for each in cascades if each is not line)):
             for point in line.points if second else ():
                 other = second.at(point.size) if isinstance(second, Line) else second
                 if other and (pairs := paired(point, other, curves.samples)):
@@ -87,6 +89,11 @@ def _family(curves: Curves, sources: tuple[str, ...], model: str) -> Iterator[tu
 
 def _sentence(first: str, second: str, group: list[Comparison], place: int) -> str:
     budgets: dict[str, list[str]] = {"better": [], "worse": [], "": []}
+    if not group[0].size:  # of schemes without a budget
+        better = group[0].better(place)
+        if better is None:
+            return f"{first} and {second.lower()} cannot be told apart."
+        return f"{first} is {'better' if better == group[0].first else 'worse'} than {second.lower()}."
     first_size, last_size = (size_words(group[end].size, group[end].share) for end in (0, -1))
     every = f"every budget from {first_size} to {last_size}"
     for each in group:

@@ -24,7 +24,9 @@ _PANELS: tuple[tuple[Metric, str], ...] = (("intent_accuracy", "Intent accuracy,
 def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
     """The figure: two panels with a row a cell, side by side or, narrow, below each other."""
     # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
-    margin, names, row, between = 0.1, 1.3, 0.62, 0.85
+    longest = max((len(label(results, cell)) for cell in results.cells), default=0)
+    margin, row, between = 0.1, 0.62, 0.85
+    names = min(max(1.3, margin + 0.073 * longest), 2.2)  # as wide as a cascade's name, with its recogniser, needs
     head, foot = (1.1, 0.4) if narrow else (0.98, 0.4)
     panel_height = row * len(results.cells)
     width = 4.7 if narrow else 9.4

@@ -45,6 +45,7 @@ def portable(recipe: Recipe) -> str:
             "synthetic_speech": recipe.synthetic_speech and recipe.synthetic_speech.absolute(),
             "model": _model(recipe.model),
             "models": tuple(map(_model, recipe.models)),
+            "asr": _model(recipe.asr),
         }
     )
     return paths.model_dump_json()
@@ -55,7 +56,8 @@ def _absolute(corpus: _Corpus) -> _Corpus:
 
 
 def _model(name: str) -> str:
-    return str(Path(name).absolute()) if Path(name).is_dir() else name
+    """A folder's (or for transcripts a file's) absolute path; "" stays, though as a path it would be this folder."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
 
 
 def shared_stages(study: Study, cells: list[Cell]) -> list[SharedStage]:

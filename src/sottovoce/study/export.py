@@ -19,7 +19,7 @@ from sottovoce.storage import written_whole
 from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.model_card import model_card
 from sottovoce.study.plain import plain_answers
-from sottovoce.study.trained import ONTOLOGY, decoded_files, trained_recipe, tuned
+from sottovoce.study.trained import ONTOLOGY, decoded_files, refuse_cascade, trained_recipe, tuned
 from sottovoce.types import MODALITIES, Utterance
 
 NUM_VERIFIED = 4
@@ -36,11 +36,12 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
         say: where it is told what was verified.
 
     Raises:
-        UserError: no such run, or not decoded; ``out`` exists; the fresh process fails or answers otherwise.
+        UserError: no such run, not decoded, or a cascade; ``out`` exists; the fresh process fails or answers otherwise.
     """
     if out.exists():
         raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
     decoded_files(run)
+    refuse_cascade(run)
     recipe, folder = trained_recipe(run), run.resolve()
     loaded = load_model(recipe.model, recipe.train.bf16, say)  # not in 4 bits, so that an adapter can be merged
     model = tuned(loaded, recipe, folder)

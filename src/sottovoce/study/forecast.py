@@ -28,6 +28,7 @@ from sottovoce.study.data import Data
 from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import STAGES, Study
 from sottovoce.study.process_engine import threads_of_each
+from sottovoce.study.transcripts import is_file_of_transcripts
 from sottovoce.train.parts import with_weights
 from sottovoce.train.stage import DONE
 
@@ -85,7 +86,12 @@ def forecast_lines(study: Study, work: list[Work], cells: list[Cell], num_at_onc
         f"decoding {minutes(total.decoding)}, hearing {minutes(total.hearing)}) and "
         f"{total.disk_bytes / 2**30:.1f} GiB on disk; "
         "you can stop it at any time and start it again",
+        *(f"the time that {asr} takes to transcribe is not in it" for asr in _recognisers(cells)),
     ]
+
+
+def _recognisers(cells: list[Cell]) -> list[str]:
+    return sorted({cell.asr for cell in cells if cell.asr and not is_file_of_transcripts(cell.asr)})
 
 
 def _num_rows(item: Work) -> int:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate.asr import transcribe
 from sottovoce.evaluate.decode import decode
 from sottovoce.evaluate.files import read_gold, write_predictions
 from sottovoce.evaluate.gap import Input, gap_report
 from sottovoce.evaluate.parse import parse_answer
 from sottovoce.evaluate.scoring import read_answers
-from sottovoce.evaluate.words import word_error_rate
 from sottovoce.models.audio_store import AudioStore
-from sottovoce.models.load import model_identity
 from sottovoce.progress import Say, progress_bar
-from sottovoce.storage import json_lines, whole_rows, write_whole
 from sottovoce.study.at_hand import gold_utterances
-from sottovoce.study.trained import answer_form, decoded_files, load_run, prediction_row, recipe_of_run
+from sottovoce.study.trained import (
+    answer_form,
+    decoded_files,
+    load_run,
+    prediction_row,
+    recipe_of_run,
+    refuse_cascade,
+)
+from sottovoce.study.transcripts import error_rate, recogniser_identity, slug_of, transcripts_of
 from sottovoce.types import Utterance
 
 
@@ -31,35 +34,26 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
 
     Args:
         run: a decoded run, STUDY/cells/CELL.
-        asr: the recogniser, see :func:`sottovoce.evaluate.asr.transcribe`; None is the run's model before fine-tuning.
+        asr: the recogniser, see :func:`sottovoce.evaluate.asr.transcribe`, or a file of transcripts; None is the run's
+            model before fine-tuning.
 
     Raises:
-        UserError: no such run, it is not decoded yet, or the recogniser cannot be loaded.
+        UserError: no such run, it is a cascade or not decoded yet, or the recogniser cannot be loaded.
     """
     name = asr or recipe_of_run(run).model
+    refuse_cascade(run)
     decoded = decoded_files(run)
     files: dict[Input, Path] = {"text": decoded["text"], "speech": decoded["speech"]}
     folder, study_folder = run.resolve(), run.resolve().parent.parent
     gold = study_folder / "gold.jsonl"
     utterances = gold_utterances(study_folder)
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", model_identity(name, say)).strip("-")
-    heard = _transcripts(utterances, name, study_folder / f"transcripts-{slug}.jsonl", say)
+    slug = slug_of(recogniser_identity(name, utterances, say))
+    heard = transcripts_of(utterances, name, study_folder, say)
     files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
     _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
     items = read_gold(gold)
     report = gap_report({source: read_answers(path, items, say) for source, path in files.items()})
-    rate = word_error_rate([u.transcript for u in utterances], [heard[u.id] for u in utterances])
-    return {"run": str(run), "asr": name, "word_error_rate": rate, **report}
-
-
-def _transcripts(utterances: list[Utterance], asr: str, target: Path, say: Say) -> dict[str, str]:
-    if target.exists():
-        return {str(row["id"]): str(row["text"]) for row in whole_rows(target)}
-    partial = target.with_suffix(".partial")
-    heard = transcribe(utterances, asr, partial, say)
-    write_whole(target, json_lines({"id": u.id, "text": heard[u.id]} for u in utterances))
-    partial.unlink()
-    return heard
+    return {"run": str(run), "asr": name, "word_error_rate": error_rate(utterances, heard), **report}
 
 
 def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> None:

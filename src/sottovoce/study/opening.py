@@ -35,7 +35,7 @@ from sottovoce.train.processes import processes
 from sottovoce.types import Utterance
 
 CELLS, STAGES = "cells", "stages"
-AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
+AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
 
 
 @dataclass
@@ -95,6 +95,8 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
                 f"give this study another name (name={recipe.name}-2), or delete that folder",
             )
         shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
+        for kept in folder.glob("transcripts-*"):  # perhaps of other recordings
+            kept.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
     write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
@@ -162,7 +164,7 @@ def machine() -> str:
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
     """What decides all of a study's results. What decides a single cell's stands in its own name or files: schemes,
-    budgets, seeds, mixtures and models may be added."""
+    budgets, seeds, mixtures and models may be added, and a recogniser be another for cascades that are not finished."""
     heard = [recording_sha256(utterance) for utterance in data.test]
     content = json.dumps([deciding_settings(recipe), data.sha256, heard], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from rich.text import Text
 from sottovoce.evaluate.compare import SHOWN
 from sottovoce.evaluate.learning_curve import Interval
 from sottovoce.evaluate.table import printable
-from sottovoce.study.planner import NUM_NEXT, CurvePlan, Plan
+from sottovoce.study.planner import NUM_NEXT, CurvePlan, Level, Plan
 from sottovoce.study.words import NONE, percent, signed_points
 
 MOST_INTENTS = 10
@@ -41,6 +41,10 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
             value, low, high = _signed(curve.gain)
             gain = f"{curve.num_next}: {value}\n[{low}, {high}]"
         table.add_row(printable(scheme), target, *map(Text, needed), Text(gain))
+    for level in plan.levels:
+        target = f"{SHOWN[level.target.metric]}\n{percent(level.target.score)} %"
+        reached = f"none: {percent(level.score.value)} %\n[{percent(level.score.low)}, {percent(level.score.high)}]"
+        table.add_row(printable(level.name), target, Text(reached), NONE, NONE, NONE)
     yield table
     title = f"intents to record first, {plan.best} with {plan.num_recordings} recordings"
     heads = ("intent", "test\nitems", "speech\n%", "text\n%", "to gain,\npoints", "recorded")
@@ -57,6 +61,8 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     """What follows from the plan, and how far it can be trusted."""
     for curve in plan.curves:
         yield _target_sentence(curve, plan)
+    for level in plan.levels:
+        yield _level_sentence(level)
     for name, metric in dict.fromkeys((curve.name, curve.target.metric) for curve in plan.curves):
         curve = next(each for each in plan.curves if (each.name, each.target.metric) == (name, metric))
         if curve.gain is not None:
@@ -92,6 +98,15 @@ def _target_sentence(curve: CurvePlan, plan: Plan) -> str:
     parts = zip(units, _parts(curve, plan), strict=True)
     shown = [unit.format(part.text(" (", " to ", ")", "more than ")) for unit, part in parts if part is not None]
     return f"{start}: {', '.join(shown)}."
+
+
+def _level_sentence(level: Level) -> str:
+    low, high, wanted = level.score.low, level.score.high, level.target.score
+    verdict = "reached" if low >= wanted else "not reached" if high < wanted else "cannot be told whether it is reached"
+    return (
+        f"{level.name}, {SHOWN[level.target.metric]} {percent(wanted)} %: {verdict} without training speech, at "
+        f"{percent(level.score.value)} % ({percent(low)} to {percent(high)})."
+    )
 
 
 def _gain_sentence(curve: CurvePlan, gain: Interval) -> str:

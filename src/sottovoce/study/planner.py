@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -69,9 +70,22 @@ class CurvePlan:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target.
+
+    Its LEVEL interval is a normal one, by the standard error over test utterances and seeds.
+    """
+
+    name: str
+    target: Target
+    score: Interval
+
+
 @dataclass(frozen=True)
 class Plan:
-    """All curves and targets; the intents to record first with the scheme ``best``, and after how many recordings."""
+    """All curves and targets; what cascades reach; the intents to record first with the scheme ``best``, and after how
+    many recordings."""
 
     study: str
     level: float
@@ -80,6 +94,7 @@ class Plan:
     best: str
     num_recordings: int
     intents: tuple[IntentGain, ...]
+    levels: tuple[Level, ...] = ()
 
 
 def parse_target(text: str) -> Target:
@@ -125,7 +140,9 @@ def make_plan(
     plans = tuple(plan for line in wanted for plan in _plans(curves, line, targets, cost_per_hour))
     best = _best(wanted, targets[0].metric)
     intents = _intents(results, best, folder)
-    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), best.drawn[-1].num_clips, intents)
+    levels = tuple(level for line in curves.cascades for level in _levels(curves, line, targets))
+    after = best.drawn[-1].num_clips
+    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), after, intents, levels)
 
 
 def gains_by_intent(folder: Path) -> dict[str, float]:
@@ -195,6 +212,15 @@ def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour:
             at_limit=at_limit,
             refusal=_refusal(fitted, recordings, at_limit),
         )
+
+
+def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[Level]:
+    if (last := line.last) is None:
+        return
+    for target in targets:
+        seen = last.speech[METRICS.index(target.metric)]
+        half = NormalDist().inv_cdf((1 + LEVEL) / 2) * seen.standard_error
+        yield Level(_label(curves, line), target, Interval(seen.mean, seen.mean - half, seen.mean + half))
 
 
 def _fit(curves: Curves, line: Line, metric: Metric) -> LearningCurve | NoCurveError:

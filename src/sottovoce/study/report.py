@@ -41,7 +41,13 @@ class Report:
 
     @property
     def headline(self) -> str:
-        return self.answer.headline if self.answer else no_answer(self.curves.results)
+        if self.answer:
+            return self.answer.headline
+        results = self.curves.results
+        if len(results.finished) < len(results.cells):
+            return no_answer(results)
+        # A study without training speech can still set a cascade beside text-only.
+        return " ".join(difference_sentences(results, self.comparisons)) or no_answer(results)
 
 
 def read_report(folder: Path, published: Path | None = None) -> Report:

@@ -27,7 +27,6 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _T = TypeVar("_T")
-UNBUDGETED = ("zero_shot", "text_only")  # the schemes that hear no speech in training
 _ADVICE = "the file is damaged: delete it and run the study again"
 # What a cell is called tells what it is, before it has begun: "curriculum-from-en-5pct-seed1-Qwen2-Audio-7B".
 _NAME = re.compile(
@@ -75,7 +74,8 @@ class CellResult:
 
     ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``size`` is the budget as its name has it, such as
     "5pct" or "all"; ``sources`` names the source languages that its mixture adds; ``failed`` says why the last try
-    failed, if it did.
+    failed, if it did. A cascade names its recogniser, ``asr``, with that one's word error rate on the test recordings.
+    ``seconds_per_utterance`` and ``num_parameters`` are what an answer costs, None where that was not measured.
     """
 
     name: str
@@ -87,7 +87,11 @@ class CellResult:
     model_name: str = ""
     speech_seconds: float = 0.0
     failed: str = ""
+    asr: str = ""
+    word_error_rate: Annotated[float, Field(ge=0)] | None = None
     seconds: float | None = None
+    seconds_per_utterance: Annotated[float, Field(ge=0)] | None = None
+    num_parameters: _Count | None = None
     num_text_rows: int = 0
     num_speech_rows: int = 0
     speech_ids: tuple[str, ...] = ()
@@ -140,6 +144,11 @@ class StudyResults:
         return tuple(cell for cell in self.cells if cell.finished)
 
     @property
+    def has_costs(self) -> bool:
+        """Whether any cell says what an answer costs."""
+        return any(cell.num_parameters is not None for cell in self.cells)
+
+    @property
     def is_grid(self) -> bool:
         """Whether some scheme has several cells, so that there are lines to draw and not just points."""
         return len({cell.scheme for cell in self.cells}) < len(self.cells)
@@ -154,8 +163,8 @@ class StudyResults:
     @property
     def best(self) -> CellResult | None:
         """The finished cell with training speech (of whatever language) that is best on test speech: by intent
-        accuracy, then SLU-F1."""
-        heard = [cell for cell in self.finished if cell.scheme not in UNBUDGETED]
+        accuracy, then SLU-F1. A cascade is a baseline, as text-only is: what the best is set against."""
+        heard = [cell for cell in self.finished if SCHEMES[cell.scheme].has_budget]
         return max(
             heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None
         )

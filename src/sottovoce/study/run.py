@@ -22,7 +22,7 @@ from sottovoce.study.cell_run import (
     train_cell,
     work_of,
 )
-from sottovoce.study.cells import Cell, plan_cells
+from sottovoce.study.cells import Cell, left_out_lines, plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.engines import settled
 from sottovoce.study.forecast import forecast_lines
@@ -42,6 +42,7 @@ from sottovoce.study.opening import (
 from sottovoce.study.preflight import COUNTS, prove, telling_examples
 from sottovoce.study.process_engine import InProcesses
 from sottovoce.study.trained import recipe_of, trained_recipe
+from sottovoce.study.transcripts import check_transcripts
 from sottovoce.train.processes import processes
 from sottovoce.train.stage import DONE
 from sottovoce.types import MODALITIES
@@ -59,6 +60,9 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
         for cell in cells:
             if cell not in todo:
                 study.say(f"{cell.name}: finished before, kept")
+        for line in left_out_lines(recipe):
+            study.say(line)
+        check_recogniser(study, todo)
         launch = settled(launch, study, todo)
         if processes().is_main_process:
             work = prove_ready(study, todo)
@@ -88,6 +92,9 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     check_recordings(data, cells)
     study = Study(recipe, recipe_path, data, recipe.folder, say)
     todo = [cell for cell in cells if not is_finished(study, cell)]
+    for line in left_out_lines(recipe):
+        say(line)
+    check_recogniser(study, todo)
     work = work_of(study, cells)
     of_todo = [item for item in work if item.cell in todo]
     for line in forecast_lines(study, of_todo, todo, _num_at_once(settled(launch, study, todo))):
@@ -119,6 +126,13 @@ def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study,
         yield study, cells
 
 
+def check_recogniser(study: Study, cells: list[Cell]) -> None:
+    """Raises UserError if the transcripts that a cell will read are incomplete, or nothing can write them: now, not
+    after hours of training."""
+    for asr in {cell.asr for cell in cells if cell.asr}:
+        check_transcripts(asr, study.data.test, study.folder, study.say)
+
+
 def prove_ready(study: Study, cells: list[Cell]) -> list[Work]:
     """All stages; if any is still to be trained, the preflight proofs are run on its model."""
     work = work_of(study, cells)
@@ -138,6 +152,7 @@ def prove_ready(study: Study, cells: list[Cell]) -> list[Work]:
 def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     """Trains every cell without decoding it and returns the cells' folders."""
     with opened(recipe, recipe_path, say) as (study, cells):
+        check_recogniser(study, cells)
         if processes().is_main_process:
             prove_ready(study, cells)
         for cell in cells:
@@ -161,8 +176,8 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
         cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        decode_cell(study, cell, grammar, confidence)
         if not (run / "cell.json").exists():  # else it says how long the cell took, and with which versions
             describe_cell(study, cell, None)
+        decode_cell(study, cell, grammar, confidence)
         score_cell(study.folder, cell.name, ending)
     return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import mean
 
 from rich import box
 from rich.table import Table
 
 from sottovoce.study.curves import Curves, Line, Point
 from sottovoce.study.measures import gap_closed, share_closed, share_unreadable, standard_error
-from sottovoce.study.results import METRICS, UNBUDGETED, CellResult, StudyResults
-from sottovoce.study.words import NONE, label, line_label, percent, speech_used, speech_words, state_of
+from sottovoce.study.results import METRICS, CellResult, StudyResults
+from sottovoce.study.words import (
+    NONE,
+    label,
+    line_label,
+    millions,
+    percent,
+    seconds_of_answer,
+    speech_used,
+    speech_words,
+    state_of,
+)
+from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES
 
 _SPEECH = ("Speech: intent %", "Speech: SLU-F1 %", "Gold text: intent %", "Gold text: SLU-F1 %")
 _CLOSED = ("Gap closed: intent %", "Gap closed: SLU-F1 %")
 _CELL_HEADERS = ("Scheme", "Training speech", *_SPEECH, "Unreadable %", *_CLOSED)
 _POINT_HEADERS = ("Scheme", "Training speech", "Seeds", *_SPEECH, *_CLOSED)
+_COST = ("Seconds an answer", "Parameters, M")  # only where a cell has them; the terminal has no room for them
 # Headers in the terminal.
 _SHORT = {
     "Training speech": "Training\nspeech", "Speech: intent %": "Speech\nintent %", "Speech: SLU-F1 %": "\nF1 %",
@@ -41,22 +54,30 @@ class Row:
 def table_rows(curves: Curves) -> tuple[tuple[str, ...], list[Row]]:
     """The headers and the rows of the study's table, strict figures."""
     results = curves.results
-    if not results.is_grid:
-        return _CELL_HEADERS, [Row(_cell_columns(results, cell), (cell,), state_of(cell)) for cell in results.cells]
-    return _POINT_HEADERS, [_point_row(curves, line, point) for line in curves.lines for point in line.points]
+    if results.is_grid:
+        headers = _POINT_HEADERS
+        rows = [_point_row(curves, line, point) for line in curves.lines for point in line.points]
+    else:
+        headers = _CELL_HEADERS
+        rows = [Row(_cell_columns(results, cell), (cell,), state_of(cell)) for cell in results.cells]
+    if not results.has_costs:
+        return headers, rows
+    return (*headers, *_COST), [replace(row, columns=(*row.columns, *_costs(row.cells))) for row in rows]
 
 
 def terminal_table(curves: Curves) -> Table:
     """The study's table for the terminal; eighty columns are enough, so ± stands close, and not behind F1 of points."""
     grid = curves.results.is_grid
     headers, rows = table_rows(curves)
+    headers = tuple(header for header in headers if header not in _COST)
     table = Table(title=curves.results.title, box=box.SIMPLE_HEAD, caption=_caption(curves), padding=0)
     for number, header in enumerate(headers):
         short = "Speech\n(clips)" if grid and number == 1 else _SHORT.get(header, header)
         wraps = number == (0 if grid else 1)  # names of points can be long, what a cell has heard of small studies
         table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
     for row in rows:
-        texts = [text.replace(" ± ", "±") for text in row.columns]
+        texts = [text.replace(" ± ", "±") for text in row.columns[: len(headers)]]
+        texts[0] = texts[0].replace(" (", "\n(")  # a cascade's recogniser
         if grid:
             texts[1] = texts[1].replace(" clips)", ")")
             texts = [
@@ -95,9 +116,10 @@ def latex_table(curves: Curves) -> str:
 
 
 def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, float | None]:
-    """A cell's gap closed in intent accuracy and SLU-F1; None for the cells that saw no speech in training."""
-    text_only = results.text_only_for(cell)
-    if text_only is None or not cell.finished or cell.scheme in UNBUDGETED:
+    """A cell's gap closed in intent accuracy and SLU-F1; None for what hears speech without having been
+    trained on it, which text-only itself does."""
+    scheme, text_only = SCHEMES[cell.scheme], results.text_only_for(cell)
+    if text_only is None or not cell.finished or not (scheme.has_budget or scheme.reads == "transcripts"):
         return None, None
     return gap_closed(cell, text_only, "intent_accuracy"), gap_closed(cell, text_only, "slu_f1")
 
@@ -105,7 +127,7 @@ def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, 
 def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float | None, ...]:
     """The same of a point, from the means over its seeds."""
     text_only = curves.text_only(line.sources, line.model)
-    if text_only is None or not point.speech or line not in curves.budgeted:
+    if text_only is None or not point.speech or line not in (*curves.budgeted, *curves.cascades):
         return (None,) * len(METRICS)
     return tuple(
         share_closed(reached.mean, floor.mean, ceiling.mean)
@@ -146,6 +168,13 @@ def _point_row(curves: Curves, line: Line, point: Point) -> Row:
         return Row((*start, state, *[NONE] * (len(_POINT_HEADERS) - 4)), point.cells, state)
     figures = [f"{percent(e.mean)} ± {percent(e.standard_error)}" for m in MODALITIES for e in point.on(m)]
     return Row((*start, *figures, *map(percent, point_gaps_closed(curves, line, point))), point.cells, state)
+
+
+def _costs(cells: tuple[CellResult, ...]) -> tuple[str, str]:
+    """Means over the cells of a row."""
+    seconds = [cell.seconds_per_utterance for cell in cells if cell.seconds_per_utterance is not None]
+    sizes = [cell.num_parameters for cell in cells if cell.num_parameters is not None]
+    return seconds_of_answer(mean(seconds)) if seconds else NONE, millions(mean(sizes)) if sizes else NONE
 
 
 def _caption(curves: Curves) -> str:

@@ -15,7 +15,7 @@ from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe, load_recipe
 from sottovoce.train.parts import with_weights
-from sottovoce.train.schemes import SCHEMES
+from sottovoce.train.schemes import SCHEMES, scheme_named
 from sottovoce.types import MODALITIES, Frame, Modality, Prediction
 
 ONTOLOGY = "ontology.lark"  # in a study's folder: the grammar of its training labels
@@ -73,9 +73,10 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
     """The model of a run folder with its weights, and the recipe it was trained by.
 
     Raises:
-        UserError: the folder is no run, or its training is not finished.
+        UserError: the folder is no run, its training is not finished, or it is a cascade.
     """
     recipe = trained_recipe(run)
+    refuse_cascade(run)
     loaded = load_for(recipe, say)
     return loaded, tuned(loaded, recipe, run), recipe
 
@@ -87,6 +88,19 @@ def trained_recipe(run: Path) -> Recipe:
         advice = f"run `sottovoce study {run.resolve().parent.parent / 'recipe.yaml'}`"
         raise UserError(f"{run} is not trained yet", advice)
     return recipe
+
+
+def refuse_cascade(run: Path) -> None:
+    """Raises UserError if a run is a cascade, which is two models: a recogniser and one that reads its words."""
+    folder = run.resolve()
+    scheme, dash, rest = folder.name.partition("-")
+    if scheme_named(scheme).reads != "transcripts":
+        return
+    same_weights = run.parent / f"text_only{dash}{rest}"
+    advice = f"its weights are those of {same_weights}: name that, for what a recogniser wrote with --text"
+    if not same_weights.is_dir():
+        advice = "add text_only to the study's schemes, which has the same weights, and name its run"
+    raise UserError(f"{run} is a cascade, a recogniser and a model that reads its transcripts", advice)
 
 
 def recipe_of_run(run: Path) -> Recipe:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from sottovoce.study.measures import Difference, gap_closed
-from sottovoce.study.results import UNBUDGETED, CellResult, StudyResults
+from sottovoce.study.results import CellResult, StudyResults
 from sottovoce.train.schemes import scheme_named
 
 UNFINISHED, FAILED = "unfinished", "failed"
@@ -39,6 +39,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def seconds_of_answer(seconds: float) -> str:
+    """A time that is mostly shorter than some seconds, to two digits."""
+    return f"{seconds:.2g}" if seconds < 9.95 else f"{seconds:.0f}"
+
+
+def millions(number: float) -> str:
+    """A number of parameters in millions."""
+    return f"{number / 1e6:,.0f}" if number >= 9.5e6 else f"{number / 1e6:.2g}"
+
+
 def size_words(size: str, share: float) -> str:
     """A speech budget as the recipe gave it; ``size`` is as :class:`CellResult` has it."""
     found = re.fullmatch(r"([\d.e+-]+)([a-z]+)", size)
@@ -46,12 +56,14 @@ def size_words(size: str, share: float) -> str:
 
 
 def line_label(results: StudyResults, scheme: str, sources: tuple[str, ...], model: str) -> str:
-    """A scheme's name for people; mixture and model stand in it only where there are several.
+    """A scheme's name for people, a cascade's with its recogniser; mixture and model only where there are several.
 
     A model that is "" is left out.
     """
     alike = [other for other in results.cells if other.scheme == scheme]
     text = scheme_named(scheme).label
+    if asr := next((other.asr for other in alike if other.asr), ""):
+        text += f" ({model_tail(asr)})"
     if len({other.sources for other in alike}) > 1:
         text += f" from {'+'.join(sources)}" if sources else " alone"
     if model and len({other.model_name for other in alike}) > 1:
@@ -89,7 +101,7 @@ def label(results: StudyResults, cell: CellResult) -> str:
 def speech_words(share: float, num_clips: int, scheme: str, size: str = "") -> str:
     """How much labelled speech was trained on, e.g. ``5 % (20 clips)``."""
     if not share and not num_clips:
-        known = size == "0pct" or scheme in UNBUDGETED
+        known = size == "0pct" or not scheme_named(scheme).has_budget
         return "none" if known else size_words(size, share) if size else NONE
     text = f"{100 * share:.3g} %"
     return f"{text} ({clips(num_clips)})" if num_clips else text
@@ -133,7 +145,9 @@ def headline(results: StudyResults, gain: Difference | None) -> str:
 
 
 def no_answer(results: StudyResults) -> str:
-    """What stands in the answer's place while what it needs is unfinished."""
+    """What stands in the answer's place while what it needs is unfinished, or not part of the study."""
+    if len(results.finished) == len(results.cells):
+        return "This study has no scheme with training speech to set beside text-only."
     return f"No answer yet: {len(results.finished)} of {len(results.cells)} cells have scores."
 
 

@@ -3,6 +3,7 @@
 ======================  =================================================================================
 zero_shot               no stage: the model as it is
 text_only               the transcript in place of the audio, for every training utterance
+cascade                 text_only's own stages; at test time it reads a recogniser's transcripts in place of the sound
 direct_mixing           text of all utterances and speech of the budget, shuffled together from the start
 curriculum              first text only, then text and speech together, from the first stage's weights
 speech_only             the budget's speech and no text
@@ -15,13 +16,16 @@ source_then_curriculum  a source language's text and speech, then the target's t
 ======================  =================================================================================
 
 A study's mixture may add source languages: their text goes wherever the target's text goes, and their speech wherever
-the budget's speech goes, unless the scheme says otherwise. The first four are those of Choi et al., 2025.
+the budget's speech goes, unless the scheme says otherwise. zero_shot, text_only, direct_mixing and
+curriculum are those of Choi et al., 2025.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 from sottovoce.data.mixture import SYNTHETIC, TARGET, Mixture, Part
 from sottovoce.errors import UserError, nearest
@@ -44,11 +48,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme: its name for people, and its stages under a recipe's training settings and a mixture's sources."""
+    """A scheme: its name for people, and its stages under a recipe's training settings and a mixture's sources.
+
+    ``reads`` is what stands for the sound of a test recording: the sound itself, or a recogniser's transcript of it.
+    """
 
     label: str
     stages: Callable[[Train, Sources], list[Stage]]
     needs_sources: bool = False
+    reads: Literal["speech", "transcripts"] = "speech"
+
+    @cached_property
+    def has_budget(self) -> bool:
+        """Whether it is trained on the budget's speech; the others have one cell for all budgets."""
+        return uses_speech(self.stages(Train(), ()))
 
 
 def _text(corpora: Sources, share: float = 1.0) -> Mixture:
@@ -136,6 +149,7 @@ SCHEMES: dict[str, Scheme] = {
     "text_only": Scheme("Text-only", text_only),
     "direct_mixing": Scheme("Direct mixing", direct_mixing),
     "curriculum": Scheme("Curriculum", curriculum),
+    "cascade": Scheme("Cascade", text_only, reads="transcripts"),
     "speech_only": Scheme("Speech only", speech_only),
     "ramp": Scheme("Ramp", ramp),
     "curriculum_replay": Scheme("Curriculum with replay", curriculum_replay),

@@ -1,0 +1,82 @@
+"""What an answer costs: the time from a recording's samples to the answer, and the size of all that must be loaded."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sottovoce.data.audio import load_audio
+from sottovoce.data.collate import tokenize
+from sottovoce.data.prompts import slu_example
+from sottovoce.errors import UserError
+from sottovoce.evaluate.asr import load_listener
+from sottovoce.evaluate.decode import generate
+from sottovoce.evaluate.forms import Form
+from sottovoce.models.features import encode_clips
+from sottovoce.models.injection import bare
+from sottovoce.models.load import LoadedModel
+from sottovoce.progress import Say
+from sottovoce.storage import write_whole
+from sottovoce.study.transcripts import is_file_of_transcripts
+from sottovoce.types import Utterance
+
+NUM_TIMED = 4  # recordings
+
+
+def note_cost(
+    card: Path, asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int,
+    form: Form, say: Say,
+) -> None:  # fmt: skip
+    """Adds ``seconds_per_utterance`` and ``num_parameters`` to a cell.json, unless it has them already.
+
+    If they cannot be measured, for example for lack of memory, ``say`` takes a line, and the cell goes without.
+
+    Args:
+        card: the cell.json.
+        asr: as the cell has it; of a file of transcripts nothing is known, and both are None.
+        model: ``loaded.model`` with the cell's weights.
+        utterances: with recordings, of which the first NUM_TIMED are answered.
+        form: of the answers.
+    """
+    summary = json.loads(card.read_text(encoding="utf-8"))
+    if "num_parameters" in summary:
+        return
+    seconds, size = None, None
+    if not (asr and is_file_of_transcripts(asr)):
+        try:
+            seconds, size = answer_cost(asr, loaded, model, utterances[:NUM_TIMED], max_new_tokens, form, say)
+        except (UserError, OSError, MemoryError, RuntimeError, ValueError) as error:
+            say(f"what an answer costs was not measured: {' '.join(str(error).split()) or type(error).__name__}")
+            return
+    cost = {"seconds_per_utterance": seconds, "num_parameters": size}
+    write_whole(card, json.dumps(summary | cost, indent=1))
+
+
+def answer_cost(
+    asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int, form: Form,
+    say: Say,
+) -> tuple[float, int]:  # fmt: skip
+    """The median of the seconds from samples to answer, one recording at a time and nothing cached, and the number of
+    parameters of the model, with those of a cascade's recogniser.
+
+    Raises:
+        UserError: a recording cannot be read, or the recogniser not be loaded.
+    """
+    listen, size = load_listener(asr, say) if asr else (None, 0)
+    seconds = []
+    for utterance in utterances:
+        samples = load_audio(utterance.audio or Path(), utterance.where)
+        started = time.perf_counter()
+        if listen:
+            row = tokenize(slu_example(replace(utterance, transcript=listen(samples)), "text"), loaded.processor, None)
+        else:
+            (states,) = encode_clips(loaded.model, loaded.processor, [samples], 1)
+            row = tokenize(slu_example(utterance, "speech"), loaded.processor, states)
+        generate(loaded, model, [row], max_new_tokens, form)
+        seconds.append(time.perf_counter() - started)
+    return round(median(seconds), 4), size + int(bare(model).num_parameters())

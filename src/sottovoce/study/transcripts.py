@@ -1,0 +1,128 @@
+"""What a recogniser wrote down of a study's test recordings: kept once in the study's folder, or given as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sottovoce.data.manifest import numbered_lines
+from sottovoce.errors import UserError
+from sottovoce.evaluate.asr import require_recogniser, transcribe
+from sottovoce.evaluate.words import word_error_rate
+from sottovoce.models.load import model_identity
+from sottovoce.progress import Say
+from sottovoce.storage import json_lines, whole_rows, write_whole
+from sottovoce.types import Utterance
+
+TEXT_KEYS = ("heard", "text", "transcript")  # `embedded wer --out` writes the gold transcript beside what it heard
+NUM_NAMED = 3
+
+
+def is_file_of_transcripts(asr: str) -> bool:
+    """Whether what a recipe calls a recogniser is a file of transcripts."""
+    return asr.endswith(".jsonl") or Path(asr).is_file()
+
+
+def recogniser_identity(asr: str, utterances: Sequence[Utterance], say: Say) -> str:
+    """What decides the transcripts: the recogniser's weights, or of a file what it says of these utterances.
+
+    Raises:
+        UserError: as :func:`given_transcripts`.
+    """
+    if not is_file_of_transcripts(asr):
+        return model_identity(asr, say)
+    content = json.dumps(given_transcripts(Path(asr), utterances), sort_keys=True)
+    return f"{Path(asr).name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def slug_of(identity: str) -> str:
+    """A recogniser's identity as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", identity).strip("-")
+
+
+def transcripts_of(utterances: Sequence[Utterance], asr: str, study_folder: Path, say: Say) -> dict[str, str]:
+    """The transcript of each utterance's recording, by id: read from the given file, or from what the study's folder
+    keeps, or written now and kept there. A stopped start is resumed.
+
+    Raises:
+        UserError: as :func:`given_transcripts`; the recogniser cannot be loaded, or a recording cannot be read.
+    """
+    if is_file_of_transcripts(asr):
+        return given_transcripts(Path(asr), utterances)
+    target = _kept_file(asr, study_folder, say)
+    # Cells that run at once may need the same.
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        heard = {str(row["id"]): str(row["text"]) for row in whole_rows(target)}
+        if not _missing(heard, utterances):
+            return heard
+        partial = target.with_suffix(".partial")
+        heard = transcribe(utterances, asr, partial, say)
+        write_whole(target, json_lines({"id": u.id, "text": heard[u.id]} for u in utterances))
+        partial.unlink()
+    return heard
+
+
+def error_rate(utterances: Sequence[Utterance], heard: Mapping[str, str]) -> float:
+    """The word error rate of transcripts, against the gold ones (0..1, more if words were added)."""
+    return word_error_rate([u.transcript for u in utterances], [heard[u.id] for u in utterances])
+
+
+def check_transcripts(asr: str, utterances: Sequence[Utterance], study_folder: Path, say: Say) -> None:
+    """What can be known before any training: that the file holds all transcripts, or that there is such a recogniser.
+
+    Raises:
+        UserError: it does not, or there is none.
+    """
+    if is_file_of_transcripts(asr):
+        given_transcripts(Path(asr), utterances)
+    elif not _kept_file(asr, study_folder, say).exists():
+        require_recogniser(asr)
+
+
+def given_transcripts(path: Path, utterances: Sequence[Utterance]) -> dict[str, str]:
+    """The utterances' transcripts by id, from a JSONL file with an ``id`` and one of TEXT_KEYS in each row; rows of
+    other ids are passed over.
+
+    Raises:
+        UserError: no such file, a row that cannot be read (with file:line), an id twice, or ids that are missing.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file of transcripts: {path}", "correct asr, or name a recogniser")
+    heard, places = dict[str, str](), dict[str, str]()
+    for where, line in numbered_lines(path):
+        identity, text = _row(line, where)
+        if identity in heard:
+            raise UserError(f"{where}: id {identity!r} stands already in {places[identity]}", "keep one of them")
+        heard[identity], places[identity] = text, where
+    if missing := _missing(heard, utterances):
+        named = ", ".join(missing[:NUM_NAMED]) + (f" and {len(missing) - NUM_NAMED} more" * (len(missing) > NUM_NAMED))
+        fault = f"{path}: {len(missing)} of {len(utterances)} test utterances have no transcript: {named}"
+        raise UserError(fault, "add a row for each, with the text empty where nothing was recognised")
+    return {u.id: heard[u.id] for u in utterances}
+
+
+def _kept_file(asr: str, study_folder: Path, say: Say) -> Path:
+    return study_folder / f"transcripts-{slug_of(model_identity(asr, say))}.jsonl"
+
+
+def _missing(heard: Mapping[str, str], utterances: Sequence[Utterance]) -> list[str]:
+    return [u.id for u in utterances if u.id not in heard]
+
+
+def _row(line: str, where: str) -> tuple[str, str]:
+    advice = 'write {"id": ..., "text": ...}'
+    try:
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error})", advice) from error
+    identity = row.get("id") if isinstance(row, dict) else None
+    text = next((row[key] for key in TEXT_KEYS if key in row), None) if identity is not None else None
+    if not isinstance(identity, str | int) or isinstance(identity, bool) or not isinstance(text, str):
+        raise UserError(f"{where}: no row with an id and a text", advice)
+    return str(identity), text
