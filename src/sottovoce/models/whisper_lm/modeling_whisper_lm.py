@@ -41,7 +41,7 @@ class VocabularyAttention(nn.Module):
     def forward(
         self, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, pieces: torch.Tensor
     ) -> torch.Tensor:
-        """(n, h) of states (n, d), keys (v, d), values (vocabulary, h); ``pieces``: each key's value, (v,), -1 if none."""
+        """(n, h) of states (n, d), keys (v, d), values (vocabulary, h); ``pieces`` names each key's value, (v,)."""
         known = (pieces >= 0).nonzero()[:, 0]
         weights = (states @ keys[known].T).float().softmax(-1).to(values.dtype)
         return weights @ values[pieces[known]]
