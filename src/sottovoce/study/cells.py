@@ -17,6 +17,7 @@ from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.errors import UserError
 from sottovoce.recipe import Recipe
 from sottovoce.study.data import Data, speech_of
+from sottovoce.study.noise_sources import hearing_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 from sottovoce.types import Example, Utterance
 
@@ -39,7 +40,8 @@ class Cell:
         kept = {name: [u.id for u in utterances if u.audio] for name, utterances in data.others.items()}
         kept[TARGET] = list(self.budget.ids) if self.budget else []
         corpora = {**data.others, TARGET: data.train}
-        return [examples_of(stage.mixture, corpora, kept, data.shared) for stage in self.stages]
+        hear = hearing_of(corpora, kept, data.heard.get(self.model, {}))
+        return [examples_of(stage.mixture, corpora, kept, data.shared, hear) for stage in self.stages]
 
 
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:

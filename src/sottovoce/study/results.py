@@ -27,7 +27,7 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _T = TypeVar("_T")
-UNBUDGETED = ("zero_shot", "text_only")  # the schemes that hear no speech in training
+UNBUDGETED = ("zero_shot", "text_only", "text_only_noisy")  # the schemes that hear no speech in training
 _ADVICE = "the file is damaged: delete it and run the study again"
 # What a cell is called tells what it is, before it has begun: "curriculum-from-en-5pct-seed1-Qwen2-Audio-7B".
 _NAME = re.compile(
