@@ -11,7 +11,7 @@ NoiseSource = Literal["shipped", "budget", "spelling"]
 
 
 class Noise(BaseModel):
-    """Recognition noise on text. The rates are shares of the words outside fillers, in the sentences that have noise."""
+    """Recognition noise on text; rates are shares of the words outside fillers, in the sentences that have noise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,8 +21,8 @@ class Noise(BaseModel):
     insert: _Share = 0.01
     source: NoiseSource = Field(
         "shipped",
-        description="what a word is replaced by: shipped, as the embedded model's recogniser mishears it; budget, as the "
-        "model itself mishears the budget's clips; spelling, a word of the training text that sounds alike",
+        description="what words are replaced by: shipped, what the embedded model hears in their place; budget, what "
+        "the model itself hears in the budget's clips; spelling, words of the training text that sound alike",
     )
     seed: int = 0
 

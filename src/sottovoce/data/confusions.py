@@ -95,15 +95,16 @@ def misheard(said: Sequence[str], written: Sequence[str]) -> list[tuple[str, str
     matches = Levenshtein.opcodes(said, written)
     for op in [*(op for op in matches if op.tag == "equal"), None]:
         end_said, end_written = (op.src_start, op.dest_start) if op else (len(said), len(written))
-        found += _paired(said[first_said:end_said], written[first_written:end_written])
+        pairs = _paired(said[first_said:end_said], written[first_written:end_written])
+        found += [(word, instead) for word, instead in pairs if word != instead]
         if op:
             first_said, first_written = op.src_end, op.dest_end
     return found
 
 
 def _paired(said: Sequence[str], written: Sequence[str]) -> list[tuple[str, str]]:
-    """The cheapest alignment of words of which none agree: a pair costs the share of letters that differ, a word
-    without a partner 1; two written words are one spoken word's if together they are nearer to it than either alone."""
+    """The cheapest alignment: a pair costs the share of letters that differ, a word without a partner 1; two written
+    words are one spoken word's if together they are nearer to it than either alone."""
     best: dict[tuple[int, int], tuple[float, list[tuple[str, str]]]] = {(0, 0): (0.0, [])}
     for row in range(len(said) + 1):
         for column in range(len(written) + 1):

@@ -33,7 +33,7 @@ class Mishearings:
         return sorted(counted) or self.sound_alikes.of(word)
 
     def inserted_after(self, word: str) -> Sequence[tuple[str, float]]:
-        """What may be written after a word though nobody said it, each with a weight; without counts, the word again."""
+        """What may be written after a word though nobody said it, each with a weight; without counts, that word."""
         return sorted((written, float(n)) for written, n in self.table.inserted.items()) or [(word, 1.0)]
 
 

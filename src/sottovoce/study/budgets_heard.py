@@ -1,4 +1,4 @@
-"""What a study's models write down of its speech budgets' recordings, where recognition noise is estimated from that."""
+"""What a study's models write down of its speech budgets' recordings, for recognition noise estimated from that."""
 
 from __future__ import annotations
 
