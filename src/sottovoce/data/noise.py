@@ -40,9 +40,9 @@ class Mishearings:
 def noisy_transcript(utterance: Utterance, noise: Noise, mishearings: Mishearings, copy: int = 0) -> str:
     """The transcript as it might have been heard; the same whenever utterance, settings, mishearings and copy are.
 
-    Each word outside the fillers is replaced, dropped, or followed by an inserted one with the rates of ``noise``; one
-    that nothing is known to sound like is not replaced. Words are inserted between two that may both change, or behind
-    the last. If no word outside the fillers would be left, the transcript stays as it is.
+    Each word outside the fillers is replaced, dropped, or followed by an inserted one with the rates of ``noise``; a
+    word that nothing is known to sound like is not replaced. Words are inserted between two that stand outside fillers,
+    or at the end. If no word outside the fillers would be left, the transcript stays as it is.
 
     Args:
         copy: names one of many draws.
@@ -70,9 +70,9 @@ def noisy_transcript(utterance: Utterance, noise: Noise, mishearings: Mishearing
 def free_words(utterance: Utterance) -> set[int]:
     """The places, from 0, of the transcript's words that stand in no filler.
 
-    A filler that stands there once keeps the words it stands in. Which of several it is cannot be told, so all of them
-    and all words that it consists of are kept, also elsewhere; of one that does not stand there word for word, all
-    words that are a part of it, or that it is a part of.
+    A filler that stands there once protects its words. If it stands there several times, all of them are protected, and
+    its words also elsewhere; if it does not stand there word for word, all words that are a part of it, or that it is a
+    part of.
     """
     words = words_of(utterance.transcript)
     kept: set[int] = set()

@@ -54,7 +54,7 @@ def _hear(folder: Path, model: str, clips: Sequence[Utterance], say: Say) -> Non
     new = [clip for clip in clips if audio_sha256(clip.audio or Path(), clip.where) not in heard]
     if not new:
         return
-    say(f"{model}: transcribing {len(new)} recordings of the speech budgets, whose mishearings the text's noise has")
+    say(f"{model}: transcribing {len(new)} recordings of the speech budgets, to learn what it mishears")
     partial = target.with_suffix(".partial")
     heard |= written_of(new, model, partial, say)
     write_whole(target, json_lines({"recording": sha, "text": text} for sha, text in heard.items()))

@@ -12,8 +12,8 @@ synthetic_curriculum    text only, then text and synthetic speech, then text and
 reverse_curriculum      text and speech first, then text only: a control
 source_first            a source language's text and speech, then the target's
 source_then_curriculum  a source language's text and speech, then the target's text, then all together
-text_only_noisy         text with the errors of speech recognition, spared where the fillers are
-curriculum_noisy        first text with such errors, then text as it is and speech together
+text_only_noisy         text with a recogniser's errors outside the fillers
+curriculum_noisy        first such text, then text as it is and speech together
 ======================  =================================================================================
 
 A study's mixture may add source languages: their text goes wherever the target's text goes, and their speech wherever
