@@ -15,7 +15,7 @@ from sottovoce.errors import UserError
 
 VERBS = (
     "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "serve", "export", "gap",
-    "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer",
+    "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer", "embedded confusions",
 )  # fmt: skip
 FIGURES = {
     "scenario_accuracy", "action_accuracy", "intent_accuracy", "entity_f1", "slu_precision", "slu_recall", "slu_f1",

@@ -81,6 +81,7 @@ def test_the_papers_recipes_have_its_batch_and_keep_its_settings(path: Path, tmp
         ({"bugdets": [0.1]}, "unknown key 'bugdets'; did you mean 'budgets'?"),
         ({"train": {"stage": {"learning_rat": 1}}}, "'train.stage.learning_rat'; did you mean 'learning_rate'?"),
         ({"train": {"lora": {"rank": 4}}}, "'train.lora.rank'; valid keys: r, lora_alpha"),
+        ({"train": {"noise": {"row": 1}}}, "'train.noise.row'; did you mean 'rows'?"),
         ({"decode": {"batchsize": 4}}, "'decode.batchsize'; did you mean 'batch_size'?"),
     ],
 )
@@ -101,6 +102,8 @@ def test_an_override_reaches_nested_keys_and_wins_over_the_file(tmp_path: Path) 
     [
         ("seed", "'seed' is not key=value"),
         ("sead=1", "unknown key 'sead'; did you mean 'seed'?"),
+        ("train.noise.drop=2", "train.noise.drop: Input should be less than or equal to 1"),
+        ("train.noise.drop=0.95", "train.noise: replace, drop and insert are more than 1 together"),
         ("name.first=x", "name is not a group of keys"),
         ("title=[", "'title=[': the value is not valid YAML"),
         ("train.stage.num_train_epochs=0", "train.stage.num_train_epochs: "),

@@ -66,3 +66,16 @@ def embedded_wer(
 
     rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
     print(json.dumps(rates, ensure_ascii=False))
+
+
+@embedded.command("confusions")
+def embedded_confusions(
+    manifests: Annotated[list[Path], typer.Argument(help="whose training recordings are transcribed")],
+    out: Annotated[Path, typer.Option(help="the confusion table (JSONL)")],
+    model: Annotated[str, typer.Option(help="`embedded`, or a hub id or folder of another recogniser")] = "embedded",
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Count what a recogniser mishears, for recognition noise on training text."""
+    from sottovoce.evaluate.mishearings import make_confusions
+
+    print(json.dumps(make_confusions(manifests, model, out, say, allow_outside)))

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sottovoce.errors import UserError, nearest
+from sottovoce.noise_settings import Noise
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Grammar = Literal["none", "ontology"]
@@ -113,6 +114,7 @@ class Train(_Closed):
         StageSettings(num_train_epochs=1, learning_rate=3e-6, warmup_ratio=0.02),
         description="curriculum's stage with text and speech together",
     )
+    noise: Noise = Field(Noise(), description="recognition noise on the text of schemes that use it")
     per_device_train_batch_size: int = Field(128, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"

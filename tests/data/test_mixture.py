@@ -7,6 +7,9 @@ import pytest
 from spoken_rows import utterance
 
 from sottovoce.data.mixture import Part, SharedExamples, examples_of
+from sottovoce.noise_settings import Noise
+from sottovoce.study.cells import example_key
+from sottovoce.types import Utterance
 
 MAIN = [utterance(f"words {number}", f"m{number}") for number in range(10)]
 OTHER = [replace(u, id=u.id.replace("m", "o")) for u in MAIN[:4]]
@@ -65,6 +68,33 @@ def test_a_share_takes_the_first_of_the_budget_and_spreads_evenly_over_all() -> 
     found = [(e.modality, e.utterance.id) for e in examples_of(mixture, CORPORA, BUDGET)]
     assert found == [("speech", "m2"), ("speech", "m7"), ("text", "m3"), ("text", "m7")]
     assert len(examples_of((Part("speech", of="budget", share=1 / 3),), CORPORA, BUDGET)) == 1
+
+
+NOISE = Noise(rows=1)
+
+
+def heard(part: Part, utterance: Utterance, copy: int) -> str:
+    return f"{utterance.transcript} heard {copy}" if utterance.id != "m3" else utterance.transcript
+
+
+def test_text_with_noise_is_heard_anew_in_each_repeat_and_keeps_its_answer() -> None:
+    mixture = (Part("text", of="all", repeats=2, noise=NOISE), Part("text", of="all"))
+    shared = SharedExamples()
+    examples = examples_of(mixture, CORPORA, BUDGET, shared, heard)
+    texts = [e.utterance.transcript for e in examples]
+    assert texts == [heard(mixture[0], u, copy) for copy in range(2) for u in MAIN] + [u.transcript for u in MAIN]
+    assert [e.answer for e in examples] == [e.answer for e in examples_of(mixture[1:], CORPORA, BUDGET)] * 3
+    again = examples_of(mixture, CORPORA, BUDGET, shared, heard)
+    assert [id(example) for example in again] == [id(example) for example in examples]
+    assert len({example_key(e) for e in examples if e.utterance.id == "m3"}) == 1  # it was heard as it was said
+    assert len({example_key(e) for e in examples if e.utterance.id == "m4"}) == 3
+
+
+def test_noise_without_what_hears_it_or_on_speech_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing was given that hears it"):
+        examples_of((Part("text", of="all", noise=NOISE),), CORPORA, BUDGET)
+    with pytest.raises(ValueError, match="noise is of text"):
+        Part("speech", of="budget", noise=NOISE)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sottovoce.evaluate.words import holds_words, word_error_rate, words_of
+from sottovoce.data.words import words_of
+from sottovoce.evaluate.words import holds_words, word_error_rate
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def stage_keys(manifest: Path, model: Path = Path("m"), **changes: Any) -> dict[
 
 def root_of(read: Recipe, cell: Cell) -> str:
     """What names the stages of a cell besides what they show, written down once more."""
-    others = {"stage", "first_stage", "last_stage", "logging_steps", "gradient_checkpointing"}
+    others = {"stage", "first_stage", "last_stage", "noise", "logging_steps", "gradient_checkpointing"}
     common = read.train.model_dump(mode="json", exclude=others)
     return json.dumps([cell.model, cell.seed, common], sort_keys=True)
 

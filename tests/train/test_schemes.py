@@ -4,6 +4,7 @@ import pytest
 
 from sottovoce.data.mixture import SYNTHETIC, Mixture, Part
 from sottovoce.errors import UserError
+from sottovoce.noise_settings import Noise
 from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.schemes import SCHEMES, Stage, scheme_named, uses_speech
 from sottovoce.train.stage import plan_stages
@@ -75,6 +76,36 @@ def test_by_default_a_scheme_is_trained_as_in_the_paper(scheme: str) -> None:
 @pytest.mark.parametrize(("scheme", "hears"), [(name, name in ("direct_mixing", "curriculum")) for name in PAPER])
 def test_only_mixing_schemes_hear_speech(scheme: str, hears: bool) -> None:
     assert uses_speech(stages_of(scheme, Train())) == hears
+
+
+def test_noisy_text_has_noise_of_its_own_in_each_epoch() -> None:
+    noise = Noise(rows=0.25, source="spelling")
+    train = Train(noise=noise, stage=StageSettings(num_train_epochs=4), first_stage=StageSettings(num_train_epochs=2))
+    (alone,) = stages_of("text_only_noisy", train, ("en",))
+    assert alone.mixture == tuple(
+        Part("text", of="all", repeats=4, corpus=name, noise=noise) for name in ("main", "en")
+    )
+    first, last = stages_of("curriculum_noisy", train)
+    assert first.mixture == (Part("text", of="all", repeats=2, noise=noise),)
+    assert [stage.settings.num_train_epochs for stage in (alone, first)] == [1, 1]
+    assert last == stages_of("curriculum", train)[1]
+    assert [uses_speech(stages_of(name, train)) for name in ("text_only_noisy", "curriculum_noisy")] == [False, True]
+
+
+def test_noise_from_the_budget_is_refused_where_no_speech_is_heard() -> None:
+    train = Train(noise=Noise(source="budget"))
+    with pytest.raises(UserError, match=r"cannot come from the speech budget; set .* to shipped or spelling"):
+        stages_of("text_only_noisy", train)
+    assert stages_of("curriculum_noisy", train)[0].mixture[0].noise == train.noise
+
+
+def test_a_stage_with_other_noise_has_another_name() -> None:
+    def name(**noise: float) -> str:
+        stages = stages_of("text_only_noisy", Train(noise=Noise(source="spelling", **noise)))
+        return plan_stages(stages, [["k"]], "root")[0].key
+
+    names = {name(), name(rows=0.4), name(replace=0.2), name(drop=0.1), name(insert=0.1), name(seed=1)}
+    assert len(names) == 6 and name() in names
 
 
 def test_each_stage_takes_its_own_settings() -> None:

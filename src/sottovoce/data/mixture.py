@@ -6,11 +6,12 @@ It is a deterministic map from positions to examples; nothing is drawn at run ti
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sottovoce.data.prompts import slu_example
+from sottovoce.noise_settings import Noise
 from sottovoce.types import Example, Modality, Utterance
 
 TARGET = "main"
@@ -32,6 +33,7 @@ class Part:
         max_rows_share: the utterances are repeated less often, but once at least, if they would be more than this share
             of an epoch's rows, below 1; None for no such limit.
         corpus: which corpus of the recipe the utterances come from.
+        noise: of text: recognition noise, another one in each repeat; None for the transcripts as they are.
     """
 
     modality: Modality
@@ -41,29 +43,44 @@ class Part:
     corpus: str = TARGET
     share: float = 1.0
     max_rows_share: float | None = None
+    noise: Noise | None = None
+
+    def __post_init__(self) -> None:
+        if self.noise and self.modality != "text":
+            raise ValueError("recognition noise is of text; recordings are perturbed")
 
 
 Mixture = tuple[Part, ...]
+Hear = Callable[[Part, Utterance, int], str]
+"""What a recogniser would write of an utterance of a part with noise; the number names one of many draws."""
+
+
+def _no_recogniser(part: Part, utterance: Utterance, copy: int) -> str:
+    raise ValueError("a part of the mixture has noise, and nothing was given that hears it")
 
 
 class SharedExamples:
     """Examples that mixtures of the same utterances share: each is made once, however many stages and cells show it."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, Modality, int], Example] = {}
+        self._made: dict[tuple[int, Modality, int, str | None], tuple[Utterance, Example]] = {}
 
-    def example(self, utterance: Utterance, modality: Modality, copy: int = 0) -> Example:
-        """The example of an utterance; see :class:`Example`."""
-        key = id(utterance), modality, copy
-        made = self._made.get(key)
-        if made is None or made.utterance is not utterance:  # another one may have had that id before
-            made = self._made[key] = slu_example(utterance, modality, copy)
+    def example(
+        self, utterance: Utterance, modality: Modality, copy: int = 0, transcript: str | None = None
+    ) -> Example:
+        """The example of an utterance, see :class:`Example`; ``transcript`` is shown in place of its own."""
+        key = id(utterance), modality, copy, transcript
+        of, made = self._made.get(key, (None, None))
+        if made is None or of is not utterance:  # another one may have had that id before
+            shown = utterance if transcript is None else replace(utterance, transcript=transcript)
+            made = slu_example(shown, modality, copy)
+            self._made[key] = utterance, made
         return made
 
 
 def examples_of(
     mixture: Mixture, corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]],
-    shared: SharedExamples | None = None,
+    shared: SharedExamples | None = None, hear: Hear = _no_recogniser,
 ) -> list[Example]:  # fmt: skip
     """One epoch's examples, part after part, in the corpora's order.
 
@@ -71,6 +88,7 @@ def examples_of(
         corpora: training utterances by the corpus name that the parts use.
         budget_ids: by corpus name, the ids of the utterances that keep their speech, in priority order.
         shared: where to take examples from that other mixtures show, too.
+        hear: for parts with noise.
     """
     shared = shared or SharedExamples()
     chosen = [_chosen(part, corpora[part.corpus], budget_ids.get(part.corpus, ())) for part in mixture]
@@ -83,7 +101,10 @@ def examples_of(
     for part, utterances in zip(mixture, chosen, strict=True):
         for number in range(_num_repeats(part, len(utterances), num_unlimited)):
             copy = number if part.perturbed else 0
-            examples += [shared.example(utterance, part.modality, copy) for utterance in utterances]
+            for utterance in utterances:
+                heard = hear(part, utterance, number) if part.noise else utterance.transcript
+                shown = None if heard == utterance.transcript else heard
+                examples.append(shared.example(utterance, part.modality, copy, shown))
     return examples
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
 from rapidfuzz.distance import Levenshtein
 
-
-def words_of(text: str) -> list[str]:
-    """Lower-cased words; punctuation is dropped, apostrophes and hyphens divide words the same way on both sides."""
-    composed = unicodedata.normalize("NFC", text)  # an accent apart from its letter would divide the word
-    return re.findall(r"\w+", composed.lower().replace("’", "'"))
+from sottovoce.data.words import words_of
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:

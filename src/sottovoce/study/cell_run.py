@@ -44,7 +44,7 @@ from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_sta
 from sottovoce.types import MODALITIES, Example
 
 # Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
-NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "logging_steps", "gradient_checkpointing"}
+NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "noise", "logging_steps", "gradient_checkpointing"}
 MEASURED = ("word_error_rate", "seconds_per_utterance", "num_parameters")  # in cell.json, once for all starts
 
 

@@ -18,6 +18,7 @@ from sottovoce.errors import UserError
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.recipe import Recipe
 from sottovoce.study.data import Data, speech_of
+from sottovoce.study.noise_sources import hearing_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 from sottovoce.types import Example, Utterance
 
@@ -44,7 +45,8 @@ class Cell:
         kept = {name: [u.id for u in utterances if u.audio] for name, utterances in data.others.items()}
         kept[TARGET] = list(self.budget.ids) if self.budget else []
         corpora = {**data.others, TARGET: data.train}
-        return [examples_of(stage.mixture, corpora, kept, data.shared) for stage in self.stages]
+        hear = hearing_of(corpora, kept, data.heard.get(self.model, {}))
+        return [examples_of(stage.mixture, corpora, kept, data.shared, hear) for stage in self.stages]
 
 
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:

@@ -32,6 +32,7 @@ _LOOKS = {
     "reverse_curriculum": ("#8a8f94", "<"),
     "source_first": ("#a05a2c", "D"),
     "source_then_curriculum": ("#7d54b5", "p"),
+    "curriculum_noisy": ("#3b6e22", "h"),
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _CASCADE = "#3f6b35"  # without a marker, as it is a level: it is trained on no speech

@@ -17,7 +17,7 @@ from sottovoce.train.schemes import SCHEMES
 from sottovoce.types import MODALITIES, Modality
 
 # Without sources and at budget 0 nothing else is left of a scheme than this; of the others it is text_only.
-_WITHOUT_SPEECH = {"speech_only": "zero_shot", "synthetic_curriculum": None}
+_WITHOUT_SPEECH = {"speech_only": "zero_shot", "synthetic_curriculum": None, "curriculum_noisy": "text_only_noisy"}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Data:
         test: the target's test utterances, all with speech.
         others: training utterances of the sources, by the recipe's names; by ``SYNTHETIC`` those with synthetic speech.
         shared: their examples, which the cells share.
+        heard: what each model has written of recordings of speech budgets, by the recordings' sha256, where recognition
+            noise comes from that.
     """
 
     manifest: Path
@@ -46,6 +48,7 @@ class Data:
     test: list[Utterance]
     others: Mapping[str, list[Utterance]] = field(default_factory=dict)
     shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
+    heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def num_spoken(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sottovoce.recipe import Corpus, Recipe
+from sottovoce.study.budgets_heard import with_heard
 from sottovoce.study.cell_run import train_stage, work_of
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.data import load_data
@@ -120,5 +121,6 @@ def finish_cell(recipe_json: str, recipe_path: str, cell: str) -> Failure | None
 def _reopened(recipe_json: str, recipe_path: str) -> tuple[Study, dict[str, Cell]]:
     recipe = Recipe.model_validate_json(recipe_json)
     data = load_data(recipe)
-    study = Study(recipe, Path(recipe_path), data, recipe.folder, lambda line: None)
-    return study, {cell.name: cell for cell in plan_cells(recipe, data)}
+    cells = plan_cells(recipe, data)
+    study = Study(recipe, Path(recipe_path), with_heard(data, recipe.folder, cells), recipe.folder, lambda line: None)
+    return study, {cell.name: cell for cell in cells}

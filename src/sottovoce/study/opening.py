@@ -173,7 +173,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
-    for key in ("logging_steps", "save_steps", "gradient_checkpointing"):
+    for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' names
         del settings["train"][key]
     del settings["decode"]["confidence"]  # answers are the same with it, in bfloat16 but for near ties
     if recipe.decode.grammar == "none":  # studies from before there were grammars go on

@@ -12,6 +12,7 @@ from sottovoce.errors import UserError
 from sottovoce.evaluate.grammar import require_llguidance
 from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe
+from sottovoce.study.budgets_heard import hear_budgets, with_heard
 from sottovoce.study.cell_run import (
     Work,
     decode_cell,
@@ -90,7 +91,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     check_recordings(data, cells)
-    study = Study(recipe, recipe_path, data, recipe.folder, say)
+    study = Study(recipe, recipe_path, with_heard(data, recipe.folder, cells), recipe.folder, say)
     todo = [cell for cell in cells if not is_finished(study, cell)]
     for line in left_out_lines(recipe):
         say(line)
@@ -123,6 +124,7 @@ def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study,
     with only_study(recipe.folder) if main else nullcontext():
         with processes().main_process_first():  # the others have nothing to say
             study = open_study(recipe, recipe_path, data, cells, say if main else lambda line: None)
+            study.data = hear_budgets(data, study.folder, cells, study.say)
         yield study, cells
 
 

@@ -13,6 +13,8 @@ synthetic_curriculum    text only, then text and synthetic speech, then text and
 reverse_curriculum      text and speech first, then text only: a control
 source_first            a source language's text and speech, then the target's
 source_then_curriculum  a source language's text and speech, then the target's text, then all together
+text_only_noisy         text with a recogniser's errors outside the fillers
+curriculum_noisy        first such text, then text as it is and speech together
 ======================  =================================================================================
 
 A study's mixture may add source languages: their text goes wherever the target's text goes, and their speech wherever
@@ -81,6 +83,13 @@ def _speech(corpora: Sources, settings: StageSettings, share: float = 1.0) -> Mi
     return tuple(budget if corpus == TARGET else Part("speech", of="budget", corpus=corpus) for corpus in corpora)
 
 
+def _noisy_stage(corpora: Sources, train: Train, settings: StageSettings) -> Stage:
+    """Text with recognition noise. Its epochs are repeats in one epoch, as each repeat has noise of its own."""
+    repeats = settings.num_train_epochs
+    parts = tuple(Part("text", of="all", repeats=repeats, corpus=corpus, noise=train.noise) for corpus in corpora)
+    return Stage("noisy-text", parts, settings.model_copy(update={"num_train_epochs": 1}))
+
+
 def _text_stage(corpora: Sources, settings: StageSettings) -> Stage:
     return Stage("text", _text(corpora), settings)
 
@@ -144,6 +153,18 @@ def source_then_curriculum(train: Train, sources: Sources) -> list[Stage]:
     return [source, _text_stage((TARGET,), train.first_stage), both]
 
 
+def text_only_noisy(train: Train, sources: Sources) -> list[Stage]:
+    if train.noise.source == "budget":
+        advice = "set train.noise.source to shipped or spelling, or use curriculum_noisy"
+        raise UserError("text_only_noisy hears no speech, so its noise cannot come from the speech budget", advice)
+    return [_noisy_stage((TARGET, *sources), train, train.stage)]
+
+
+def curriculum_noisy(train: Train, sources: Sources) -> list[Stage]:
+    corpora = (TARGET, *sources)
+    return [_noisy_stage(corpora, train, train.first_stage), _mixed_stage(corpora, train.last_stage)]
+
+
 SCHEMES: dict[str, Scheme] = {
     "zero_shot": Scheme("Zero-shot", zero_shot),
     "text_only": Scheme("Text-only", text_only),
@@ -157,6 +178,8 @@ SCHEMES: dict[str, Scheme] = {
     "reverse_curriculum": Scheme("Reverse curriculum", reverse_curriculum),
     "source_first": Scheme("Source first", source_first, needs_sources=True),
     "source_then_curriculum": Scheme("Source, then curriculum", source_then_curriculum, needs_sources=True),
+    "text_only_noisy": Scheme("Noisy text-only", text_only_noisy),
+    "curriculum_noisy": Scheme("Noisy curriculum", curriculum_noisy),
 }
 
 

@@ -19,6 +19,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from sottovoce.data.collate import Row
+from sottovoce.data.mixture import Part
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
@@ -62,12 +63,17 @@ def plan_stages(stages: Sequence[Stage], example_keys: Sequence[Sequence[str]], 
     for stage, keys in zip(stages, example_keys, strict=True):
         parent = plans[-1].key if plans else ""
         # What a part does not set is left out, so that a new field gives no stage a new name.
-        seen = [{key: value for key, value in asdict(part).items() if value is not None} for part in stage.mixture]
+        seen = [_settings_of(part) for part in stage.mixture]
         settings = stage.settings.model_dump(exclude=IN_MIXTURE)
         content = json.dumps([root, parent, seen, settings, list(keys)], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         plans.append(StagePlan(stage, tuple(keys), parent, f"{stage.name}-{digest}"))
     return plans
+
+
+def _settings_of(part: Part) -> dict[str, Any]:
+    values = asdict(part) | {"noise": part.noise and part.noise.model_dump()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int) -> Path:
