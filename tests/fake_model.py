@@ -58,7 +58,8 @@ class FakeModel:
                 raise UserError("the text holds what it must not", "remove it")
             if given == "broken":
                 raise RuntimeError("/secret/place/model.safetensors is broken")
-            return Understanding(FRAME, "ok", 0.9, (IntentProbability("light", "on", 0.9),), f"heard {given}")
+            likely = (IntentProbability("light", "on", 0.9),)
+            return Understanding(FRAME, "ok", 0.9, likely, f"heard {given}", transcript=given)
         return Understanding(None, "unreadable", None, (), "half a pair: \ud800", len(given) / 16_000)
 
     def transcribe_all(self, clips: Sequence[Any]) -> list[str]:

@@ -56,16 +56,31 @@ def embedded_speak(
 
 @embedded.command("wer")
 def embedded_wer(
-    manifest: Annotated[Path, typer.Argument(help="a manifest with recordings")],
-    split: Annotated[str, typer.Option(help="which split to transcribe")] = "test",
-    out: Annotated[Optional[Path], typer.Option(help="write the transcripts there (JSONL)")] = None,  # noqa: UP045
+    manifest: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="a manifest with recordings; none: the four sets of docs/embedded-model.md"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="which split of the manifest to transcribe")] = "test",
+    out: Annotated[Optional[Path], typer.Option(help="write the manifest's transcripts there (JSONL)")] = None,  # noqa: UP045
+    data: Annotated[Path, typer.Option(help="the folder with massive, speech and barista")] = Path("../shared/data"),
+    as_json: Annotated[bool, typer.Option("--json", help="of the four sets: the shares alone")] = False,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Word error rate of the embedded model's transcripts."""
+    """Word error rates of the embedded model's transcripts."""
+    from rich.console import Console
+
+    from sottovoce.evaluate.hearing_sets import HEARING_SETS, hearing_rates, hearing_table
     from sottovoce.evaluate.transcribe import transcribe_manifest
 
-    rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
-    print(json.dumps(rates, ensure_ascii=False))
+    if manifest:
+        rates = transcribe_manifest(manifest, split, out, say, allow_outside=allow_outside)
+        print(json.dumps(rates, ensure_ascii=False))
+        return
+    found = dict(hearing_rates(data, say))
+    if as_json:
+        print(json.dumps({name: rates[HEARING_SETS[name].figure] for name, rates in found.items()}))
+    else:
+        Console().print(hearing_table(found))
 
 
 @embedded.command("confusions")

@@ -62,7 +62,8 @@ def serve(
     max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
     transcripts: Annotated[
-        bool | None, typer.Option(help="also transcribe, by a second copy of the model [on for the embedded one]")
+        bool | None,
+        typer.Option(help="also transcribe, most models by a second copy [on for the embedded one]"),
     ] = None,
     grammar: AnswerGrammar = None,
 ) -> None:

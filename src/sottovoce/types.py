@@ -10,7 +10,7 @@ Split = Literal["train", "dev", "test"]
 Modality = Literal["text", "speech"]
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
 ParseStatus = Literal["ok", "unreadable"]
-RowStatus = Literal["ok", "unreadable", "abstained", "unreadable_input"]  # of prediction files
+RowStatus = Literal["ok", "unreadable", "abstained", "unreadable_input", "no_speech"]  # of prediction files
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

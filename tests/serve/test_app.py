@@ -46,7 +46,8 @@ def test_a_typed_text_is_understood() -> None:
     assert answer == {
         "scenario": "light", "action": "on", "intent": "light_on", "entities": [{"type": "room", "filler": "hall"}],
         "status": "ok", "confidence": 0.9, "intents": [{"intent": "light_on", "probability": 0.9}],
-        "text": "heard turn the light on", "seconds": None, "cut": False, "batch_size": 1,
+        "text": "heard turn the light on", "seconds": None, "cut": False, "transcript": "turn the light on",
+        "batch_size": 1,
     }  # fmt: skip
 
 

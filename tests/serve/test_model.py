@@ -5,16 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from tiny_whisper_lm import save_tiny_whisper_lm
 
 import sottovoce
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.errors import UserError
+from sottovoce.evaluate.forms import JsonObject
 from sottovoce.evaluate.grammar import labels_of
+from sottovoce.evaluate.intents import IntentTree
+from sottovoce.models.load import load_model
+from sottovoce.recipe import Decode
 from sottovoce.serve.model import Model, load_model_of
+from sottovoce.serve.transcriber import Transcriber
 
 
 def tone(seconds: float, pitch: float = 600.0) -> Samples:
@@ -84,3 +91,45 @@ def test_a_placeholder_in_a_text_is_refused(model: Model) -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, sottovoce; sottovoce.load; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# --- a model that hears words
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("whisper_lm")
+    save_tiny_whisper_lm(folder)
+    loaded = load_model(str(folder), bf16=False)
+    tokenizer, intents = loaded.processor.tokenizer, [("light", "on"), ("light", "off")]
+    settings = Decode(batch_size=4, max_new_tokens=8)
+    tree = IntentTree(intents, tokenizer)
+    return Model(loaded, loaded.model, JsonObject(tokenizer), tree, "en-US", settings)
+
+
+def test_what_was_heard_stands_beside_the_frame(hearing: Model) -> None:
+    spoken, typed = hearing.understand_all([tone(0.6), "turn the light on"])
+    assert spoken.transcript and typed.transcript == "turn the light on"
+    assert spoken.as_json()["transcript"] == spoken.transcript
+    assert hearing.understand_text(spoken.transcript).raw == spoken.raw  # it is read as that text
+    assert Transcriber(hearing.loaded, "en-US").transcribe_all([tone(0.6)]) == [spoken.transcript]
+
+
+def test_where_no_words_are_heard_nothing_is_answered(hearing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, whole = hearing.loaded.model.model, hearing.understand_all([tone(0.6), "stop"])
+    hear = inner.hear
+
+    def first_is_silent(**inputs: Any) -> list[list[int]]:
+        return [[], *hear(**inputs)[1:]]
+
+    monkeypatch.setattr(inner, "hear", first_is_silent)
+    silent, spoken, typed = hearing.understand_all([tone(0.5), tone(0.6), "stop"])
+    assert (silent.status, silent.frame, silent.transcript, silent.raw) == ("no_speech", None, "", "")
+    assert silent.as_json()["intent"] == "" and silent.seconds == pytest.approx(0.5)
+    assert [spoken.raw, typed.raw] == [each.raw for each in whole]
+    assert hearing.understand(tone(0.5)).status == "no_speech"
+
+
+def test_other_models_cannot_tell_what_they_heard(model: Model, hearing: Model) -> None:
+    assert hearing.hears_words and not model.hears_words
+    assert model.understand(tone(0.6)).transcript is None

@@ -35,8 +35,8 @@ def url(loaded: LoadedModel) -> Iterator[str]:
     """The address of a server of the tiny model."""
     tokenizer = loaded.processor.tokenizer
     tree = IntentTree([("light", "on"), ("music", "play")], tokenizer)
-    model = Model(loaded, loaded.model, JsonObject(tokenizer), tree, Decode(batch_size=4, max_new_tokens=4))
-    app, _ = app_of(model, transcriber=Transcriber(loaded), transcripts=True, max_wait_seconds=0.0)
+    model = Model(loaded, loaded.model, JsonObject(tokenizer), tree, "en-US", Decode(batch_size=4, max_new_tokens=4))
+    app, _ = app_of(model, transcriber=Transcriber(loaded, "en-US"), transcripts=True, max_wait_seconds=0.0)
     with served(app) as address:
         yield address
 

@@ -47,7 +47,7 @@ class Parrot:
     def _answer(self, given: Samples | str) -> Understanding:
         said = given if isinstance(given, str) else str(len(given))
         frame = Frame("light", "on", (Entity("said", said),))
-        made = Understanding(frame, "ok", self.confidence, (), f"raw {said}")
+        made = Understanding(frame, "ok", self.confidence, (), f"raw {said}", transcript=said)
         return made if isinstance(given, str) else replace(made, seconds=len(given) / 16_000)
 
 
@@ -139,7 +139,7 @@ def test_rows_can_be_scored(tmp_path: Path) -> None:
     assert rows[1] == {
         "file": "2.wav", "path": str(folder / "2.wav"), "scenario": "light", "action": "on", "intent": "light_on",
         "entities": [{"type": "said", "filler": "3200"}], "status": "ok", "confidence": 0.7, "intents": [],
-        "text": "raw 3200", "seconds": 0.2, "cut": False,
+        "text": "raw 3200", "seconds": 0.2, "cut": False, "transcript": "3200",
     }  # fmt: skip
     gold = {"locale": "en-US", "split": "test", "scenario": "light", "action": "on", "entities": []}
     lines = [json.dumps(gold | {"id": name, "transcript": name, "audio": f"clips/{name}.wav"}) for name in "123"]

@@ -43,9 +43,9 @@ def serving(run: Path, *options: str) -> Iterator[Server]:
 
 def test_a_transcriber_is_the_model_before_its_training(loaded: LoadedModel, tiny_study: Path) -> None:
     clips = [np.sin(np.arange(number) / 5).astype(np.float32) for number in (8_000, 16_000, 50_000)]
-    heard = Transcriber(loaded).transcribe_all(clips)
+    heard = Transcriber(loaded, "en-US").transcribe_all(clips)
     assert len(heard) == 3 and any(heard)
-    assert Transcriber(loaded).transcribe_all(clips[1:2]) == heard[1:2]
+    assert Transcriber(loaded, "en-US").transcribe_all(clips[1:2]) == heard[1:2]
     run = tiny_study / "cells/curriculum-30pct"
     own = load_transcriber_of(run, lambda line: None)
     untrained = own.loaded.model.state_dict()

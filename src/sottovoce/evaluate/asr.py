@@ -16,7 +16,7 @@ from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.models.families import FAMILIES
 from sottovoce.models.features import encode_clips
-from sottovoce.models.load import load_model, unloadable
+from sottovoce.models.load import LoadedModel, load_model, unloadable
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Decode
 from sottovoce.storage import json_lines, whole_rows
@@ -62,20 +62,29 @@ def load_listener(model: str, say: Callable[[str], None]) -> tuple[Callable[[Sam
     """
     if model == EMBEDDED or _model_type(model) in FAMILIES:
         loaded = load_model(model, say=say)
-        example = transcription_example(Utterance("", "", "", Frame("", ""), "test"))
-
-        def ask(clip: Samples) -> str:
-            (states,) = encode_clips(loaded.model, loaded.processor, [clip], 1)
-            row = tokenize(example, loaded.processor, states)
-            return generate(loaded, loaded.model, [row], MAX_NEW_TOKENS)[0]
-
-        return ask, loaded.model.num_parameters()
+        return lambda clip: written_down(loaded, [clip])[0], loaded.model.num_parameters()
     recogniser = _pipeline(model)
 
     def recognise(clip: Samples) -> str:
         return str(recogniser({"raw": clip, "sampling_rate": SAMPLING_RATE})["text"]).strip()
 
     return recognise, recogniser.model.num_parameters()
+
+
+def written_down(loaded: LoadedModel, clips: Sequence[Samples], locales: Sequence[str] = ()) -> list[str]:
+    """The transcript of each recording (mono, 16 kHz), all computed at once; what is beyond the window is cut.
+
+    Args:
+        loaded: a model whose states are words, or else that knows how to transcribe when it is asked.
+        locales: see :func:`sottovoce.models.features.encode_clips`.
+    """
+    states = list(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
+    texts = [loaded.family.transcript(loaded.processor, each) for each in states]
+    if None not in texts:
+        return [str(text) for text in texts]
+    example = transcription_example(Utterance("", "", "", Frame("", ""), "test"))
+    rows = [tokenize(example, loaded.processor, each) for each in states]
+    return generate(loaded, loaded.model, rows, MAX_NEW_TOKENS)
 
 
 def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:

@@ -199,7 +199,7 @@ def stream_predictions(path: Path) -> Iterator[PredictionRow]:
         key = row[kind]
         if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
             raise UserError(f"{where}: {kind} must be a name or a number, not {key!r}", "correct that row")
-        if row.get("status") in ("unreadable", "unreadable_input"):
+        if row.get("status") in ("unreadable", "unreadable_input", "no_speech"):
             row = {"scenario": "", "action": "", "entities": []} | row
         model = validated(_PredictionModel, row, where)
         entities = tuple(Entity(sys.intern(each.type), each.filler) for each in model.entities)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ def transcribe_manifest(
     utterances = [u for u in read_manifest(manifest, allow_outside) if u.split == split and u.audio is not None]
     if not utterances:
         raise UserError(f"{manifest}: no utterance of split {split} has a recording", "name another split")
+    return heard_rates(utterances, say, out, model)
+
+
+def heard_rates(
+    utterances: Sequence[Utterance], say: Callable[[str], None], out: Path | None = None, model: str = EMBEDDED
+) -> dict[str, Any]:
+    """What :func:`transcribe_manifest` returns, of utterances that all have a recording."""
     with tempfile.TemporaryDirectory() as folder:
         heard = transcribe(utterances, model, Path(folder) / "transcripts", say)
     if out:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
@@ -21,7 +23,7 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Decode, Grammar
 from sottovoce.serve.understanding import IntentProbability, Understanding
-from sottovoce.study.trained import answer_form, intent_tree, load_run
+from sottovoce.study.trained import answer_form, intent_tree, load_run, locale_of_run
 from sottovoce.types import Frame, Utterance
 
 NUM_LIKELIEST = 5  # intents that an answer tells the probability of
@@ -35,6 +37,7 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
+        locale: of what is said to it.
         settings: how many answers are generated at once, and how long they may get.
         abstain_below: answers of less confidence are ``abstained``, 0..1.
     """
@@ -43,6 +46,7 @@ class Model:
     tuned: Any
     form: Form
     tree: IntentTree
+    locale: str
     settings: Decode
     abstain_below: float = 0.0
 
@@ -50,6 +54,12 @@ class Model:
         """Raises UserError if it should abstain and cannot tell how sure it is."""
         if self.abstain_below and not goes_by_steps(self.loaded.family, bare(self.tuned)):
             raise UserError("this run's model cannot tell how sure it is", "leave --abstain-below out")
+
+    @property
+    def hears_words(self) -> bool:
+        """Whether it can tell which words it heard in a recording."""
+        family = self.loaded.family
+        return family.transcript(self.loaded.processor, torch.zeros(0, 1, dtype=torch.int32)) is not None
 
     @property
     def window_seconds(self) -> float:
@@ -82,29 +92,45 @@ class Model:
 
     def _batch(self, inputs: Sequence[Samples | str]) -> list[Understanding]:
         clips = [each for each in inputs if not isinstance(each, str)]
-        states = iter(encode_clips(self.loaded.model, self.loaded.processor, clips, len(clips) or 1))
-        rows = [self._row(each, None if isinstance(each, str) else next(states)) for each in inputs]
-        found = answered(self.loaded, self.tuned, rows, self.settings.max_new_tokens, self.form, self.tree)
-        return [self._understanding(given, *each) for given, each in zip(inputs, found, strict=True)]
+        loaded, locales = self.loaded, [self.locale] * len(clips)
+        encoded = iter(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
+        states = [None if isinstance(each, str) else next(encoded) for each in inputs]
+        heard = [None if each is None else loaded.family.transcript(loaded.processor, each) for each in states]
+        spoken = [place for place, words in enumerate(heard) if words != ""]
+        rows = [self._row(inputs[place], states[place]) for place in spoken]
+        answers = answered(loaded, self.tuned, rows, self.settings.max_new_tokens, self.form, self.tree) if rows else []
+        found = dict(zip(spoken, answers, strict=True))
+        return [
+            self._understanding(given, words, *found[place]) if place in found else self._silence(given)
+            for place, (given, words) in enumerate(zip(inputs, heard, strict=True))
+        ]
 
     def _row(self, given: Samples | str, states: Any) -> Row:
         transcript = given if isinstance(given, str) else ""
-        utterance = Utterance("", "", transcript, Frame("", ""), "test", where="text")
+        utterance = Utterance("", self.locale, transcript, Frame("", ""), "test", where="text")
         example = slu_example(utterance, "text" if isinstance(given, str) else "speech")
         return tokenize(example, self.loaded.processor, states)
 
-    def _understanding(self, given: Samples | str, text: str, intents: Intents | None) -> Understanding:
+    def _silence(self, given: Samples | str) -> Understanding:
+        return Understanding(None, "no_speech", None, (), "", **self._facts(given), transcript="")
+
+    def _facts(self, given: Samples | str) -> dict[str, Any]:
+        seconds = None if isinstance(given, str) else len(given) / SAMPLING_RATE
+        return {"seconds": seconds, "cut": seconds is not None and seconds > self.window_seconds}
+
+    def _understanding(
+        self, given: Samples | str, words: str | None, text: str, intents: Intents | None
+    ) -> Understanding:
         answer, confidence = parse_answer("", text), confidence_of(text, intents)
         unsure = answer.status == "ok" and confidence is not None and confidence < self.abstain_below
-        seconds = None if isinstance(given, str) else len(given) / SAMPLING_RATE
         return Understanding(
             answer.frame,
             "abstained" if unsure else answer.status,
             confidence,
             tuple(IntentProbability(*intent, share) for intent, share in (intents or {}).items())[:NUM_LIKELIEST],
             text,
-            seconds,
-            cut=seconds is not None and seconds > self.window_seconds,
+            **self._facts(given),
+            transcript=given if isinstance(given, str) else words,
         )
 
 
@@ -121,4 +147,4 @@ def load_model_of(
     """
     loaded, tuned, recipe = load_run(Path(run), say)
     form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)
-    return Model(loaded, tuned, form, intent_tree(recipe.folder, loaded), recipe.decode)
+    return Model(loaded, tuned, form, intent_tree(recipe.folder, loaded), locale_of_run(Path(run)), recipe.decode)

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from sottovoce import __version__
 from sottovoce.evaluate.grammar import labels_of
-from sottovoce.models.embedded import EMBEDDED
 from sottovoce.serve.app import make_app
 from sottovoce.serve.model import Model, load_model_of
 from sottovoce.serve.schemas import About
 from sottovoce.serve.server import address_of, bound_socket, own_names, serve_until_stopped
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.serve.transcriber import load_transcriber_of
+from sottovoce.serve.transcriber import Transcriber, load_transcriber_of
 from sottovoce.serve.uploads import Uploads
 from sottovoce.study.trained import ontology_in, recipe_of_run
 
@@ -35,10 +34,10 @@ def serve_run(
         UserError: the folder is no run, its training is not finished, or the address cannot be had.
     """
     with bound_socket(host, port, token is not None, say) as listening:
-        if settings.transcripts is None:
-            settings = settings.model_copy(update={"transcripts": recipe_of_run(run).model == EMBEDDED})
         model = _model_of(run, settings, say)
-        transcriber = load_transcriber_of(run, say) if settings.transcripts else None
+        if settings.transcripts is None:
+            settings = settings.model_copy(update={"transcripts": model.hears_words})
+        transcriber = _transcriber_of(run, model, say) if settings.transcripts else None
         service = Service(model, transcriber, settings)
         uploads = Uploads(settings.max_bytes, settings.max_seconds, settings.upload_seconds, settings.max_queue)
         names = own_names(listening, host, token is not None)
@@ -54,6 +53,10 @@ def _model_of(run: Path, settings: ServerSettings, say: Callable[[str], None]) -
     # What is asked together is computed together: the recipe's size is of decoding many, and may be smaller.
     decode = model.settings.model_copy(update={"batch_size": settings.max_batch_size})
     return replace(model, settings=decode, abstain_below=settings.abstain_below)
+
+
+def _transcriber_of(run: Path, model: Model, say: Callable[[str], None]) -> Transcriber:
+    return Transcriber(model.loaded, model.locale) if model.hears_words else load_transcriber_of(run, say)
 
 
 def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:

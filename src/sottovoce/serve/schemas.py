@@ -48,7 +48,10 @@ class Milliseconds(BaseModel):
 
 
 class Understood(BaseModel):
-    """The frame of an utterance. ``cut``: the recording is longer than the model hears. ``text``: its raw answer."""
+    """The frame of an utterance. ``cut``: the recording is longer than the model hears. ``text``: its raw answer.
+
+    ``transcript``: the words that were typed, or heard in a recording; null where the model cannot tell these.
+    """
 
     id: str
     scenario: Text
@@ -61,6 +64,7 @@ class Understood(BaseModel):
     text: Text
     seconds: float | None
     cut: bool
+    transcript: Text | None
     milliseconds: Milliseconds
     batch_size: int
     model_config = ConfigDict(
@@ -77,6 +81,7 @@ class Understood(BaseModel):
                 "text": '{"scenario": "light", "action": "on", "entities": [{"room": "kitchen"}]}',
                 "seconds": 1.6,
                 "cut": False,
+                "transcript": "turn the kitchen light on",
                 "milliseconds": {"queued": 2.1, "computed": 180.4, "total": 186.0},
                 "batch_size": 1,
             }
@@ -85,7 +90,7 @@ class Understood(BaseModel):
 
 
 class Transcribed(BaseModel):
-    """What the model wrote down, before it was fine-tuned."""
+    """What the model heard, in words."""
 
     id: str
     transcript: Text = Field(examples=["turn the kitchen light on"])

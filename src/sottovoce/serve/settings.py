@@ -21,7 +21,7 @@ class ServerSettings(BaseModel):
     abstain_below: float = Field(0.0, ge=0, le=1, description="answers of less confidence are marked as abstained")
     grammar: Grammar | None = Field(None, description="that answers are held to; None: the recipe's")
     transcripts: bool | None = Field(
-        None, description="also transcribe, by a second copy of the model; None: only if it is the embedded one"
+        None, description="also transcribe; by a second copy of the model if it does not hear words; None: if it does"
     )
 
     @property

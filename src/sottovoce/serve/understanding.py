@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from sottovoce.data.audio import Samples
 from sottovoce.types import Frame
 
-Status = Literal["ok", "unreadable", "abstained"]
+Status = Literal["ok", "unreadable", "abstained", "no_speech"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,17 @@ class Understanding:
     """An utterance's frame, and how sure the model is of its intent.
 
     Args:
-        frame: None where the answer could not be read; where the model abstains it is what was answered.
-        status: ``abstained`` where the confidence lies below what was asked for.
+        frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
+            answered.
+        status: ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
+            no words, of models that can tell.
         confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
             not be read; None where it was not measured.
         intents: the likeliest known intents, the likeliest first; empty where it was not measured.
         raw: the model's answer as it was generated.
         seconds: of the recording, None for text.
         cut: the recording is longer than the model hears at once, and was cut.
+        transcript: the words that were typed, or heard in a recording; None of models that cannot tell these.
     """
 
     frame: Frame | None
@@ -47,6 +50,7 @@ class Understanding:
     raw: str
     seconds: float | None = None
     cut: bool = False
+    transcript: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What ``predict`` prints and the server answers; scenario, action, entities and text are SLURP's keys."""
@@ -62,6 +66,7 @@ class Understanding:
             "text": self.raw,
             "seconds": self.seconds,
             "cut": self.cut,
+            "transcript": self.transcript,
         }
 
 

@@ -75,7 +75,7 @@ def answer_cost(
         if listen:
             row = tokenize(slu_example(replace(utterance, transcript=listen(samples)), "text"), loaded.processor, None)
         else:
-            (states,) = encode_clips(loaded.model, loaded.processor, [samples], 1)
+            (states,) = encode_clips(loaded.model, loaded.processor, [samples], 1, [utterance.locale])
             row = tokenize(slu_example(utterance, "speech"), loaded.processor, states)
         generate(loaded, model, [row], max_new_tokens, form)
         seconds.append(time.perf_counter() - started)

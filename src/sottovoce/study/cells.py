@@ -99,7 +99,8 @@ def recogniser_of(recipe: Recipe) -> str:
 
 def is_the_model_itself(asr: str, model: str) -> bool:
     """Whether a recogniser's cascade is what the model does with sound anyway: the embedded model reads its own
-    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade."""
+    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade, unless its audio
+    tower is trained."""
     return asr == model == EMBEDDED
 
 

@@ -15,6 +15,7 @@ from sottovoce.evaluate.scoring import read_answers
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.progress import Say, progress_bar
 from sottovoce.study.at_hand import gold_utterances
+from sottovoce.study.cells import is_the_model_itself
 from sottovoce.study.trained import (
     answer_form,
     decoded_files,
@@ -49,8 +50,13 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
     utterances = gold_utterances(study_folder)
     slug = slug_of(recogniser_identity(name, utterances, say))
     heard = transcripts_of(utterances, name, study_folder, say)
-    files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
-    _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
+    recipe = recipe_of_run(run)
+    if is_the_model_itself(name, recipe.model) and recipe.train.audio_tower == "frozen":
+        say("the model reads its own transcripts as text, so its answers from speech are those of the cascade")
+        files["cascade"] = files["speech"]
+    else:
+        files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
+        _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
     items = read_gold(gold)
     report = gap_report({source: read_answers(path, items, say) for source, path in files.items()})
     return {"run": str(run), "asr": name, "word_error_rate": error_rate(utterances, heard), **report}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
 from sottovoce.evaluate.files import PredictionRow
 from sottovoce.evaluate.forms import Form, JsonObject
@@ -115,6 +116,14 @@ def recipe_of_run(run: Path) -> Recipe:
     if not recipe.models or not card.exists():
         return recipe.of_model(recipe.all_models[0])
     return recipe.of_model(json.loads(card.read_text(encoding="utf-8"))["model_name"])
+
+
+def locale_of_run(run: Path) -> str:
+    """The locale of the recordings that a run was tested on. Raises UserError if the folder is no run."""
+    recipe = recipe_of_run(run)
+    if recipe.corpus.locale:
+        return recipe.corpus.locale
+    return next(iter(read_manifest(recipe.folder / "gold.jsonl", allow_outside=True))).locale
 
 
 def decoded_files(run: Path) -> dict[Modality, Path]:

@@ -43,6 +43,7 @@ ANSWER: dict[str, Any] = {
     "text": '{"scenario": "alarm", "action": "set"}',
     "seconds": 2.0,
     "cut": False,
+    "transcript": None,
     "milliseconds": {"queued": 3.2, "computed": 181.0, "total": 190.4},
     "batch_size": 1,
 }

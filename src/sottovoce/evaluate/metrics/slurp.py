@@ -74,7 +74,8 @@ def score_answers(answers: Answers) -> dict[str, dict[str, float | int]]:
         "num_duplicates": statuses.count("duplicate"),
         "num_unknown": answers.num_unknown,
     }
-    counts |= {f"num_{name}": statuses.count(name) for name in ("abstained", "unreadable_input") if name in statuses}
+    rare = ("abstained", "unreadable_input", "no_speech")
+    counts |= {f"num_{name}": statuses.count(name) for name in rare if name in statuses}
     return {view: {**_figures(answers.all, view), **counts} for view in VIEWS}
 
 

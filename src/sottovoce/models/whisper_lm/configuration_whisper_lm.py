@@ -13,8 +13,8 @@ class WhisperLMConfig(PreTrainedConfig):
         audio_config, text_config: of Whisper and of the language model.
         audio_token_id: the placeholder, which stands once for a recording.
         spoken_words_only: suppress numerals and punctuation, so that numbers are written as they are spoken.
-        no_speech_threshold: a clip holds no words if Whisper gives silence more than this probability, and its words
-            less than ``min_log_probability`` on average, as in Whisper's own code.
+        no_speech_threshold: a clip holds no words if Whisper gives "no speech" a higher probability than this; 0.6 as
+            in Whisper's own code, which lets words pass that it is sure of. On digital silence it is sure of "you".
     """
 
     model_type = "whisper_lm"
@@ -27,7 +27,6 @@ class WhisperLMConfig(PreTrainedConfig):
         audio_token_id: int = 0,
         spoken_words_only: bool = True,
         no_speech_threshold: float = 0.6,
-        min_log_probability: float = -1.0,
         tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -37,7 +36,7 @@ class WhisperLMConfig(PreTrainedConfig):
             text_config = AutoConfig.for_model(**{"model_type": "llama", **(text_config or {})})
         self.audio_config, self.text_config = audio_config, text_config
         self.audio_token_id, self.spoken_words_only = audio_token_id, spoken_words_only
-        self.no_speech_threshold, self.min_log_probability = no_speech_threshold, min_log_probability
+        self.no_speech_threshold = no_speech_threshold
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 

@@ -97,27 +97,19 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         named = "cache" if "cache" in inspect.signature(tower.decoder.forward).parameters else "past_key_values"
         kept = {named: EncoderDecoderCache(DynamicCache(), DynamicCache()), "use_cache": True}
         heard: list[list[int]] = [[] for _ in limits]
-        sums, ended, silent = [0.0] * len(limits), [False] * len(limits), list[float]()
-        while not all(ended):
+        ended: list[bool] = []
+        while not all(ended) or not ended:
             states = tower.decoder(input_ids=given, encoder_hidden_states=encoded, **kept).last_hidden_state
-            if not silent:
-                silent = (states[:, 0] @ keys.T).float().softmax(-1)[:, words.no_speech].tolist()
-            scores = (states[:, -1] @ keys.T).float().masked_fill(suppressed, -torch.inf).log_softmax(-1)
-            likeliest = scores.max(-1)
-            best = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
-            for row, (token, score) in enumerate(best):
-                if ended[row]:
-                    continue
-                sums[row] += score
-                if token != words.end:
+            if not ended:  # the first place of the prompt predicts whether there is speech
+                silence = (states[:, 0] @ keys.T).float().softmax(-1)[:, words.no_speech]
+                ended = (silence > self.config.no_speech_threshold).tolist()
+            likeliest = (states[:, -1] @ keys.T).masked_fill(suppressed, -torch.inf).argmax(-1)
+            for row, token in enumerate(likeliest.tolist()):
+                if not ended[row] and token != words.end:
                     heard[row].append(token)
-                ended[row] = token == words.end or len(heard[row]) >= limits[row]
-            given = likeliest.indices[:, None]
-        for tokens, total, share in zip(heard, sums, silent, strict=True):
-            unlikely = total / (len(tokens) + 1) < self.config.min_log_probability
-            if (unlikely and share > self.config.no_speech_threshold) or not words.text(tokens):
-                tokens.clear()
-        return heard
+                ended[row] = ended[row] or token == words.end or len(heard[row]) >= limits[row]
+            given = likeliest[:, None]
+        return [tokens if words.text(tokens) else [] for tokens in heard]
 
     def get_audio_features(
         self,

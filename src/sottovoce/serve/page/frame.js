@@ -6,6 +6,9 @@ import { hush, say } from "./notice.js";
 
 const NUM_OTHERS = 3;
 
+/** Whether an answer holds no frame: it could not be read, or no words were heard. */
+export const hasNoFrame = ({ status }) => status === "unreadable" || status === "no_speech";
+
 /** The utterance's words with the fillers marked, each under the name of its slot. */
 export function marked(words, entities) {
   const { parts, missing } = cutAtFillers(words, entities);
@@ -40,7 +43,7 @@ function showEntities(entry) {
     );
   });
   const none = el("li", { className: "soft" }, "No entities");
-  byId("entities").replaceChildren(...(chips.length || entry.answer.status === "unreadable" ? chips : [none]));
+  byId("entities").replaceChildren(...(chips.length || hasNoFrame(entry.answer) ? chips : [none]));
 }
 
 function showLikely({ confidence, intent, intents }, abstainBelow) {
@@ -79,6 +82,7 @@ function noticesOf(answer, about) {
     const sure = answer.confidence === null ? "" : `: ${percent(answer.confidence)}${than}`;
     notices.push(`Not sure enough to answer${sure}. Above is its best guess.`);
   }
+  if (answer.status === "no_speech") notices.push("No words were heard in this recording, so nothing is understood.");
   if (answer.status === "unreadable") notices.push("The model's answer could not be read as a frame. It was:");
   if (answer.cut) {
     const of = answer.seconds === null ? "" : ` of ${inSeconds(answer.seconds)}`;
@@ -89,6 +93,7 @@ function noticesOf(answer, about) {
 
 /** One line for screen readers: what the frame says. */
 export function spoken({ answer }) {
+  if (answer.status === "no_speech") return "No words were heard.";
   if (answer.status === "unreadable") return "The model's answer could not be read as a frame.";
   const entities = answer.entities.map(({ type, filler }) => `${plain(type)}: ${filler}`);
   const sure = answer.confidence === null ? [] : [`confidence ${percent(answer.confidence)}`];
@@ -115,7 +120,7 @@ export function showFrame(entry, about) {
   result.setAttribute("aria-busy", "false");
   showSaid(entry);
   const intent = byId("intent");
-  if (answer.status === "unreadable") intent.replaceChildren("No frame");
+  if (hasNoFrame(answer)) intent.replaceChildren("No frame");
   else intent.replaceChildren(el("span", { className: "scenario" }, plain(answer.scenario)), " ", plain(answer.action));
   showEntities(entry);
   const notices = noticesOf(answer, about);

@@ -1,6 +1,7 @@
 // What was asked in this session, newest first; kept in memory only.
 
 import { byId, el, plain, playButton } from "./dom.js";
+import { hasNoFrame } from "./frame.js";
 
 const MOST = 50; // recordings are held in memory
 const CLOCK = { hour: "2-digit", minute: "2-digit" };
@@ -32,7 +33,7 @@ export class History {
   #row(entry) {
     const { answer } = entry;
     const words = (entry.text ?? entry.transcript) || entry.label;
-    const intent = answer.status === "unreadable" ? "no frame" : plain(answer.intent);
+    const intent = hasNoFrame(answer) ? "no frame" : plain(answer.intent);
     const choose = el(
       "button",
       { type: "button", className: "plain entry", "aria-current": String(entry === this.#shown) },

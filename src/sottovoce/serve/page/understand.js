@@ -52,7 +52,8 @@ export function startUnderstanding(main, about) {
     }
     entry.at = new Date();
     entry.number = number++;
-    const hasWords = entry.text !== undefined;
+    entry.transcript = entry.answer.transcript ?? undefined;
+    const hasWords = entry.text !== undefined || entry.transcript !== undefined;
     if (!hasWords && about.transcripts) entry.saidNote = "Writing down what was said …";
     if (onDisplay === entry) {
       showFrame(entry, about);
