@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe, load_recipe
+from sottovoce.recipe import Recipe
+from sottovoce.recipe_file import load_recipe
 
 SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {"name": "r", "model": "embedded", "corpus": {"builtin": "home", "locale": "en-US"}}

@@ -84,7 +84,7 @@ def check(
 @app.command()
 def train(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Train the recipe's cells (schemes x budgets) without decoding them."""
-    from sottovoce.recipe import load_recipe
+    from sottovoce.recipe_file import load_recipe
     from sottovoce.study.run import train_study
 
     for folder in train_study(load_recipe(recipe, overrides), recipe, say):

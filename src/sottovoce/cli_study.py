@@ -31,7 +31,7 @@ def study(
 ) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
     from sottovoce.evaluate.table import table_of
-    from sottovoce.recipe import load_recipe
+    from sottovoce.recipe_file import load_recipe
     from sottovoce.study.engines import engine_named
     from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
@@ -59,7 +59,7 @@ def plan_memory(
 ) -> None:
     """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
     from sottovoce.evaluate.table import table_of
-    from sottovoce.recipe import load_recipe
+    from sottovoce.recipe_file import load_recipe
     from sottovoce.study.memory import longest_row, row_of
     from sottovoce.study.memory_plan import plan_lines
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -43,11 +44,14 @@ def test_every_feature_has_a_placeholder_and_no_other_token_is_one(loaded: Loade
     assert torch.equal(batch["audio_states"], torch.cat([rows[1].audio_states, rows[3].audio_states]))
 
 
+@pytest.mark.parametrize("token", ["<|AUDIO|>", "<|im_end|>", "<|im_start|>"])
 @pytest.mark.parametrize("modality", ["text", "speech"])
-def test_a_transcript_with_the_audio_token_is_refused_with_its_line(loaded: LoadedModel, modality: str) -> None:
+def test_a_transcript_with_a_control_token_is_refused_with_its_line(
+    loaded: LoadedModel, modality: str, token: str
+) -> None:
     states = None if modality == "text" else speech_row(loaded, 0.5).audio_states
-    example = transcription_example(utterance("light <|AUDIO|> on"), modality)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"manifest\.jsonl:7: .*remove <\|AUDIO\|> from the transcript"):
+    example = transcription_example(utterance(f"light {token} on"), modality)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"manifest\.jsonl:7: {re.escape(token)} is a control token.*; remove it"):
         tokenize(example, loaded.processor, states)
 
 

@@ -7,7 +7,7 @@ import pytest
 from spoken_rows import utterance
 
 from sottovoce.data.mixture import Part, SharedExamples, examples_of
-from sottovoce.noise_settings import Noise
+from sottovoce.recipe import Noise
 from sottovoce.study.cells import example_key
 from sottovoce.types import Utterance
 

@@ -11,7 +11,7 @@ from sottovoce.data.confusions import ConfusionTable
 from sottovoce.data.noise import Mishearings, free_words, noisy_transcript
 from sottovoce.data.sound_alikes import SoundAlikes
 from sottovoce.data.words import words_of
-from sottovoce.noise_settings import Noise
+from sottovoce.recipe import Noise
 from sottovoce.types import Entity, Frame, Utterance
 
 VOCABULARY = ("turn", "train", "light", "lights", "on", "in", "the", "hall", "hull", "été", "étés", "five", "for", "to")

@@ -14,7 +14,8 @@ from tiny_study import results_of, run_tiny_study, write_recipe
 from sottovoce import load
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe, load_recipe
+from sottovoce.recipe import Recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.serve.run import serve_run
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.study import cell_run, transcripts

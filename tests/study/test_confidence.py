@@ -14,7 +14,7 @@ from tiny_study import results_of, run_tiny_study
 from sottovoce import cli
 from sottovoce.errors import UserError
 from sottovoce.evaluate import decode as decoding
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.serve.model import load_model_of
 from sottovoce.study import cell_run
 from sottovoce.study.run import decode_run

@@ -17,7 +17,7 @@ from sottovoce import cli
 from sottovoce.errors import UserError
 from sottovoce.evaluate import grammar
 from sottovoce.evaluate.files import read_predictions
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.serve.model import load_model_of
 from sottovoce.study import run as running
 from sottovoce.study.decodings import decodings_table

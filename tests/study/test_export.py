@@ -11,6 +11,9 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from tiny_model import save_corpus
+from tiny_study import run_tiny_study
+from tiny_whisper_lm import save_tiny_whisper_lm
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from sottovoce.data.prompts import SLU_INSTRUCTION
@@ -36,6 +39,20 @@ def test_the_folder_holds_what_transformers_needs_and_no_pickle(exported: Path) 
     assert names >= FILES
     assert not any(name.endswith((".bin", ".pt", ".pkl", ".py")) for name in names)
     assert not any("lora" in name for name in load_file(exported / "model.safetensors"))
+
+
+def test_a_model_of_our_own_class_brings_its_code(tmp_path: Path) -> None:
+    """Written as ``export`` writes it, and verified in a process that loads the code beside the weights."""
+    save_tiny_whisper_lm(tmp_path / "model")
+    study = run_tiny_study(tmp_path, tmp_path / "model", save_corpus(tmp_path / "corpus"), schemes=["text_only"])
+    said: list[str] = []
+    out = export_run(study / "cells/text_only", tmp_path / "out", verify=True, say=said.append)
+    assert said[-1] == "verified: a fresh process gives the run's answers to 8 requests"
+    assert {path.name for path in out.glob("*.py")} == {
+        "configuration_whisper_lm.py", "modeling_whisper_lm.py", "processing_whisper_lm.py", "words.py",
+    }  # fmt: skip
+    assert (out / "audio_tower_tokenizer" / "tokenizer.json").is_file()
+    assert not any("sottovoce" in path.read_text() for path in out.glob("*.py"))
 
 
 def test_transformers_alone_loads_the_fine_tuned_weights(exported: Path, tiny_study: Path) -> None:

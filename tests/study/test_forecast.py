@@ -13,7 +13,7 @@ from tiny_study import write_recipe
 
 from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study import forecast as module
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.data import load_data

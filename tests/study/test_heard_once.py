@@ -11,7 +11,7 @@ import soundfile
 from tiny_study import results_of, run_tiny_study
 
 from sottovoce.models import audio_store
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study.run import run_study
 from sottovoce.types import Utterance
 

@@ -14,7 +14,7 @@ from tiny_study import results_of, run_tiny_study, write_recipe
 
 from sottovoce import cli
 from sottovoce.errors import UserError
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.storage import LOCK
 from sottovoce.study import cell_run
 from sottovoce.study.launch import Failure

@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from sottovoce.errors import UserError
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton
-from sottovoce.recipe import Recipe, Train, load_recipe
+from sottovoce.recipe import Recipe, Train
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study import memory_check as module
 from sottovoce.study.activations import Kept, RowSize, kept_activations
 from sottovoce.study.cell_run import cell_stage_plans

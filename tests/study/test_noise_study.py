@@ -12,7 +12,7 @@ from tiny_study import run_tiny_study, tiny_recipe, write_recipe
 from sottovoce.data.audio import audio_sha256
 from sottovoce.errors import UserError
 from sottovoce.evaluate import mishearings
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study import elsewhere
 from sottovoce.study.budgets_heard import hear_budgets
 from sottovoce.study.cell_run import work_of

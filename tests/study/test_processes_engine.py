@@ -15,7 +15,7 @@ from tiny_study import results_of, write_recipe
 from sottovoce.errors import UserError
 from sottovoce.machine import num_cores
 from sottovoce.progress import JobLines
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study import cell_run, data, elsewhere, engines, process_engine
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.elsewhere import shared_stages

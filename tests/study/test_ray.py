@@ -11,7 +11,7 @@ import pytest
 from tiny_study import results_of, write_recipe
 
 from sottovoce.errors import UserError
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.study.elsewhere import shared_stages

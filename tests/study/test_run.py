@@ -20,7 +20,7 @@ from tiny_study import SCHEMES, results_of, run_tiny_study, write_recipe
 from sottovoce import cli
 from sottovoce.errors import UserError
 from sottovoce.evaluate import decode as decoding
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.registry_files import sha256_of
 from sottovoce.study import cell_run
 from sottovoce.study import run as running

@@ -7,7 +7,7 @@ import pytest
 from tiny_study import results_of, write_recipe
 
 from sottovoce.errors import UserError
-from sottovoce.recipe import load_recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.study.run import run_study
 from sottovoce.study.slurm_engine import OnSlurm
 

@@ -4,8 +4,7 @@ import pytest
 
 from sottovoce.data.mixture import SYNTHETIC, Mixture, Part
 from sottovoce.errors import UserError
-from sottovoce.noise_settings import Noise
-from sottovoce.recipe import StageSettings, Train
+from sottovoce.recipe import Noise, StageSettings, Train
 from sottovoce.train.schemes import SCHEMES, Stage, scheme_named, uses_speech
 from sottovoce.train.stage import plan_stages
 

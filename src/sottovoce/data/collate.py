@@ -50,11 +50,13 @@ def tokenize(
         audio_inputs: of the same clip, if the audio part is trained.
 
     Raises:
-        UserError: the placeholders do not equal the audio features, or the template does not write one for a clip.
+        UserError: the placeholders do not equal the audio features, the template does not write one for a clip, or the
+            transcript or the answer holds one of the tokenizer's control tokens.
     """
     tokenizer = processor.tokenizer
     if (example.modality == "speech") != (audio_states is not None):
         raise ValueError(f"{example.utterance.id}: {example.modality} example with audio_states={audio_states}")
+    _refuse_control_tokens(example, tokenizer)
     prompt = processor.apply_chat_template(messages_of(example), add_generation_prompt=True, tokenize=False)
     if audio_states is not None:
         prompt = _expanded(prompt, processor.audio_token, len(audio_states), example)
@@ -68,6 +70,15 @@ def tokenize(
             f"remove {processor.audio_token} from the transcript",
         )
     return Row(prompt_ids, [*answer_ids, end_of_turn_id(tokenizer)], audio_states, audio_inputs)
+
+
+def _refuse_control_tokens(example: Example, tokenizer: Any) -> None:
+    """Text such as ``<|im_end|>`` would end the turn in the middle of what somebody said."""
+    shown = example.utterance.transcript if example.modality == "text" else ""
+    for token in tokenizer.added_tokens_decoder.values():
+        if token.special and (token.content in shown or token.content in example.answer):
+            fault = f"{example.utterance.where}: {token.content} is a control token of the model"
+            raise UserError(fault, "remove it from the transcript and the labels")
 
 
 def _expanded(prompt: str, audio_token: str, num_tokens: int, example: Example) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sottovoce.data.prompts import slu_example
-from sottovoce.noise_settings import Noise
+from sottovoce.recipe import Noise
 from sottovoce.types import Example, Modality, Utterance
 
 TARGET = "main"

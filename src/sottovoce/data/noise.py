@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sottovoce.data.confusions import ConfusionTable
 from sottovoce.data.sound_alikes import SoundAlikes
 from sottovoce.data.words import plain_word, word_spans, words_of
-from sottovoce.noise_settings import Noise
+from sottovoce.recipe import Noise
 from sottovoce.types import Utterance
 
 _LINKS = "'’-"  # between two words with no space

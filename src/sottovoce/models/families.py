@@ -128,6 +128,7 @@ _REGISTERED: tuple[Family, ...] = (
         tokens_per_second=4.0,
         window_seconds=12.0,
         packs=True,
+        brings_code=True,
     ),
 )
 

@@ -50,6 +50,7 @@ class Family:
         packs: the language model's layers but attention see each token by itself, and attention is causal over the
             whole row: rows are computed without their padding.
         released: hub ids of the released models, for the documentation; none could be loaded by us.
+        brings_code: its class is ours, not transformers', and its code is saved beside the weights.
     """
 
     model_type: str
@@ -72,6 +73,7 @@ class Family:
     aliases: tuple[str, ...] = ()
     projects_at_each_step: bool = False
     packs: bool = False
+    brings_code: bool = False
 
     def class_of(self) -> Any:
         """The class that ``model_class`` names."""
@@ -187,6 +189,10 @@ class Family:
     def transcript(self, processor: Any, audio_states: torch.Tensor) -> str | None:
         """The words that :meth:`encode` heard; None for models whose states are no words."""
         return None
+
+    def processor_options(self, locale: str) -> dict[str, Any]:
+        """What the family's own processor takes beside a prompt and a clip in a locale."""
+        return {}
 
     def deciding(self, processor: Any) -> dict[str, str]:
         """What decides :meth:`encode`'s result beside the audio part's weights, the configuration and mel frames."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.errors import UserError
-from sottovoce.recipe import Corpus, load_recipe
+from sottovoce.recipe import Corpus
+from sottovoce.recipe_file import load_recipe
 from sottovoce.registry_files import sha256_of
 from sottovoce.study.data import manifest_of
 from sottovoce.types import Utterance

@@ -18,7 +18,7 @@ from sottovoce.progress import Say
 from sottovoce.storage import written_whole
 from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.model_card import model_card
-from sottovoce.study.plain import plain_answers
+from sottovoce.study.plain import OWN_CODE, plain_answers
 from sottovoce.study.trained import ONTOLOGY, decoded_files, refuse_cascade, trained_recipe, tuned
 from sottovoce.types import MODALITIES, Utterance
 
@@ -68,11 +68,13 @@ def _verified(loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], 
                 messages_of(slu_example(utterance, modality)), add_generation_prompt=True, tokenize=False
             ),
             "audio": str(utterance.audio) if modality == "speech" else None,
+            "options": loaded.family.processor_options(utterance.locale),
         }
         for utterance in utterances
         for modality in MODALITIES
     ]
-    command = [sys.executable, "-m", "sottovoce.study.plain", str(exported), attention()]
+    code = [OWN_CODE] if loaded.family.brings_code else []
+    command = [sys.executable, "-m", "sottovoce.study.plain", str(exported), attention(), *code]
     fresh = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
     if fresh.returncode:
         last = (fresh.stderr.strip().splitlines() or ["no message"])[-1]

@@ -42,7 +42,7 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
         "tags": ["spoken-language-understanding", "intent-classification", "slot-filling", "sottovoce"],
     }
     licence = (
-        "Whisper base is MIT, SmolLM2-135M-Instruct and the alignment are Apache-2.0."
+        "Whisper base is MIT, SmolLM2-135M-Instruct and the code that joins them are Apache-2.0."
         if embedded
         else f"The licence is that of {recipe.model}; the training data may limit it further."
     )
@@ -61,7 +61,7 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
             "",
             *_scores(run, results, recipe, say),
             "",
-            *_use(),
+            *_use(locales[0] if embedded else ""),
             "",
             f"Licence: {licence}",
             "",
@@ -106,7 +106,9 @@ def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[
     return lines
 
 
-def _use() -> list[str]:
+def _use(locale: str) -> list[str]:
+    """How transformers loads the folder; ``locale`` of the embedded model, whose code is saved beside its weights."""
+    code, language = (", trust_remote_code=True", f', language="{locale}"') if locale else ("", "")
     example: dict[str, Any] = {
         "role": "user",
         "content": [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": SLU_INSTRUCTION}],
@@ -118,12 +120,13 @@ def _use() -> list[str]:
         "import soundfile",
         "from transformers import AutoModelForMultimodalLM, AutoProcessor",
         "",
-        'model = AutoModelForMultimodalLM.from_pretrained(FOLDER, dtype="auto")',
-        "processor = AutoProcessor.from_pretrained(FOLDER)",
+        f'model = AutoModelForMultimodalLM.from_pretrained(FOLDER, dtype="auto"{code})',
+        f"processor = AutoProcessor.from_pretrained(FOLDER{code})",
         f"chat = [{example!r}]",
         "prompt = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)",
         'samples, rate = soundfile.read("clip.wav", dtype="float32")  # mono, 16 kHz',
-        'inputs = processor(text=prompt, audio=[samples], audio_kwargs={"sampling_rate": rate}, return_tensors="pt")',
+        'inputs = processor(text=prompt, audio=[samples], audio_kwargs={"sampling_rate": rate}, return_tensors="pt"'
+        f"{language})",
         'inputs["input_features"] = inputs["input_features"].to(model.dtype)',
         "answer = model.generate(**inputs)[0, inputs.input_ids.shape[1]:]",
         "print(processor.tokenizer.decode(answer, skip_special_tokens=True))",

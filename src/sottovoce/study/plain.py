@@ -16,6 +16,8 @@ import torch
 
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 
+OWN_CODE = "own-code"
+
 
 def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Greedy answers, one request at a time.
@@ -23,7 +25,8 @@ def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]
     Args:
         model: in evaluation mode.
         processor: its processor.
-        requests: ``prompt``, with one audio token if there is ``audio``, the path of a recording, and not None.
+        requests: ``prompt``, with one audio token if there is ``audio``, the path of a recording, and not None; and
+            ``options``, what the processor takes beside a recording.
 
     Returns:
         For each ``text``, and ``logit``, the largest at the answer's first position.
@@ -31,8 +34,8 @@ def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]
     answers = []
     for request in requests:
         audio = {} if request["audio"] is None else {"audio": [load_audio(Path(request["audio"]))]}
-        rate = {"audio_kwargs": {"sampling_rate": SAMPLING_RATE}} if audio else {}
-        inputs = processor(text=[request["prompt"]], return_tensors="pt", **audio, **rate).to(model.device)
+        options = {"audio_kwargs": {"sampling_rate": SAMPLING_RATE}, **request["options"]} if audio else {}
+        inputs = processor(text=[request["prompt"]], return_tensors="pt", **audio, **options).to(model.device)
         if "input_features" in inputs:
             inputs["input_features"] = inputs["input_features"].to(model.dtype)
         with torch.inference_mode():
@@ -44,18 +47,20 @@ def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]
 
 
 def main() -> None:
-    """Loads a folder with an attention implementation (the command line names both: another one rounds otherwise),
-    answers the JSON list on standard input, prints a JSON list."""
+    """Loads a folder with an attention implementation (the command line names both: another one rounds otherwise), with
+    the code beside its weights if the command line says ``own-code``; answers the JSON list on standard input, prints a
+    JSON list."""
     from transformers import AutoModelForMultimodalLM, AutoProcessor
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    (folder, attention), requests = sys.argv[1:], json.load(sys.stdin)
+    (folder, attention, *code), requests = sys.argv[1:], json.load(sys.stdin)
+    trusted = code == [OWN_CODE]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForMultimodalLM.from_pretrained(
-        folder, dtype="auto", attn_implementation=attention, trust_remote_code=False
+        folder, dtype="auto", attn_implementation=attention, trust_remote_code=trusted
     )
-    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trusted)
     print(json.dumps(plain_answers(model.to(device).eval(), processor, requests)))
 
 

@@ -14,7 +14,8 @@ from sottovoce.evaluate.grammar import GrammarForm, labels_of
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.progress import Say
-from sottovoce.recipe import Grammar, Recipe, load_recipe
+from sottovoce.recipe import Grammar, Recipe
+from sottovoce.recipe_file import load_recipe
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import SCHEMES, scheme_named
 from sottovoce.types import MODALITIES, Frame, Modality, Prediction

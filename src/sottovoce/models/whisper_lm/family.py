@@ -67,6 +67,9 @@ class WhisperLM(Family):
     def transcript(self, processor: Any, audio_states: torch.Tensor) -> str:
         return str(processor.tokenizer.decode(audio_states[:, 0].tolist()))
 
+    def processor_options(self, locale: str) -> dict[str, Any]:
+        return {"language": locale}
+
     def deciding(self, processor: Any) -> dict[str, str]:
         return {"tokenizer": hashlib.sha256(processor.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()}
 
