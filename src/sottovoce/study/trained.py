@@ -12,6 +12,7 @@ from sottovoce.evaluate.forms import Form, JsonObject
 from sottovoce.evaluate.grammar import GrammarForm, labels_of
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.precision import precision_lines
 from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe, load_recipe
 from sottovoce.train.parts import with_weights
@@ -76,6 +77,8 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
         UserError: the folder is no run, or its training is not finished.
     """
     recipe = trained_recipe(run)
+    for line in precision_lines(recipe.train.bf16):
+        say(line)
     loaded = load_for(recipe, say)
     return loaded, tuned(loaded, recipe, run), recipe
 
