@@ -26,7 +26,7 @@ from sottovoce.study.process_engine import InProcesses
 from sottovoce.study.run import plan_study
 
 COSTS = Costs(
-    starting=2.0, training=0.01, reading=0.001, writing=0.5, num_rows=4, confidence=0.0, trained_bytes=10
+    starting=2.0, training=0.01, lower=0.0, reading=0.001, writing=0.5, num_rows=4, confidence=0.0, trained_bytes=10
 )  # fmt: skip
 
 

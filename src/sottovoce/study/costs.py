@@ -19,6 +19,7 @@ from sottovoce.evaluate.intents import IntentTree
 from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
 from sottovoce.study.process_engine import threads_of_each
 from sottovoce.train.parts import with_weights
@@ -35,6 +36,7 @@ class Costs:
     Args:
         starting: before a stage or a decoding: the model is loaded, and matrix products are compiled.
         training: a token of a training row, forward and backward.
+        lower: a token of a row in the frozen lower layers, which each row goes through once; 0 if all are trained.
         reading: a token of a prompt.
         writing: a token of each of ``num_rows`` answers.
         confidence: the probabilities of an utterance's known intents; 0 if they are not asked for.
@@ -43,6 +45,7 @@ class Costs:
 
     starting: float
     training: float
+    lower: float
     reading: float
     writing: float
     num_rows: int
@@ -76,11 +79,24 @@ def measure(
         confidence = 0.0
         if intents and goes_by_steps(loaded.family, loaded.model):
             confidence = _confidence_seconds(loaded, decoded, intents, reading)
-        trained = rows[: min(train.per_device_train_batch_size, MAX_ROWS)]
+        trained: Sequence[Row] = rows[: min(train.per_device_train_batch_size, MAX_ROWS)]
+        lower = 0.0
+        if first_layer := train.lora.first_layer:
+            started = time.monotonic()
+            trained = LowerStates(first_layer).of(loaded, trained)
+            lower = time.monotonic() - started
         first, later, num_bytes = _training_seconds(loaded, train, trained)
     num_trained, num_read = sum(map(len, trained)), sum(len(row.prompt_ids) for row in decoded)
-    starting = loading + max(0.0, first - later)
-    return Costs(starting, later / num_trained, reading / num_read, writing, len(decoded), confidence, num_bytes)
+    return Costs(
+        starting=loading + max(0.0, first - later),
+        training=later / num_trained,
+        lower=lower / num_trained,
+        reading=reading / num_read,
+        writing=writing,
+        num_rows=len(decoded),
+        confidence=confidence,
+        trained_bytes=num_bytes,
+    )
 
 
 @contextmanager
@@ -129,7 +145,7 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
 
     def step() -> None:
         with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=loaded.bf16):
-            answer_loss(model, batch)[0].backward()  # type: ignore[no-untyped-call]
+            answer_loss(model, batch, train.lora.first_layer)[0].backward()  # type: ignore[no-untyped-call]
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 

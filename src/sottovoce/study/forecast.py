@@ -118,7 +118,8 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
 
 def _training_seconds(study: Study, item: Work, costs: Costs) -> float:
     shown = _shown(study, item.cell.model, item.examples)
-    return costs.starting + _num_rows(item) * (shown.prompt + shown.answer) * costs.training
+    once = len(set(item.plan.example_keys)) * costs.lower
+    return costs.starting + (shown.prompt + shown.answer) * (once + _num_rows(item) * costs.training)
 
 
 def _test_rows(study: Study, model: str, modality: Modality) -> _Shown:

@@ -24,6 +24,7 @@ from sottovoce.evaluate.grammar import ontology_of
 from sottovoce.machine import num_cores
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.models.precision import precision_named
 from sottovoce.progress import Say
 from sottovoce.recipe import Recipe
@@ -41,7 +42,9 @@ AXES = {"schemes", "budgets", "seeds", "sources", "mixtures", "synthetic_speech"
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far.
+    """A study under way: its recipe, folder and data, and what was computed of recordings and rows so far.
+
+    ``stores`` has the recordings that each model has heard, ``lower`` the states of rows below the trained layers.
 
     ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
     ``example_keys`` what names their examples, by id().
@@ -53,6 +56,7 @@ class Study:
     folder: Path
     say: Say
     stores: dict[str, AudioStore] = field(default_factory=dict)
+    lower: dict[str, LowerStates] = field(default_factory=dict)
     work: dict[str, list[Any]] = field(default_factory=dict)
     example_keys: dict[int, str] = field(default_factory=dict)
 

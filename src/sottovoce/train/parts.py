@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from sottovoce.errors import UserError
+from sottovoce.models.divided import refuse_undivided
 from sottovoce.models.family import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
@@ -43,6 +44,8 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
     _refuse_halves(family, train)
+    if train.lora.first_layer:
+        refuse_undivided(family, model, train.lora.first_layer)
     whole = whole_parts(loaded, train)
     for name in whole:
         # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
@@ -57,7 +60,10 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
         return _uncast(PeftModel.from_pretrained(model, weights, is_trainable=True))
     targets = _lora_targets(loaded, train)
     config = LoraConfig(
-        target_modules=targets, modules_to_save=whole or None, task_type="CAUSAL_LM", **train.lora.model_dump()
+        target_modules=targets,
+        modules_to_save=whole or None,
+        task_type="CAUSAL_LM",
+        **train.lora.model_dump(exclude={"first_layer"}),
     )
     try:
         return _uncast(get_peft_model(model, config))
@@ -120,13 +126,16 @@ def _refuse_halves(family: Family, train: Train) -> None:
 
 def _lora_targets(loaded: LoadedModel, train: Train) -> str | list[str]:
     family, model = loaded.family, loaded.model
-    if train.audio_tower != "lora":
+    if train.audio_tower != "lora" and not train.lora.first_layer:
         return family.lora_targets(model)
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    targets = [name for name in linear if part_of(family, name) == "audio_tower"]
+    targets = []
+    if train.audio_tower == "lora":
+        targets += [name for name in linear if part_of(family, name) == "audio_tower"]
     if train.language_model == "lora":
         language = family.lora_targets(model)
         if isinstance(language, str):
             language = [name for name in linear if re.fullmatch(language, name)]
-        targets += language
+        below = tuple(f"{family.text_model}.layers.{number}." for number in range(train.lora.first_layer))
+        targets += [name for name in language if not name.startswith(below)]
     return targets
