@@ -74,16 +74,13 @@ class Source(Corpus):
 
 
 class Lora(_Closed):
-    """Size of the adapter on the language model."""
+    """The adapter on the language model. ``first_layer`` is written only if set, so that earlier studies keep names."""
 
     r: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: Share = 0.0
     use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
-    # Not written where it is 0, so that studies and stages from before there was one keep their names.
-    first_layer: int = Field(
-        0, ge=0, exclude_if=lambda number: not number, description="the first one with an adapter; see docs/study.md"
-    )
+    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest adapted one; docs/study.md")
 
 
 class StageSettings(_Closed):
@@ -137,8 +134,9 @@ class Train(_Closed):
             raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
         if self.load_in_4bit and self.language_model != "lora":
             raise ValueError("load_in_4bit goes with language_model: lora")
-        parts = (self.language_model, self.projector, self.audio_tower)
-        if self.lora.first_layer and parts != ("lora", "frozen", "frozen"):
+        if self.lora.first_layer and (
+            self.language_model != "lora" or {self.projector, self.audio_tower} != {"frozen"}
+        ):
             raise ValueError("lora.first_layer goes with language_model: lora, and a frozen projector and audio_tower")
         return self
 

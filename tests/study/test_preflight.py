@@ -152,9 +152,7 @@ FAULTS = [
     Fault(lora_on_the_tower, "parts are trained as asked", "audio_tower is to be frozen, and"),
     Fault(all_is_trained, "parts are trained as asked", "projector is to be frozen, and", kind="full"),
     Fault(adapter_is_cut_off, "what is frozen has no gradient", "language_model is to be lora, and 0 of its tensors"),
-    Fault(
-        lower_layers_differ, "lower layers may be computed before", "layers computed before the others give", "upper"
-    ),
+    Fault(lower_layers_differ, "lower layers may be computed before", "computed before the others give", "upper"),
     Fault(saving_loses, "saved weights reload equal", "give another loss"),
 ]
 
