@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -134,9 +135,8 @@ class Train(_Closed):
             raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
         if self.load_in_4bit and self.language_model != "lora":
             raise ValueError("load_in_4bit goes with language_model: lora")
-        if self.lora.first_layer and (
-            self.language_model != "lora" or {self.projector, self.audio_tower} != {"frozen"}
-        ):
+        parts = (self.language_model, self.projector, self.audio_tower)
+        if self.lora.first_layer and parts != ("lora", "frozen", "frozen"):
             raise ValueError("lora.first_layer goes with language_model: lora, and a frozen projector and audio_tower")
         return self
 
@@ -275,10 +275,8 @@ def _floats(value: Any) -> Any:
     if isinstance(value, list):
         return [_floats(inner) for inner in value]
     if isinstance(value, str) and value[:1] in "0123456789.-" and "e" in value:
-        try:
+        with suppress(ValueError):
             return float(value)
-        except ValueError:
-            return value
     return value
 
 
