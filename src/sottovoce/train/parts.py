@@ -16,6 +16,7 @@ from sottovoce.models.divided import refuse_undivided
 from sottovoce.models.family import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
+from sottovoce.train.plain_lora import scale_small_side
 from sottovoce.train.weights import TRAINED, load_trained
 
 # PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
@@ -57,7 +58,7 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
             load_trained(model, weights / TRAINED)
         return model
     if weights:
-        return _uncast(PeftModel.from_pretrained(model, weights, is_trainable=True))
+        return _lean(PeftModel.from_pretrained(model, weights, is_trainable=True))
     targets = _lora_targets(loaded, train)
     config = LoraConfig(
         target_modules=targets,
@@ -66,20 +67,22 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
         **train.lora.model_dump(exclude={"first_layer"}),
     )
     try:
-        return _uncast(get_peft_model(model, config))
+        return _lean(get_peft_model(model, config))
     except ValueError as error:
         raise UserError(f"LoRA finds nothing to attach to in {family.model_type}", str(error)) from error
 
 
-def _uncast(model: Any) -> Any:
-    """Without the adapter's copies of its input in its own float32, of which autocast would make a bfloat16 again.
+def _lean(model: Any) -> Any:
+    """Without passes over whole inputs and outputs that plain LoRA does not need.
 
-    That is plain LoRA's way, where the adapter's matrix products are all that reads its input. A variant such as DoRA
-    computes more of it, also outside of what autocast rounds, so that its layers are left as they are.
+    Of the adapter's copies of its input in its own float32 autocast would make a bfloat16 again: plain LoRA's matrix
+    products are all that reads it. A variant such as DoRA computes more of it, also outside of what autocast rounds, so
+    that its layers are left as they are. For the scale see ``plain_lora``.
     """
     for module in model.modules():
         if isinstance(module, BaseTunerLayer) and not getattr(module, "lora_variant", None):
             module.cast_input_dtype_enabled = False
+            scale_small_side(module)
     return model
 
 
