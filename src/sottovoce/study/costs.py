@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.data.collate import Row, collate_training, end_of_turn_id, moved
 from sottovoce.evaluate.decode import answered
-from sottovoce.evaluate.forms import ANY_TEXT, Course
+from sottovoce.evaluate.forms import ANY_TEXT
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.evaluate.reader import goes_by_steps
 from sottovoce.models.injection import answer_loss
@@ -154,8 +154,7 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
 
 
 class _Clock:
-    """A form by which the first of the answers notes when each of its tokens is chosen, and does not end; that answer's
-    course is the clock itself."""
+    """A form by which no answer ends, and that notes when tokens are chosen; it is the course of every answer."""
 
     ended = False
 
@@ -164,11 +163,9 @@ class _Clock:
         tokenizer = loaded.processor.tokenizer
         self._going = np.ones(len(tokenizer), dtype=np.bool_)
         self._going[end_of_turn_id(tokenizer)] = False
-        self._given = False
 
-    def course(self) -> Course:
-        given, self._given = self._given, True
-        return ANY_TEXT if given else self
+    def course(self) -> _Clock:
+        return self
 
     def take(self, token: int) -> None:
         pass
