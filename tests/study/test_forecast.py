@@ -54,7 +54,7 @@ def test_a_dry_run_forecasts_processes_with_their_threads(
 ) -> None:
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["curriculum"])
     recipe, said, numbers = load_recipe(path), list[str](), list[int]()
-    kept = costs._threads_of_one
+    kept = costs.threads_of_one
 
     @contextmanager
     def noted(number: int) -> Iterator[None]:
@@ -62,7 +62,7 @@ def test_a_dry_run_forecasts_processes_with_their_threads(
         with kept(number):
             yield
 
-    monkeypatch.setattr(costs, "_threads_of_one", noted)
+    monkeypatch.setattr(costs, "threads_of_one", noted)
     plan_study(recipe, path, said.append, InProcesses(8))
     assert numbers == [2]  # there are no more cells
     assert "on this machine with 2 cells at once (one after the other: training" in said[-1]

@@ -21,7 +21,7 @@ from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
-from sottovoce.study.process_engine import threads_of_each
+from sottovoce.study.process_engine import threads_of_one
 from sottovoce.train.parts import with_weights
 
 MAX_ROWS = 16  # of the training step and of the decoding that are timed
@@ -70,7 +70,7 @@ def measure(
         intents: the known ones, if confidences are to be measured where the model can tell them.
         num_at_once: processes that will be at work; meanwhile as many threads are, each on its share of the cores.
     """
-    with _threads_of_one(num_at_once), _others_at_work(num_at_once - 1):
+    with threads_of_one(num_at_once), _others_at_work(num_at_once - 1):
         started = time.monotonic()
         loaded = load()
         loading = time.monotonic() - started
@@ -97,17 +97,6 @@ def measure(
         confidence=confidence,
         trained_bytes=num_bytes,
     )
-
-
-@contextmanager
-def _threads_of_one(num_at_once: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if num_at_once > 1:
-        torch.set_num_threads(threads_of_each(num_at_once))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

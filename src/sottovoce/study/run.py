@@ -37,7 +37,7 @@ from sottovoce.study.opening import (
     open_study,
     summary_of,
 )
-from sottovoce.study.process_engine import InProcesses
+from sottovoce.study.process_engine import InProcesses, threads_of_one
 from sottovoce.study.ready import prove_ready
 from sottovoce.study.trained import recipe_of, trained_recipe
 from sottovoce.train.processes import processes
@@ -60,7 +60,9 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
             say("counting the memory that a training step takes")
         launch = settled(launch, study, todo)
         if processes().is_main_process:
-            prove_ready(study, todo)
+            # On a machine that has other work, too, several threads wait for the one that has no core.
+            with threads_of_one(_num_at_once(launch)):
+                prove_ready(study, todo)
             for line in forecast_lines(study, todo, _num_at_once(launch)):
                 say(line)
         earlier, failures = float(summary_of(study.folder)["seconds"]), []
