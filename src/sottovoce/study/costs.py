@@ -23,6 +23,7 @@ from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
 from sottovoce.study.process_engine import threads_of_one
 from sottovoce.train.parts import with_weights
+from sottovoce.train.sharding import asked_engine
 
 MAX_ROWS = 16  # of the training step and of the decoding that are timed
 PROBE_TOKENS = 8  # that are decoded of each row
@@ -35,7 +36,7 @@ class Costs:
 
     Args:
         starting: before a stage or a decoding: the model is loaded, and matrix products are compiled.
-        training: a token of a training row, forward and backward.
+        training: a token of a training row: forward, backward, and its part in the optimizer's step.
         lower: a token of a row in the frozen lower layers, which each row goes through once; 0 if all are trained.
         reading: a token of a prompt.
         writing: a token of each of ``num_rows`` answers.
@@ -131,15 +132,21 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
     """Of a first step, which also allocates and compiles, and of another one; and the bytes of what is trained."""
     model = with_weights(loaded, train, None).train()
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Where the optimizer is sharded one process may not hold it all.
+    optimizer = None if asked_engine() else torch.optim.AdamW(trained, fused=True)
 
     def step() -> None:
         with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=loaded.bf16):
             answer_loss(model, batch, train.lora.first_layer)[0].backward()  # type: ignore[no-untyped-call]
+        if optimizer:
+            optimizer.step()
+            optimizer.zero_grad()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
     first, later = _timed(step), _timed(step)
-    return first, later, sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return first, later, sum(p.numel() * p.element_size() for p in trained)
 
 
 class _Clock:
