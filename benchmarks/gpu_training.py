@@ -56,7 +56,7 @@ def measured(job: Job, kind: str, name: str) -> Result:
     course = train(side)
     peak = torch.cuda.max_memory_allocated() if cuda else None
     seconds, num_timed = sum(course.step_seconds), len(course.step_seconds)
-    return Result(kind, name, seconds, num_timed, peak, operations, side.hearing_seconds, course.losses)
+    return Result(kind, name, seconds, num_timed, peak, operations, side.early_seconds, course.losses)
 
 
 def forecast(job: RandomJob, kind: str) -> float:

@@ -27,6 +27,7 @@ from sottovoce.machine import keep_freed_memory
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import Stage
@@ -43,6 +44,7 @@ class Job(ABC):
     """What is measured: ``num_steps`` steps of ``batch`` rows, of which ``per_device`` are computed at once.
 
     ``share`` of the rows are speech, spread evenly; the rows are gone through ``num_epochs`` times in the same order.
+    LoRA's adapters are on the layers from ``first_layer`` on.
     """
 
     num_steps: int
@@ -53,6 +55,7 @@ class Job(ABC):
     learning_rate: float
     num_epochs: int = 1
     seed: int = 0
+    first_layer: int = 0
 
     @abstractmethod
     def loaded(self) -> LoadedModel:
@@ -84,6 +87,7 @@ class Job(ABC):
             {
                 "language_model": kind, "bf16": self.bf16, "per_device_train_batch_size": self.per_device,
                 "gradient_accumulation_steps": self.batch // self.per_device, "logging_steps": 1,
+                "lora": {"first_layer": self.first_layer},
             }
         )  # fmt: skip
 
@@ -100,7 +104,8 @@ class Job(ABC):
 class Side:
     """One way of training: its model, its rows in training order, how they come together, and a batch's loss.
 
-    ``hearing_seconds`` went by before the first step, in which ``num_heard`` recordings went through the audio tower.
+    ``early_seconds`` went by before the first step, in which ``num_heard`` recordings went through the audio tower, and
+    the rows through frozen lower layers.
     """
 
     name: str
@@ -109,7 +114,7 @@ class Side:
     collate: Callable[[Sequence[Any]], dict[str, Any]]
     loss: Callable[[Any], torch.Tensor]
     trainer: Callable[[str], Trainer]
-    hearing_seconds: float = 0.0
+    early_seconds: float = 0.0
     num_heard: int = 0
 
 
@@ -122,7 +127,7 @@ class Course:
 
 
 def ours(job: Job, kind: str) -> Side:
-    """Recordings go through the tower once, before the first step."""
+    """Recordings go through the tower once, before the first step, and so do rows through frozen lower layers."""
     keep_freed_memory()  # as a study does
     loaded = job.loaded()
     rows = job.rows(loaded)
@@ -131,22 +136,24 @@ def ours(job: Job, kind: str) -> Side:
     started = time.perf_counter()
     states = iter(encode_clips(loaded.model, loaded.processor, [clip for _, clip in rows if clip is not None]))
     kept = [row if clip is None else replace(row, audio_states=next(states)) for row, clip in rows]
-    hearing = time.perf_counter() - started
+    if job.first_layer:
+        kept = LowerStates(job.first_layer).of(loaded, kept)
+    early = time.perf_counter() - started
     hook.remove()
     torch.manual_seed(job.seed)
     model = with_weights(loaded, job.settings(kind), None)
     data = Rows(kept, job.order)
 
     def loss(batch: Any) -> torch.Tensor:
-        total, num_labels = answer_loss(model, batch)
+        total, num_labels = answer_loss(model, batch, job.first_layer)
         return total / num_labels
 
     def trainer(folder: str) -> Trainer:
-        return AnswerTrainer(model, job.arguments(kind, folder), data, loaded.pad_id)
+        return AnswerTrainer(model, job.arguments(kind, folder), data, loaded.pad_id, job.first_layer)
 
     in_order = [kept[place] for place in job.order]
     collate = partial(collate_training, pad_id=loaded.pad_id)
-    return Side(OURS, model, in_order, collate, loss, trainer, hearing, sum(heard))
+    return Side(OURS, model, in_order, collate, loss, trainer, early, sum(heard))
 
 
 def plain(job: Job, kind: str) -> Side:

@@ -1,10 +1,13 @@
 """Speed and memory of training on a CPU: Sottovoce's training code against a plain transformers Trainer.
 
-The embedded model and the built-in corpus, LoRA of rank 16, bfloat16, batches of 8, as in recipes/quickstart.yaml.
+The embedded model and the built-in corpus, LoRA of rank 16, batches of 8, as in recipes/quickstart.yaml; bfloat16, or
+float32 for processors without.
 Three jobs: speech only, text with 5 % speech, text only. Both sides are given the same rows in the same order, the same
 model and the same trained parameters in the same dtypes; they run in turn (A B A B), each in a process of its own.
 
     python benchmarks/train_speed.py                   # the three jobs
+    python benchmarks/train_speed.py --float32         # as on a processor without bfloat16
+    python benchmarks/train_speed.py --first-layer 15  # LoRA on the layers from 15 on (train.lora.first_layer)
     python benchmarks/train_speed.py --tiny            # a tiny random model: shows that it works, and no more
 """
 
@@ -32,7 +35,7 @@ SHARES = {"speech": 1.0, "mixed": 0.05, "text": 0.0}
 """The jobs, by their share of speech among the rows."""
 COLUMNS = (
     "job", "side", "samples/s", "ratio", "s a step", "peak MiB", "of it before training", "loss part, MiB",
-    "kept of it, MiB", "GFLOP a step", "MFU", "recordings encoded", "rows of logits", "heard first, s", "losses apart",
+    "kept of it, MiB", "GFLOP a step", "MFU", "recordings encoded", "rows of logits", "before, s", "losses apart",
 )  # fmt: skip
 
 
@@ -41,8 +44,8 @@ class Result:
     """One side of one job, over all its turns.
 
     ``step_seconds`` are of all steps but each turn's first; ``losses`` of the first turn, in nats a token; ``counts``
-    of all steps, and of hearing before the first. ``peak_bytes`` is the largest of the turns', ``started_bytes`` that
-    process's peak before its first step.
+    of all steps, and of what comes before the first. ``peak_bytes`` is the largest of the turns', ``started_bytes``
+    that process's peak before its first step.
     """
 
     job: str
@@ -51,7 +54,7 @@ class Result:
     batch: int
     step_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    hearing_seconds: list[float] = field(default_factory=list)
+    early_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     started_bytes: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class Result:
     def add(self, turn: dict[str, Any]) -> None:
         """Takes up what :func:`measure` returned."""
         self.step_seconds += turn["step_seconds"]
-        self.hearing_seconds.append(turn["hearing_seconds"])
+        self.early_seconds.append(turn["early_seconds"])
         self.losses = self.losses or turn["losses"]
         self.counts = self.counts or turn["counts"]
         if turn["peak_bytes"] > self.peak_bytes:
@@ -76,7 +79,7 @@ def measure(job: Job, name: str, counted: bool, num_threads: int | None = None) 
     side = SIDES[name](job, "lora")
     started = peak_bytes()
     course = train(side)
-    turn = {**asdict(course), "hearing_seconds": side.hearing_seconds, "started_bytes": started}
+    turn = {**asdict(course), "early_seconds": side.early_seconds, "started_bytes": started}
     turn |= {"peak_bytes": peak_bytes(), "counts": {}}  # before anything is counted, which takes memory of its own
     if counted:
         counts = asdict(count(job, side, job.num_steps * job.batch // job.per_device))
@@ -143,21 +146,24 @@ def table(results: Sequence[Result], peak: float) -> str:
             f"{result.samples_per_second / base[result.job]:.2f}", f"{step:.3g}", f"{result.peak_bytes / MIB:.0f}",
             f"{result.started_bytes / MIB:.0f}", f"{counts.peak_bytes / MIB:.1f}", f"{counts.kept_bytes / MIB:.1f}",
             f"{counts.operations / result.num_steps / 1e9:.4g}", f"{needed[result.job] / step / peak:.1%}",
-            str(counts.num_encoded), str(counts.num_logit_rows), f"{median(result.hearing_seconds):.1f}",
+            str(counts.num_encoded), str(counts.num_logit_rows), f"{median(result.early_seconds):.1f}",
             f"{losses_apart(results, result.job):.4f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def jobs_of(names: Sequence[str], tiny: bool, num_steps: int) -> dict[str, Job]:
+def jobs_of(
+    names: Sequence[str], tiny: bool, num_steps: int, bf16: bool = True, first_layer: int = 0
+) -> dict[str, Job]:
     """The jobs; the rows are gone through twice, as they are in training."""
     home = HomeJob(
-        num_steps=num_steps, batch=8, per_device=8, share=0.0, bf16=True, learning_rate=1e-3, num_epochs=2
+        num_steps=num_steps, batch=8, per_device=8, share=0.0, bf16=bf16, learning_rate=1e-3, num_epochs=2,
+        first_layer=first_layer,
     )  # fmt: skip
     small = RandomJob(
         config=TINY, seconds=0.8, num_steps=num_steps, batch=4, per_device=4, share=0.0, bf16=False,
-        learning_rate=1e-2, num_epochs=2,
+        learning_rate=1e-2, num_epochs=2, first_layer=first_layer,
     )  # fmt: skip
     return {name: replace(small if tiny else home, share=SHARES[name]) for name in names}
 
@@ -165,6 +171,8 @@ def jobs_of(names: Sequence[str], tiny: bool, num_steps: int) -> dict[str, Job]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Training on a CPU against a plain transformers Trainer.")
     parser.add_argument("--tiny", action="store_true", help="a tiny random model and few rows")
+    parser.add_argument("--float32", action="store_true", help="compute in float32 instead of bfloat16")
+    parser.add_argument("--first-layer", type=int, default=0, help="the first layer with an adapter")
     parser.add_argument("--jobs", nargs="+", choices=tuple(SHARES), default=list(SHARES))
     parser.add_argument("--steps", type=int, help="an even number; the first of each turn is not timed (20)")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each side")
@@ -176,13 +184,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps = options.steps or (4 if options.tiny else 20)
     if steps < 2 or steps % 2 or options.rounds < 1:
         parser.error("--steps is an even number, --rounds 1 or more")
-    jobs = jobs_of(options.jobs, options.tiny, steps)
+    bf16 = not (options.tiny or options.float32)
+    jobs = jobs_of(options.jobs, options.tiny, steps, bf16, options.first_layer)
     # A tiny model's threads wait for each other longer than they work.
     num_threads = options.threads or (1 if options.tiny else None)
-    product = alone(matrix_product, options.matrix, not options.tiny, num_threads)
+    product = alone(matrix_product, options.matrix, bf16, num_threads)
     results = run(jobs, options.rounds, num_threads, print)
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}"
-    said = ", ".join(part for part in (machine, options.note) if part)
+    placed = f"LoRA from layer {options.first_layer} on" if options.first_layer else ""
+    said = ", ".join(part for part in (machine, placed, options.note) if part)
     text = (
         f"{said}; peak of a {product['size']} x {product['size']} matrix product in {product['dtype']} "
         f"with {product['num_threads']} threads: "

@@ -87,3 +87,12 @@ def test_on_a_terminal_each_job_has_one_line(tmp_path: Path, monkeypatch: pytest
         assert [task.description for task in lines._bar.tasks] == ["cell-b"]
     assert said == ["something"]
     assert "2/8" in terminal.export_text()
+
+
+def test_a_bar_without_a_task_leaves_no_line_behind(capfd: pytest.CaptureFixture[str]) -> None:
+    with progress_bar():
+        pass
+    assert capfd.readouterr().err == ""
+    with progress_bar() as bar:
+        bar.update(bar.add_task("hearing", total=2), completed=2)
+    assert "hearing" in capfd.readouterr().err

@@ -60,8 +60,11 @@ def check(
     if manifest is None and model is None:
         raise UserError("nothing to check", "name a manifest, or a model with --model")
     if model is not None:
+        from sottovoce.models.precision import precision_lines
         from sottovoce.study.preflight import check_model
 
+        for line in precision_lines(bf16=True):
+            say(line)
         for proof in check_model(model, manifest, allow_outside):
             say(f"holds: {proof}")
     if manifest is None:

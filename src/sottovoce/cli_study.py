@@ -30,13 +30,16 @@ def study(
     cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
 ) -> None:
     """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
-    from sottovoce.evaluate.table import table_of
     from sottovoce.recipe_file import load_recipe
+
+    settings = load_recipe(recipe, overrides)
+    # Before torch and transformers are imported, which takes seconds.
+    say(f"{settings.name}: {', '.join(settings.schemes)} of {', '.join(settings.all_models)}, into {settings.folder}")
+    from sottovoce.evaluate.table import table_of
     from sottovoce.study.engines import engine_named
     from sottovoce.study.run import plan_study, run_study
     from sottovoce.train.processes import processes
 
-    settings = load_recipe(recipe, overrides)
     engine = engine_named(on, gpus_per_cell, cpus_per_cell)
     if dry_run:
         Console().print(table_of(plan_study(settings, recipe, say, engine)))

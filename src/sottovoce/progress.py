@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -48,7 +48,26 @@ def progress_bar(disable: bool = False, transient: bool = False) -> Progress:
     )
     if _reports and not disable:
         return _Reporting(_reports[-1], *columns)
-    return Progress(*columns, console=Console(stderr=True), disable=disable, transient=transient)
+    return _Bar(*columns, console=Console(stderr=True), disable=disable, transient=transient)
+
+
+class _Bar(Progress):
+    """A progress bar that as a context is shown from its first task on: without any it leaves no empty line behind."""
+
+    _waits = False
+
+    def __enter__(self) -> Self:
+        self._waits = True
+        return self
+
+    def add_task(self, *args: Any, **kwargs: Any) -> TaskID:
+        if self._waits:
+            self.start()
+        return super().add_task(*args, **kwargs)
+
+    def stop(self) -> None:
+        if self.live.is_started:
+            super().stop()
 
 
 def show_count(numbers: Iterable[int], what: str) -> None:

@@ -94,12 +94,13 @@ class Noise(_Closed):
 
 
 class Lora(_Closed):
-    """Size of the adapter on the language model."""
+    """The adapter on the language model. ``first_layer`` is written only if set, so that earlier studies keep names."""
 
     r: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
     lora_dropout: Share = 0.0
     use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
+    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest adapted one; docs/study.md")
 
 
 class StageSettings(_Closed):
@@ -154,6 +155,9 @@ class Train(_Closed):
             raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
         if self.load_in_4bit and self.language_model != "lora":
             raise ValueError("load_in_4bit goes with language_model: lora")
+        parts = (self.language_model, self.projector, self.audio_tower)
+        if self.lora.first_layer and parts != ("lora", "frozen", "frozen"):
+            raise ValueError("lora.first_layer goes with language_model: lora, and a frozen projector and audio_tower")
         return self
 
 

@@ -41,6 +41,19 @@ def test_both_sides_learn_the_same_and_only_ours_encodes_once(name: str, monkeyp
         assert 0 < ours["counts"][part] < plain["counts"][part]
 
 
+@pytest.mark.parametrize("name", ["speech", "text"])
+def test_of_upper_layers_alone_both_sides_learn_the_same_and_only_ours_computes_less(name: str) -> None:
+    import train_speed
+    from sides import OURS, PLAIN
+
+    job = train_speed.jobs_of([name], tiny=True, num_steps=4, first_layer=1)[name]
+    whole = train_speed.jobs_of([name], tiny=True, num_steps=4)[name]
+    ours, plain = (train_speed.measure(job, side, True) for side in (OURS, PLAIN))
+    assert ours["losses"] == pytest.approx(plain["losses"], abs=5e-4)
+    operations = train_speed.measure(whole, OURS, True)["counts"]["operations"]
+    assert ours["counts"]["operations"] < 0.8 * operations
+
+
 def test_operations_of_all_batches_are_counted() -> None:
     import train_speed
     from counts import count

@@ -38,6 +38,7 @@ from sottovoce.models.families import FAMILIES
 from sottovoce.models.feature_files import FeatureFiles
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
 from sottovoce.study.activations import RowSize, kept_activations
 from sottovoce.study.memory import forecast_memory
@@ -52,6 +53,7 @@ TINY = [
     GEMMA3N, WHISPER_LM,
 ]  # fmt: skip
 GENERIC = [QWEN3_ASR]
+UNDIVIDED = ("phi4_multimodal", "gemma3n", "qwen3_asr")  # no training of upper layers alone
 SECONDS = (0.5, 1.3)
 CLOSE = {"rtol": 2e-4, "atol": 2e-4}
 
@@ -337,3 +339,19 @@ def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path:
         assert (files().read(states).keys() == states.keys()) == own, part
         weight.data = before
     assert files().read(states).keys() == states.keys()
+
+
+def test_lower_layers_are_computed_apart_or_refused(case: Case) -> None:
+    """The same loss from what the first layer makes of each row; a family of which that does not hold is refused."""
+    loaded, rows = case.loaded, case.rows
+    try:
+        kept = LowerStates(1).of(loaded, rows)
+    except UserError as error:
+        assert "first_layer: 0" in str(error)
+        assert case.tiny.model_type in UNDIVIDED
+        return
+    assert case.tiny.model_type not in UNDIVIDED
+    with torch.no_grad():
+        whole, _ = answer_loss(loaded.model, collate_training(rows, loaded.pad_id))
+        upper, _ = answer_loss(loaded.model, collate_training(kept, loaded.pad_id), first_layer=1)
+    torch.testing.assert_close(upper, whole, **CLOSE)

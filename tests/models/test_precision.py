@@ -19,9 +19,10 @@ from sottovoce.train.weights import TRAINED
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    precision.computes_bf16.cache_clear()
+    real = precision.computes_bf16
+    real.cache_clear()
     yield
-    precision.computes_bf16.cache_clear()
+    real.cache_clear()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the processor, not the GPU")
@@ -51,9 +52,8 @@ def test_without_it_a_model_is_loaded_and_trained_in_float32(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sottovoce.models.load.computes_bf16", lambda: False)
-    said: list[str] = []
-    loaded = load_model(str(tiny_model_dir), bf16=True, say=said.append)
-    assert (loaded.model.dtype, loaded.bf16, len(said)) == (torch.float32, False, 1)
+    loaded = load_model(str(tiny_model_dir), bf16=True)
+    assert (loaded.model.dtype, loaded.bf16) == (torch.float32, False)
     products: set[torch.dtype] = set()
     layer = loaded.model.model.language_model.layers[0].mlp.up_proj
     layer.register_forward_hook(lambda module, inputs, output: products.add(output.dtype))
@@ -62,3 +62,15 @@ def test_without_it_a_model_is_loaded_and_trained_in_float32(
     weights = run_stage(loaded, plan, [text_row(loaded, "light on")] * 2, train, tmp_path, seed=0)
     assert products == {torch.float32}
     assert (weights / TRAINED).exists()
+
+
+@pytest.mark.parametrize(("native", "asked", "name", "num_lines"), [
+    (True, True, "bfloat16", 0), (True, False, "float32", 0), (False, True, "float32", 1), (False, False, "float32", 0),
+])  # fmt: skip
+def test_what_is_computed_in_is_named(
+    monkeypatch: pytest.MonkeyPatch, native: bool, asked: bool, name: str, num_lines: int
+) -> None:
+    monkeypatch.setattr(precision, "computes_bf16", lambda: native)
+    lines = precision.precision_lines(asked)
+    assert (precision.precision_named(asked), len(lines)) == (name, num_lines)
+    assert all(line.startswith("No bfloat16 on this ") for line in lines)

@@ -11,27 +11,42 @@ from typing import Any
 import pytest
 from tiny_study import write_recipe
 
-from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
+from sottovoce.models.load import family_named
 from sottovoce.recipe_file import load_recipe
+from sottovoce.study import costs
 from sottovoce.study import forecast as module
+from sottovoce.study.cell_run import work_of
 from sottovoce.study.cells import plan_cells
+from sottovoce.study.costs import Costs
 from sottovoce.study.data import load_data
-from sottovoce.study.forecast import Forecast
+from sottovoce.study.forecast import Job, makespan
 from sottovoce.study.opening import Study
 from sottovoce.study.process_engine import InProcesses
 from sottovoce.study.run import plan_study
 
-PART = Forecast(training=60.0, decoding=30.0, hearing=10.0, disk_bytes=5.0, longest_cell=40.0)
+COSTS = Costs(
+    starting=2.0, training=0.01, lower=0.0, reading=0.001, writing=0.5, num_rows=4, confidence=0.0, trained_bytes=10
+)  # fmt: skip
 
 
-def test_cells_at_once_take_their_share_of_the_time_and_no_less_than_the_longest() -> None:
-    assert [PART.seconds(number) for number in (1, 2, 4)] == [100.0, 50.0, 40.0]
+@pytest.mark.parametrize(
+    ("jobs", "seconds"),
+    [
+        ([], [0.0, 0.0]),
+        ([Job(5.0), Job(3.0), Job(4.0)], [12.0, 7.0]),  # the third begins when the second has ended
+        ([Job(5.0), Job(3.0, (0,)), Job(4.0)], [12.0, 8.0]),  # the third does not wait for the first
+        ([Job(2.0), Job(2.0, (0,)), Job(2.0, (1,))], [6.0, 6.0]),  # none is faster than what it waits for
+        ([Job(9.0), Job(1.0), Job(1.0), Job(1.0)], [12.0, 9.0]),
+    ],
+)
+def test_processes_take_the_jobs_that_can_begin(jobs: list[Job], seconds: list[float]) -> None:
+    assert [makespan(jobs, number) for number in (1, 2)] == seconds
 
 
-def test_models_add_up_but_for_their_longest_cells() -> None:
-    both = PART + replace(PART, longest_cell=70.0)
-    assert both == Forecast(120.0, 60.0, 20.0, 10.0, 70.0)
+def test_a_step_of_more_answers_costs_more_and_never_less_than_reading_them() -> None:
+    assert [COSTS.step(number) for number in (1, 4, 14)] == pytest.approx([0.497, 0.5, 0.51])
+    assert replace(COSTS, reading=1.0).step(1) == 1.0
 
 
 def test_a_dry_run_forecasts_processes_with_their_threads(
@@ -39,7 +54,7 @@ def test_a_dry_run_forecasts_processes_with_their_threads(
 ) -> None:
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["curriculum"])
     recipe, said, numbers = load_recipe(path), list[str](), list[int]()
-    kept = module._threads_of_one
+    kept = costs.threads_of_one
 
     @contextmanager
     def noted(number: int) -> Iterator[None]:
@@ -47,12 +62,54 @@ def test_a_dry_run_forecasts_processes_with_their_threads(
         with kept(number):
             yield
 
-    monkeypatch.setattr(module, "_threads_of_one", noted)
+    monkeypatch.setattr(costs, "threads_of_one", noted)
     plan_study(recipe, path, said.append, InProcesses(8))
     assert numbers == [2]  # there are no more cells
-    assert "on this machine with 2 cells at once (one after the other: training" in said[1]
+    assert "on this machine with 2 cells at once (one after the other: training" in said[-1]
     plan_study(recipe, path, said.append)
-    assert "on this machine (training" in said[3]
+    assert "on this machine (training" in said[-1]
+    assert not recipe.folder.exists()  # nothing is done in a dry run
+
+
+def test_the_forecast_is_that_of_the_study_s_own_rows(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training of twice the epochs takes twice as long, speech as long as its audio tokens, what is done no time."""
+    monkeypatch.setattr(module, "measure", lambda *_: COSTS)
+    path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["text_only", "curriculum"], budgets=[0.3])
+
+    def study_of(*changes: str) -> Study:
+        recipe = load_recipe(path, list(changes))
+        return Study(recipe, path, load_data(recipe), recipe.folder, lambda line: None)
+
+    def training(study: Study) -> dict[str, float]:
+        cells = plan_cells(study.recipe, study.data)
+        return {item.plan.stage.name: module._training_seconds(study, item, COSTS) for item in work_of(study, cells)}
+
+    once, twice = training(study_of()), training(study_of("train.first_stage.num_train_epochs=2"))
+    assert twice["text"] - COSTS.starting == pytest.approx(2 * (once["text"] - COSTS.starting))
+    study = study_of()
+    clips = [u for u in study.data.train if u.audio]
+    store, family = study.store(study.recipe.model), family_named(study.recipe.model)
+    examples = [slu_example(utterance, "speech") for utterance in clips]
+    rows, shown = store.rows_of(examples), module._shown(study, study.recipe.model, examples)
+    assert shown.prompt == pytest.approx(sum(len(row.prompt_ids) for row in rows) / len(rows), abs=2)
+    assert shown.answer == sum(len(row.answer_ids) for row in rows) / len(rows)
+    assert family.num_audio_tokens(clips[0].seconds or 0.0) > 0
+
+
+def test_only_recordings_that_are_not_heard_yet_take_time(
+    tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(path := write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["zero_shot"]))
+    study = Study(recipe, path, load_data(recipe), recipe.folder, lambda line: None)
+    clips = [(utterance, 0) for utterance in study.data.test]
+    store = study.store(recipe.model)
+    missing = store.missing(clips + clips)
+    assert len(missing) in (0, len(clips))  # other tests may have heard them before
+    module._hearing_seconds(study, recipe.model, ())
+    assert not store.missing(clips)
+    assert module._hearing_seconds(study, recipe.model, ()) == 0.0
 
 
 @pytest.mark.parametrize("by_steps", [True, False])
@@ -62,27 +119,27 @@ def test_confidences_take_their_time_where_they_are_asked_for(
     """A clock by which anything takes 1 s, and 4 s if confidences are measured along."""
     measured: list[int] = []
 
-    def noted(loaded: Any, model: Any, rows: list[Any], number: int, form: Any, tree: Any) -> None:
-        assert tree
-        measured.append(len(rows))
+    def noted(loaded: Any, model: Any, rows: list[Any], number: int, form: Any, tree: Any = None) -> None:
+        if tree:
+            measured.append(len(rows))
+        else:
+            form.times += [0.0] * 2
 
     def clock(action: Callable[[], object]) -> float:
         before = len(measured)
         action()
         return 1.0 + 3.0 * (len(measured) - before)
 
-    monkeypatch.setattr(module, "answered", noted)
-    monkeypatch.setattr(module, "_timed", clock)
-    monkeypatch.setattr(module, "goes_by_steps", lambda *_: by_steps)
-    seconds: list[float] = []
+    monkeypatch.setattr(costs, "answered", noted)
+    monkeypatch.setattr(costs, "_timed", clock)
+    monkeypatch.setattr(costs.time, "monotonic", lambda: -1.0)
+    monkeypatch.setattr(costs, "goes_by_steps", lambda *_: by_steps)
+    path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["text_only", "zero_shot"])
+    found: list[float] = []
     for wanted in ("false", "true"):
-        path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["text_only", "zero_shot"])
         recipe = load_recipe(path, [f"decode.confidence={wanted}"])
-        data = load_data(recipe)
-        study = Study(recipe, path, data, recipe.folder, lambda line: None)
-        loaded, cells = study.load(recipe.model), plan_cells(recipe, data)
-        rows = [tokenize(slu_example(u, "text"), loaded.processor, None) for u in data.train[:4]]
-        seconds.append(module._decoding_seconds(loaded, cells, data, recipe, rows))
-    # Two cells, two inputs, six utterances, 3 s for a batch of four.
-    assert seconds[1] - seconds[0] == pytest.approx(2 * 2 * 6 * 3.0 / 4 if by_steps else 0.0)
+        study = Study(recipe, path, load_data(recipe), recipe.folder, lambda line: None)
+        found.append(module._costs(study, recipe.model, work_of(study, plan_cells(recipe, study.data)), 1).confidence)
+    # 3 s for a batch of four, beside reading the prompts, which took 1 s.
+    assert found == [0.0, pytest.approx((4.0 - 1.0) / 4) if by_steps else 0.0]
     assert measured == ([4] if by_steps else [])

@@ -203,7 +203,7 @@ def test_a_study_with_it_scores_as_one_without(
     corpus = Path(load_recipe(tiny_study / "recipe.yaml").corpus.manifest or "")
     path = write_recipe(tmp_path, tiny_model_dir, corpus, schemes=["curriculum"], budgets=[0.1])
     monkeypatch.setattr(module, "_gpu_bytes", lambda: 2.0**30)  # all that CUDA takes, and nothing for the model
-    monkeypatch.setattr("sottovoce.study.run.check_memory", lambda *_: "as if there were a small GPU")
+    monkeypatch.setattr("sottovoce.study.ready.check_memory", lambda *_: "as if there were a small GPU")
     said: list[str] = []
     assert not run_study(load_recipe(path), path, said.append)
     assert [line for line in said if line.endswith("for lack of memory")] == [

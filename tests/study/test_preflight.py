@@ -18,6 +18,7 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.errors import UserError
 from sottovoce.evaluate import reader as reader_module
+from sottovoce.models import divided, lower_states
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.qwen2_audio import Qwen2Audio
 from sottovoce.recipe import Lora, Train
@@ -29,6 +30,9 @@ NAMES = list(PROOFS)
 
 
 def train(kind: str = "lora") -> Train:
+    """``upper``: LoRA on all layers but the first one."""
+    if kind == "upper":
+        return Train(language_model="lora", bf16=False, lora=Lora(r=4, first_layer=1))
     return Train(language_model=kind, bf16=False, lora=Lora(r=4))  # type: ignore[arg-type]
 
 
@@ -42,7 +46,7 @@ def proofs(loaded: LoadedModel, rows: list[Row] | None = None, kind: str = "lora
     return list(prove(loaded, train(kind), examples(), rows or mixed_rows(loaded)))
 
 
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["lora", "upper", "full"])
 def test_all_proofs_hold_on_a_sound_model(loaded: LoadedModel, kind: str) -> None:
     held = proofs(loaded, kind=kind)
     assert [proof.name for proof in held] == NAMES
@@ -121,6 +125,12 @@ def saving_loses(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch
     return loaded
 
 
+def lower_layers_differ(loaded: LoadedModel, rows: list[Row], patch: pytest.MonkeyPatch) -> LoadedModel:
+    sound = divided.lower_hidden_states
+    patch.setattr(lower_states, "lower_hidden_states", lambda *args: sound(*args).flip(-1))
+    return loaded
+
+
 Break = Callable[[LoadedModel, list[Row], pytest.MonkeyPatch], LoadedModel]
 
 
@@ -142,6 +152,7 @@ FAULTS = [
     Fault(lora_on_the_tower, "parts are trained as asked", "audio_tower is to be frozen, and"),
     Fault(all_is_trained, "parts are trained as asked", "projector is to be frozen, and", kind="full"),
     Fault(adapter_is_cut_off, "what is frozen has no gradient", "language_model is to be lora, and 0 of its tensors"),
+    Fault(lower_layers_differ, "lower layers may be computed before", "computed before the others give", "upper"),
     Fault(saving_loses, "saved weights reload equal", "give another loss"),
 ]
 

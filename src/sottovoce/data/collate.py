@@ -26,13 +26,15 @@ class Row:
 
     ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` is what was kept of its clip,
     (num_audio_tokens, width), None for text; ``audio_inputs`` are the clip's mel frames, only where the audio part is
-    trained and must hear it anew; ``answer_ids`` ends with the end-of-turn token.
+    trained and must hear it anew; ``answer_ids`` ends with the end-of-turn token. ``lower_states`` is what frozen lower
+    layers of the language model make of the row, (num_tokens, hidden_size), where only the upper ones are trained.
     """
 
     prompt_ids: list[int]
     answer_ids: list[int]
     audio_states: torch.Tensor | None
     audio_inputs: dict[str, torch.Tensor] | None = None
+    lower_states: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.answer_ids)
@@ -106,7 +108,8 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> Batch:
     Returns:
         input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers. Only if the batch
         has speech: audio_states, (all audio tokens of the batch in order, width); or, if the rows have them,
-        audio_inputs, a list with the mel frames of each clip.
+        audio_inputs, a list with the mel frames of each clip. If the rows have them, lower_states, (all tokens of the
+        batch in order, hidden_size), in place of any audio.
     """
     length = padded(max(len(row) for row in rows))
     ids, mask, labels = [], [], []
@@ -116,6 +119,8 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> Batch:
         mask.append([1] * len(row) + [0] * num_padding)
         labels.append([IGNORED] * len(row.prompt_ids) + row.answer_ids + [IGNORED] * num_padding)
     batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "labels": torch.tensor(labels)}
+    if lower := [row.lower_states for row in rows if row.lower_states is not None]:
+        return batch | {"lower_states": torch.cat(lower)}
     return batch | _audio(rows)
 
 

@@ -55,6 +55,13 @@ class AudioStore:
         """The longest recording that its model hears whole."""
         return self._loaded.window_seconds
 
+    def missing(self, clips: Iterable[Clip]) -> list[Clip]:
+        """Those recordings, each once, that are neither in memory nor on disk."""
+        new = {_place(u, copy): (u, copy) for u, copy in clips if u.audio is not None}
+        todo = {state_key(*clip): clip for place, clip in new.items() if place not in self._states}
+        wanted = self._files.missing(todo) if self._files else todo
+        return [clip for key, clip in todo.items() if key in wanted]
+
     def states_of(self, example: Example) -> torch.Tensor | None:
         """The states of an example's encoded recording, (num_audio_tokens, width); None if the example is text.
 

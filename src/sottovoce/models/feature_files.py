@@ -73,6 +73,11 @@ class FeatureFiles:
                 wanted.setdefault(self._places[key], []).append(key)
         return {key: states for path, held in wanted.items() for key, states in self._read(path, held).items()}
 
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those keys of which nothing is kept."""
+        self._list()
+        return set(keys) - self._places.keys()
+
     def write(self, states: dict[str, torch.Tensor]) -> None:
         """Keeps states by their keys, as one file; if they cannot be written, nothing more is kept from then on."""
         if not (states and self._keeps):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from sottovoce.models.divided import upper_hidden_states
 from sottovoce.models.families import family_of
 from sottovoce.models.family import Family
 
@@ -47,22 +48,30 @@ def _heard(base: Any, family: Family, clip: dict[str, torch.Tensor]) -> torch.Te
     return family.audio_features(base, frames)
 
 
-def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, int]:
+def answer_loss(model: Any, batch: dict[str, Any], first_layer: int = 0) -> tuple[torch.Tensor, int]:
     """Summed cross-entropy of the labelled tokens, and their number; see :func:`token_losses`."""
-    losses, _ = token_losses(model, batch)
+    losses, _ = token_losses(model, batch, first_layer)
     return losses.sum(), len(losses)
 
 
-def token_losses(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def token_losses(model: Any, batch: dict[str, Any], first_layer: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of each labelled token, (num_labelled,), and the row that it stands in, (num_labelled,).
 
     Only hidden states that predict a labelled token reach the language model's head: no logits for prompts, audio or
-    padding. ``batch`` is what :func:`sottovoce.data.collate.collate_training` returns.
+    padding.
+
+    Args:
+        batch: what :func:`sottovoce.data.collate.collate_training` returns.
+        first_layer: the batch holds the states below that layer (see ``lower_states``); 0: none.
     """
     base = bare(model)
     family = family_of(base.config.model_type)
-    embeddings = input_embeddings(model, batch)
-    hidden = family.hidden_states(base, batch["input_ids"], embeddings, batch.get("attention_mask"))
+    if first_layer:
+        ids, mask, states = batch["input_ids"], batch["attention_mask"], batch["lower_states"]
+        hidden = upper_hidden_states(family, base, ids, mask, states, first_layer)
+    else:
+        embeddings = input_embeddings(model, batch)
+        hidden = family.hidden_states(base, batch["input_ids"], embeddings, batch.get("attention_mask"))
     targets = batch["labels"][:, 1:]
     scored = targets != -100
     logits = family.logits(base, hidden[:, :-1][scored])

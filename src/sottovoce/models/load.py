@@ -47,7 +47,7 @@ def load_model(
     """Loads onto the GPU if there is one.
 
     Args:
-        bf16: in bfloat16 where the hardware computes in it, which ``say`` tells if it does not; else in float32.
+        bf16: in bfloat16 where the hardware computes in it, else in float32 (see ``precision.precision_lines``).
         load_in_4bit: the language model's linear layers, but for its head, in 4 bits (NF4, whose scales are quantised
             too; Dettmers et al., 2023).
 
@@ -60,9 +60,7 @@ def load_model(
 
     logging.disable_progress_bar()  # loading weights takes a second; its bar would only clutter ours
     source = _source(name, say)
-    if bf16 and not computes_bf16():
-        bf16 = False
-        say("bfloat16 has no arithmetic of its own here, or a wrong one: float32 is taken instead")
+    bf16 = bf16 and computes_bf16()
     try:
         family = family_of(str(PreTrainedConfig.get_config_dict(source)[0].get("model_type")))
         refuse_old_transformers(family)

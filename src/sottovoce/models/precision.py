@@ -24,6 +24,22 @@ def computes_bf16() -> bool:
     return any(there.get(name, False) for name in NATIVE) and products_are_right()
 
 
+def precision_named(bf16: bool) -> str:
+    """What is computed in here, by torch's name.
+
+    Args:
+        bf16: whether bfloat16 is asked for.
+    """
+    return "bfloat16" if bf16 and computes_bf16() else "float32"
+
+
+def precision_lines(bf16: bool) -> list[str]:
+    """A line for the user if bfloat16 is asked for and not to be had here."""
+    if not bf16 or computes_bf16():
+        return []
+    return [f"No bfloat16 on this {'GPU' if torch.cuda.is_available() else 'CPU'}; using float32"]
+
+
 def products_are_right() -> bool:
     """Whether a bfloat16 matrix product is the exact one but for rounding; sums are expected to be kept in float32."""
     generator = torch.Generator().manual_seed(0)

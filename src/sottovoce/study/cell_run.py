@@ -23,6 +23,7 @@ from sottovoce.machine import keep_freed_memory
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.progress import progress_bar
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.storage import whole_file, write_whole, written_whole
@@ -161,7 +162,8 @@ def train_stage(study: Study, item: Work) -> Path:
         train = decided(study.recipe.of_model(model), [item.examples])
         if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
             study.say(f"{item.plan.stage.name}: with gradient checkpointing, for lack of memory")
-        return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed)
+        lower = study.lower.setdefault(model, LowerStates(train.lora.first_layer))
+        return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed, lower)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> str:

@@ -14,6 +14,7 @@ from sottovoce.data.collate import end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel, attention, load_model
+from sottovoce.models.precision import precision_lines
 from sottovoce.progress import Say
 from sottovoce.storage import written_whole
 from sottovoce.study.at_hand import gold_utterances
@@ -43,6 +44,8 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     decoded_files(run)
     refuse_cascade(run)
     recipe, folder = trained_recipe(run), run.resolve()
+    for line in precision_lines(recipe.train.bf16):
+        say(line)
     loaded = load_model(recipe.model, recipe.train.bf16, say)  # not in 4 bits, so that an adapter can be merged
     model = tuned(loaded, recipe, folder)
     settings = model.generation_config

@@ -24,6 +24,7 @@ from sottovoce.study.activations import Clip, Kept, RowSize, kept_activations
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.data import load_data
 from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.sharding import decoder_layers
 from sottovoce.types import Example
 
 GIB = 2**30
@@ -215,4 +216,7 @@ def _per_weight(train: Train) -> int:
 
 def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
     weights = sum(p.numel() for part in loaded.family.trained_parts(loaded.model) for p in part.parameters())
+    if train.lora.first_layer:  # what each row goes through once is not counted
+        below = decoder_layers(loaded.model)[: train.lora.first_layer]
+        weights -= sum(p.numel() for p in below.parameters())
     return float(_per_weight(train) * weights * row.num_tokens * train.per_device_train_batch_size)

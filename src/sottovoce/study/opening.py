@@ -24,6 +24,8 @@ from sottovoce.evaluate.grammar import ontology_of
 from sottovoce.machine import num_cores
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
+from sottovoce.models.precision import precision_named
 from sottovoce.progress import Say
 from sottovoce.recipe import Recipe
 from sottovoce.storage import alone_in, json_lines, write_whole
@@ -40,7 +42,9 @@ AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and the recordings that each model has heard so far.
+    """A study under way: its recipe, folder and data, and what was computed of recordings and rows so far.
+
+    ``stores`` has the recordings that each model has heard, ``lower`` the states of rows below the trained layers.
 
     ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
     ``example_keys`` what names their examples, by id().
@@ -52,6 +56,7 @@ class Study:
     folder: Path
     say: Say
     stores: dict[str, AudioStore] = field(default_factory=dict)
+    lower: dict[str, LowerStates] = field(default_factory=dict)
     work: dict[str, list[Any]] = field(default_factory=dict)
     example_keys: dict[int, str] = field(default_factory=dict)
 
@@ -109,7 +114,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "title": recipe.title or recipe.name,
         "recipe": str(recipe_path) if fresh else earlier["recipe"],
         "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": machine(recipe.train.bf16),
         "model": ", ".join(recipe.all_models),
         "corpus": f"{recipe.corpus.builtin or (recipe.corpus.manifest or Path()).parent.name} {data.test[0].locale}",
         "unheard_voices": not {u.speaker for u in data.test} & {u.speaker for u in data.train if u.audio}
@@ -156,10 +161,14 @@ def _seconds(clip: Utterance) -> float:
     return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
 
 
-def machine() -> str:
-    """What the study runs on: the cores that it may use, and as many GPUs as it uses, one a process."""
+def machine(bf16: bool) -> str:
+    """What the study runs on: the cores that it may use, as many GPUs as it uses, one a process, and the arithmetic.
+
+    Args:
+        bf16: whether the recipe asks for bfloat16.
+    """
     gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
-    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}{gpus}"
+    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}{gpus}, {precision_named(bf16)}"
 
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:

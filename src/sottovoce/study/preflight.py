@@ -23,6 +23,7 @@ from sottovoce.evaluate.decode import next_token_logits
 from sottovoce.models.audio_store import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
 from sottovoce.train.parts import has_adapter, part_of, whole_parts, with_weights
 from sottovoce.train.weights import save_weights
@@ -68,10 +69,10 @@ class _Subject:
         """Nats a token that rounding may make, and no mistake should: bfloat16 keeps 8 bits."""
         return 0.05 if self.loaded.model.dtype == torch.bfloat16 else 1e-3
 
-    def losses(self, rows: Sequence[Row]) -> list[float]:
-        """Each row's loss a token, with all rows in one batch."""
+    def losses(self, rows: Sequence[Row], first_layer: int = 0) -> list[float]:
+        """Each row's loss a token, with all rows in one batch; see ``token_losses``."""
         with torch.no_grad(), self.autocast():
-            losses, places = token_losses(self.model, self.batch(rows))
+            losses, places = token_losses(self.model, self.batch(rows), first_layer)
         return [float(losses[places == number].mean()) for number in range(len(rows))]
 
     def batch(self, rows: Sequence[Row]) -> Batch:
@@ -173,6 +174,14 @@ def _padding_side_does_not_matter(subject: _Subject) -> str:
     return _same(subject, subject.losses(firsts), decoding, "decoding sees another prompt than training")
 
 
+def _lower_layers_are_frozen(subject: _Subject) -> str:
+    if not (first_layer := subject.train.lora.first_layer):
+        return "not asked for"
+    apart = LowerStates(first_layer).of(subject.loaded, subject.rows)
+    fault = f"the lowest {first_layer} layers computed before the others give another loss"
+    return _same(subject, subject.losses(apart, first_layer), subject.losses(subject.rows), fault)
+
+
 def _same(subject: _Subject, some: Sequence[float], others: Sequence[float], fault: str) -> str:
     worst = max(abs(left - right) for left, right in zip(some, others, strict=True))
     # A token that is all but excluded has a long logarithm, which rounding moves in proportion.
@@ -267,5 +276,6 @@ PROOFS: dict[str, Callable[[_Subject], str]] = {
     "audio matters": _audio_matters,
     "rows are independent": _rows_are_independent,
     "padding side does not matter": _padding_side_does_not_matter,
+    "lower layers may be computed before": _lower_layers_are_frozen,
     "saved weights reload equal": _saved_weights_reload_equal,
 }

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +33,18 @@ OUTPUT = "processes.txt"  # in the study's folder: what the processes print, suc
 def threads_of_each(num_processes: int) -> int:
     """How many of the cores that this process may use each of several processes computes with."""
     return max(1, num_cores() // num_processes)
+
+
+@contextmanager
+def threads_of_one(num_processes: int) -> Iterator[None]:
+    """While it lasts, this process computes as one of several would."""
+    before = torch.get_num_threads()
+    if num_processes > 1:
+        torch.set_num_threads(threads_of_each(num_processes))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sottovoce.errors import UserError
 from sottovoce.evaluate.grammar import require_llguidance
+from sottovoce.models.precision import precision_lines
 from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.study.budgets_heard import hear_budgets, with_heard
 from sottovoce.study.cell_run import (
-    Work,
     decode_cell,
     describe_cell,
     is_finished,
@@ -28,24 +28,21 @@ from sottovoce.study.data import load_data
 from sottovoce.study.engines import settled
 from sottovoce.study.forecast import forecast_lines
 from sottovoce.study.launch import Failure, Launch, one_by_one
-from sottovoce.study.memory import longest_of
-from sottovoce.study.memory_check import check_memory, decided
 from sottovoce.study.opening import (
     CELLS,
-    STAGES,
     Study,
     check_recordings,
+    machine,
     note_seconds,
     only_study,
     open_study,
     summary_of,
 )
-from sottovoce.study.preflight import COUNTS, prove, telling_examples
-from sottovoce.study.process_engine import InProcesses
+from sottovoce.study.process_engine import InProcesses, threads_of_one
+from sottovoce.study.ready import prove_ready
 from sottovoce.study.trained import recipe_of, trained_recipe
 from sottovoce.study.transcripts import check_transcripts
 from sottovoce.train.processes import processes
-from sottovoce.train.stage import DONE
 from sottovoce.types import MODALITIES
 
 
@@ -64,10 +61,14 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
         for line in left_out_lines(recipe):
             study.say(line)
         check_recogniser(study, todo)
+        if todo:
+            say("counting the memory that a training step takes")
         launch = settled(launch, study, todo)
         if processes().is_main_process:
-            work = prove_ready(study, todo)
-            for line in forecast_lines(study, work, todo, _num_at_once(launch)):
+            # On a machine that has other work, too, several threads wait for the one that has no core.
+            with threads_of_one(_num_at_once(launch)):
+                prove_ready(study, todo)
+            for line in forecast_lines(study, todo, _num_at_once(launch)):
                 say(line)
         earlier, failures = float(summary_of(study.folder)["seconds"]), []
         for failure in launch(study, todo):
@@ -88,6 +89,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     Returns:
         a table of the cells, header first; a stage with a star is trained once for several cells.
     """
+    _say_what_computes(recipe, say)
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     check_recordings(data, cells)
@@ -97,8 +99,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
         say(line)
     check_recogniser(study, todo)
     work = work_of(study, cells)
-    of_todo = [item for item in work if item.cell in todo]
-    for line in forecast_lines(study, of_todo, todo, _num_at_once(settled(launch, study, todo))):
+    for line in forecast_lines(study, todo, _num_at_once(settled(launch, study, todo))):
         say(line)
     uses = Counter(item.plan.key for item in work)
     table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
@@ -112,18 +113,27 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     return table
 
 
+def _say_what_computes(recipe: Recipe, say: Say) -> None:
+    for line in [machine(recipe.train.bf16), *precision_lines(recipe.train.bf16)]:
+        say(line)
+
+
 @contextmanager
 def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study, list[Cell]]]:
     """A recipe's study and its cells, with no other process at work on them."""
     if recipe.decode.grammar == "ontology":
         require_llguidance()
+    main = processes().is_main_process
+    say = say if main else lambda line: None  # the others have nothing to say
+    _say_what_computes(recipe, say)
+    say("reading the corpus and the headers of its recordings")
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     check_recordings(data, cells)
-    main = processes().is_main_process
+    say(f"loading {', '.join(recipe.all_models)}")
     with only_study(recipe.folder) if main else nullcontext():
-        with processes().main_process_first():  # the others have nothing to say
-            study = open_study(recipe, recipe_path, data, cells, say if main else lambda line: None)
+        with processes().main_process_first():
+            study = open_study(recipe, recipe_path, data, cells, say)
             study.data = hear_budgets(data, study.folder, cells, study.say)
         yield study, cells
 
@@ -133,22 +143,6 @@ def check_recogniser(study: Study, cells: list[Cell]) -> None:
     after hours of training."""
     for asr in {cell.asr for cell in cells if cell.asr}:
         check_transcripts(asr, study.data.test, study.folder, study.say)
-
-
-def prove_ready(study: Study, cells: list[Cell]) -> list[Work]:
-    """All stages; if any is still to be trained, the preflight proofs are run on its model."""
-    work = work_of(study, cells)
-    examples = telling_examples(study.data.test)
-    todo = [item for item in work if not (study.folder / STAGES / item.plan.key / DONE).exists()]
-    for model in dict.fromkeys(item.cell.model for item in todo):
-        recipe = study.recipe.of_model(model)
-        epochs = [item.examples for item in work if item.cell.model == model]
-        study.say(check_memory(recipe, longest_of(recipe, epochs)))
-        rows = study.store(model).rows_of(examples)
-        proofs = {p.name: p.seen for p in prove(study.load(model), decided(recipe, epochs), examples, rows)}
-        study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
-        study.say(proofs[COUNTS])
-    return work
 
 
 def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:

@@ -13,6 +13,7 @@ from sottovoce.evaluate.forms import Form, JsonObject
 from sottovoce.evaluate.grammar import GrammarForm, labels_of
 from sottovoce.evaluate.intents import IntentTree
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.precision import precision_lines
 from sottovoce.progress import Say
 from sottovoce.recipe import Grammar, Recipe
 from sottovoce.recipe_file import load_recipe
@@ -79,6 +80,8 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
     """
     recipe = trained_recipe(run)
     refuse_cascade(run)
+    for line in precision_lines(recipe.train.bf16):
+        say(line)
     loaded = load_for(recipe, say)
     return loaded, tuned(loaded, recipe, run), recipe
 

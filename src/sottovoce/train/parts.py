@@ -12,9 +12,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from sottovoce.errors import UserError
+from sottovoce.models.divided import refuse_undivided
 from sottovoce.models.family import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.recipe import Train
+from sottovoce.train.plain_lora import scale_small_side
 from sottovoce.train.weights import TRAINED, load_trained
 
 # PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
@@ -43,6 +45,8 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
     _refuse_halves(loaded, train)
+    if train.lora.first_layer:
+        refuse_undivided(family, model, train.lora.first_layer)
     whole = whole_parts(loaded, train)
     for name in whole:
         # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
@@ -54,26 +58,31 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
             load_trained(model, weights / TRAINED)
         return model
     if weights:
-        return _uncast(PeftModel.from_pretrained(model, weights, is_trainable=True))
+        return _lean(PeftModel.from_pretrained(model, weights, is_trainable=True))
     targets = _lora_targets(loaded, train)
     config = LoraConfig(
-        target_modules=targets, modules_to_save=whole or None, task_type="CAUSAL_LM", **train.lora.model_dump()
+        target_modules=targets,
+        modules_to_save=whole or None,
+        task_type="CAUSAL_LM",
+        **train.lora.model_dump(exclude={"first_layer"}),
     )
     try:
-        return _uncast(get_peft_model(model, config))
+        return _lean(get_peft_model(model, config))
     except ValueError as error:
         raise UserError(f"LoRA finds nothing to attach to in {family.model_type}", str(error)) from error
 
 
-def _uncast(model: Any) -> Any:
-    """Without the adapter's copies of its input in its own float32, of which autocast would make a bfloat16 again.
+def _lean(model: Any) -> Any:
+    """Without passes over whole inputs and outputs that plain LoRA does not need.
 
-    That is plain LoRA's way, where the adapter's matrix products are all that reads its input. A variant such as DoRA
-    computes more of it, also outside of what autocast rounds, so that its layers are left as they are.
+    Of the adapter's copies of its input in its own float32 autocast would make a bfloat16 again: plain LoRA's matrix
+    products are all that reads it. A variant such as DoRA computes more of it, also outside of what autocast rounds, so
+    that its layers are left as they are. For the scale see ``plain_lora``.
     """
     for module in model.modules():
         if isinstance(module, BaseTunerLayer) and not getattr(module, "lora_variant", None):
             module.cast_input_dtype_enabled = False
+            scale_small_side(module)
     return model
 
 
@@ -123,13 +132,16 @@ def _refuse_halves(loaded: LoadedModel, train: Train) -> None:
 
 def _lora_targets(loaded: LoadedModel, train: Train) -> str | list[str]:
     family, model = loaded.family, loaded.model
-    if train.audio_tower != "lora":
+    if train.audio_tower != "lora" and not train.lora.first_layer:
         return family.lora_targets(model)
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    targets = [name for name in linear if part_of(family, name) == "audio_tower"]
+    targets = []
+    if train.audio_tower == "lora":
+        targets += [name for name in linear if part_of(family, name) == "audio_tower"]
     if train.language_model == "lora":
         language = family.lora_targets(model)
         if isinstance(language, str):
             language = [name for name in linear if re.fullmatch(language, name)]
-        targets += language
+        below = tuple(f"{family.text_model}.layers.{number}." for number in range(train.lora.first_layer))
+        targets += [name for name in language if not name.startswith(below)]
     return targets

@@ -22,12 +22,13 @@ from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
 from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
 from sottovoce.recipe import Train
 from sottovoce.storage import write_whole
 from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
-from sottovoce.train.sharding import whole
+from sottovoce.train.sharding import asked_engine, whole
 from sottovoce.train.trainer import (
     AnswerTrainer,
     Rows,
@@ -76,26 +77,38 @@ def _settings_of(part: Part) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def run_stage(loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int) -> Path:
+def run_stage(
+    loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int,
+    lower: LowerStates | None = None,
+) -> Path:  # fmt: skip
     """Trains a stage, or goes on from its last checkpoint, or returns at once if it is done.
 
     Args:
         loaded: a freshly loaded model; training changes it.
         rows: one epoch's tokenised examples.
         folder: the folder of all stages; this one's is ``folder / plan.key``.
+        lower: where ``train.lora.first_layer`` is above 0, what has the states of earlier stages' rows; None for none.
 
     Returns:
         the folder of the weights.
+
+    Raises:
+        UserError: the loss is no longer finite, or what is frozen has changed; what is asked for does not go together.
     """
     home = folder / plan.key
     if (home / DONE).exists():
         return home / WEIGHTS
     parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
-    set_seed(seed)  # what a new adapter starts from must not depend on what this process did before
-    model = with_weights(loaded, train, parent)
+    first_layer = train.lora.first_layer
+    if first_layer and (engine := asked_engine()):
+        raise UserError(f"train.lora.first_layer does not go with {engine}", "set it to 0, or start without sharding")
     arguments = training_arguments(train, plan.stage, home, seed, loaded.bf16)
     data = _epochs(rows, plan.stage.settings.num_train_epochs, arguments, loaded.pad_id)
-    trainer = AnswerTrainer(model, arguments, data, loaded.pad_id, callbacks=[StopWhenDiverged()])
+    if first_layer:
+        data = Rows((lower or LowerStates(first_layer)).of(loaded, data.rows), data.order)
+    set_seed(seed)  # what a new adapter starts from must not depend on what this process did before
+    model = with_weights(loaded, train, parent)
+    trainer = AnswerTrainer(model, arguments, data, loaded.pad_id, first_layer, callbacks=[StopWhenDiverged()])
     frozen = _frozen_sums(model)
     result = trainer.train_shown(plan.stage.name, last_checkpoint(home))
     if moved := [name for name, total in _frozen_sums(model).items() if total != frozen[name]]:

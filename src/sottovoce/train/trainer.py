@@ -148,16 +148,22 @@ class AnswerTrainer(OrderedTrainer):
     Beside the loss it logs ``padding_share``: of the positions that the language model computed since the last log, the
     share (0..1) that held no token. That is not what a collated batch holds as padding, most of which families that
     pack leave out.
+
+    Args:
+        first_layer: the rows hold the states below that layer of the language model; 0: they hold none.
     """
 
-    def __init__(self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, **kwargs: Any) -> None:
+    def __init__(
+        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(model, args, rows, data_collator=partial(_counted, pad_id=pad_id), **kwargs)
         self._num_tokens = self._num_computed = 0
+        self._first_layer = first_layer
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         # What several processes wrap is the model's forward: only through that their gradients come together.
         model = self.model
-        model.forward = partial(_connected_loss, model)
+        model.forward = partial(_connected_loss, model, self._first_layer)
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -192,8 +198,8 @@ def _counted(rows: Sequence[Row], pad_id: int) -> Batch:
     return {**collate_training(rows, pad_id), "num_tokens": sum(map(len, rows))}
 
 
-def _connected_loss(model: Any, batch: Any) -> tuple[torch.Tensor, int]:
-    total, num_labels = answer_loss(model, batch)
+def _connected_loss(model: Any, first_layer: int, batch: Any) -> tuple[torch.Tensor, int]:
+    total, num_labels = answer_loss(model, batch, first_layer)
     if not total.requires_grad:  # a batch of text, where only the audio part is trained
         total = total + 0.0 * next(parameter for parameter in model.parameters() if parameter.requires_grad).sum()
     return total, num_labels

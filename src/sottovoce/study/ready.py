@@ -1,0 +1,50 @@
+"""Before the first training step: whether it fits the memory, and whether the model trains and decodes as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sottovoce.progress import progress_bar
+from sottovoce.recipe import Recipe
+from sottovoce.study.cell_run import work_of
+from sottovoce.study.cells import Cell, example_keys
+from sottovoce.study.kept import Values, circumstances_of, kept
+from sottovoce.study.memory import longest_of
+from sottovoce.study.memory_check import check_memory, decided
+from sottovoce.study.opening import STAGES, Study
+from sottovoce.study.preflight import COUNTS, PROOFS, prove, telling_examples
+from sottovoce.train.stage import DONE
+from sottovoce.types import Example
+
+
+def prove_ready(study: Study, cells: list[Cell]) -> None:
+    """Checks the memory and runs the preflight proofs on each model of which a stage is still to be trained.
+
+    Proofs that held before, in the same circumstances, are not run again.
+    """
+    work = work_of(study, cells)
+    todo = [item for item in work if not (study.folder / STAGES / item.plan.key / DONE).exists()]
+    for model in dict.fromkeys(item.cell.model for item in todo):
+        recipe = study.recipe.of_model(model)
+        epochs = [item.examples for item in work if item.cell.model == model]
+        study.say(check_memory(recipe, longest_of(recipe, epochs)))
+        proofs = _proofs(study, recipe, epochs)
+        study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
+        study.say(proofs[COUNTS])
+
+
+def _proofs(study: Study, recipe: Recipe, epochs: Sequence[Sequence[Example]]) -> Values:
+    """What each proof saw."""
+    train, examples = decided(recipe, epochs), telling_examples(study.data.test)
+
+    def proven() -> Values:
+        rows, seen = study.store(recipe.model).rows_of(examples), Values()
+        with progress_bar(transient=True) as progress:
+            task = progress.add_task(f"proving that {recipe.model} trains and decodes as it should", total=len(PROOFS))
+            for proof in prove(study.load(recipe.model), train, examples, rows):
+                seen[proof.name] = proof.seen
+                progress.advance(task)
+        return seen
+
+    looked_at = {"examples": example_keys(examples, {})}
+    return kept(study.folder, f"proofs of {recipe.model}", circumstances_of(recipe, train) | looked_at, proven)
