@@ -52,7 +52,7 @@ def prepare(
 def check(
     manifest: Annotated[Optional[Path], typer.Argument(help="a manifest (JSONL)")] = None,  # noqa: UP045
     model: Annotated[Optional[str], typer.Option(help="run the preflight proofs on this model")] = None,  # noqa: UP045
-    window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 8.0,
+    window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 12.0,
     allow_outside: AllowOutside = False,
     html: Annotated[Optional[Path], typer.Option(help="write the whole outcome there, as a page")] = None,  # noqa: UP045
 ) -> None:

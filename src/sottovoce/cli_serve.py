@@ -94,7 +94,7 @@ def label(
     speaker: Annotated[Optional[str], typer.Option(help="who speaks; the page asks otherwise")] = None,  # noqa: UP045
     window_seconds: Annotated[
         float, typer.Option(min=1, help="the longest recording that the model hears whole")
-    ] = 8.0,
+    ] = 12.0,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
     token_file: Annotated[Optional[Path], typer.Option(help="whose first line whoever records must know")] = None,  # noqa: UP045

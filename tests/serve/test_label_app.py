@@ -66,7 +66,7 @@ def test_about_says_what_is_collected(client: TestClient, collection: Collection
     about = client.get("/v1/about").json()
     assert about["mode"] == "label" and about["title"] == "out" and about["collection"] == collection.name
     assert about["intents"] == ["lamp_off", "lamp_on"] and about["slots"] == ["device"]
-    assert about["max_seconds"] == about["window_seconds"] == 8.0
+    assert about["max_seconds"] == about["window_seconds"] == 12.0
     assert about["max_bytes"] > 8 * 48_000 * 2
 
 
@@ -190,7 +190,7 @@ def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, t
     assert error(answer) == (422, "too_quiet")
     said = answer.json()["error"]
     assert said["what"].startswith("it is too quiet: ") and said["advice"].endswith("raise its level")
-    assert error(upload(client, identity, wav_bytes(made_speech(30)))) == (422, "too_long")
+    assert error(upload(client, identity, wav_bytes(made_speech(45)))) == (422, "too_long")
     assert error(upload(client, identity, wav_bytes(made_speech(100)))) == (422, "too_long")
     assert error(upload(client, identity, b"RIFF and so on")) == (415, "not_audio")
     assert error(upload(client, identity, b""))[0] in (415, 422)

@@ -184,7 +184,7 @@ def open_collection(
     study: Path | None = None,
     share: float | None = None,
     num_utterances: int | None = None,
-    window_seconds: float = 8.0,
+    window_seconds: float = 12.0,
     allow_outside: bool = False,
 ) -> Iterator[Collection]:
     """Opens a folder to collect recordings of a manifest's utterances in.

@@ -29,6 +29,7 @@ from .words import TOWER_TOKENIZER, Words
 
 MAX_TOKENS_PER_SECOND, MIN_TOKENS = 8, 8  # of a transcript; people say less, so a longer one is a repetition loop
 FRAMES_PER_SECOND = 100  # of mel
+CACHE_NAMES = ("cache", "past_key_values")  # until transformers 5.23 it had the longer one
 
 
 class VocabularyAttention(nn.Module):
@@ -93,8 +94,8 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         seconds = (input_features_mask.sum(-1) / FRAMES_PER_SECOND).tolist()
         limits = [min(most, MIN_TOKENS + math.ceil(MAX_TOKENS_PER_SECOND * each)) for each in seconds]
         encoded = tower.encoder(input_features).last_hidden_state
-        # Until transformers 5.23 the argument had the longer name.
-        named = "cache" if "cache" in inspect.signature(tower.decoder.forward).parameters else "past_key_values"
+        arguments = inspect.signature(tower.decoder.forward).parameters
+        named = next(name for name in CACHE_NAMES if name in arguments)
         kept = {named: EncoderDecoderCache(DynamicCache(), DynamicCache()), "use_cache": True}
         heard: list[list[int]] = [[] for _ in limits]
         ended: list[bool] = []
@@ -215,7 +216,8 @@ class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixi
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=states.past_key_values)
+        kept = {name: states[name] for name in [name for name in CACHE_NAMES if name in states][:1]}
+        return CausalLMOutputWithPast(loss=loss, logits=logits, **kept)
 
     @torch.no_grad()
     def generate(
