@@ -213,8 +213,8 @@ def test_costs_are_measured_or_said_not_to_be(page: str, monkeypatch: pytest.Mon
     results = made_curves({"text_only": (0.5, 0.9), "curriculum-5pct": None}).results
     monkeypatch.setattr(opening.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(opening.torch.cuda, "get_device_name", lambda number: "NVIDIA H200")
-    machine = opening.machine()
-    assert machine.endswith(", 1 GPU (NVIDIA H200)")
+    machine = opening.machine(bf16=False)
+    assert machine.endswith(", float32, 1 GPU (NVIDIA H200)")
     facts: dict[str, Any] = {**vars(results), "seconds": 1800.0}
     assert study_cost(StudyResults(**{**facts, "machine": machine})).gpu_hours == 0.5
     cost = study_cost(StudyResults(**{**facts, "machine": machine.replace("1 GPU", "4 GPU")}))

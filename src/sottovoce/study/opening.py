@@ -162,13 +162,13 @@ def _seconds(clip: Utterance) -> float:
 
 
 def machine(bf16: bool) -> str:
-    """What the study runs on: the cores that it may use, as many GPUs as it uses, one a process, and the arithmetic.
+    """What the study runs on: the cores that it may use, the arithmetic, and as many GPUs as it uses, one a process.
 
     Args:
         bf16: whether the recipe asks for bfloat16.
     """
     gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
-    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}{gpus}, {precision_named(bf16)}"
+    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}, {precision_named(bf16)}{gpus}"
 
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
