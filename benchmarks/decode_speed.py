@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from sides import num_tokens
+from sides import num_places, own_inputs
 from torch.nn.utils.rnn import pad_sequence
 from written import write
 
@@ -99,23 +99,18 @@ class Run:
             if example.modality == "speech":
                 clip = load_audio(example.utterance.audio or Path(), example.utterance.where)
                 clips.append(clip[: int(self.loaded.window_seconds * SAMPLING_RATE)])
-                states = torch.empty(num_tokens(len(clips[-1])), 0)
+                states = torch.empty(num_places(self.loaded.family, len(clips[-1])), 0)
             rows.append(tokenize(example, processor, states))
         ids = [torch.tensor(row.prompt_ids) for row in rows]
         inputs = {
             "input_ids": pad_sequence(ids, True, self.loaded.pad_id, "left"),
             "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], True, 0, "left"),
         }
-        if clips:
-            mel = processor.feature_extractor(
-                clips,
-                sampling_rate=SAMPLING_RATE,
-                return_attention_mask=True,
-                padding="max_length",
-                return_tensors="pt",
-            )
-            inputs["input_features"] = mel["input_features"].to(self.model.dtype)
-            inputs["feature_attention_mask"] = mel["attention_mask"]
+        dtype = self.model.dtype
+        inputs |= {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in own_inputs(self.loaded, clips).items()
+        }
         return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
 
     def heard(self, examples: Sequence[Example]) -> AudioStore:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from sides import HeardRow, Job, num_tokens
+from sides import HeardRow, Job, num_places
 
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 from sottovoce.data.collate import tokenize
@@ -37,6 +37,6 @@ class HomeJob(Job):
             return tokenize(example, loaded.processor, None), None
         clip = load_audio(example.utterance.audio or Path(), example.utterance.where)
         clip = clip[: int(loaded.window_seconds * SAMPLING_RATE)]
-        # Only how many states there will be is needed to write the placeholders.
-        row = tokenize(example, loaded.processor, torch.empty(num_tokens(len(clip)), 0))
+        # Only how many placeholders the prompt has is needed to write them.
+        row = tokenize(example, loaded.processor, torch.empty(num_places(loaded.family, len(clip)), 0))
         return replace(row, audio_states=None), clip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sides import HeardRow, Job, num_tokens
+from sides import HeardRow, Job, num_places
 from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor
 
 from sottovoce.data.audio import SAMPLING_RATE
@@ -56,7 +56,7 @@ class RandomJob(Job):
             if self.spoken(number):
                 seconds = min(window, rng.uniform(0.5, 1.5) * self.seconds)
                 clip = noise.normal(0, 0.1, int(seconds * SAMPLING_RATE)).astype(np.float32)
-                shown = [placeholder] * num_tokens(len(clip))
+                shown = [placeholder] * num_places(family_of("qwen2_audio"), len(clip))
             prompt = shown + [rng.randrange(1, vocabulary) for _ in range(INSTRUCTION_TOKENS)]
             rows.append((Row(prompt, [rng.randrange(1, vocabulary) for _ in range(ANSWER_TOKENS)], None), clip))
         return rows

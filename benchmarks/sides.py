@@ -24,6 +24,7 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.data.collate import IGNORED, Row, collate_training
 from sottovoce.data.mixture import Part
 from sottovoce.machine import keep_freed_memory
+from sottovoce.models.family import Family
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel
@@ -135,7 +136,7 @@ def ours(job: Job, kind: str) -> Side:
     hook = tower_of(loaded).register_forward_hook(lambda module, args, output: heard.append(len(output[0])))
     started = time.perf_counter()
     states = iter(encode_clips(loaded.model, loaded.processor, [clip for _, clip in rows if clip is not None]))
-    kept = [row if clip is None else replace(row, audio_states=next(states)) for row, clip in rows]
+    kept = [row if clip is None else _with_states(row, next(states), loaded) for row, clip in rows]
     if job.first_layer:
         kept = LowerStates(job.first_layer).of(loaded, kept)
     early = time.perf_counter() - started
@@ -166,16 +167,7 @@ def plain(job: Job, kind: str) -> Side:
 
     def collate(part: Sequence[HeardRow]) -> dict[str, torch.Tensor]:
         batch = pad([row for row, _ in part], loaded.pad_id)
-        if clips := [clip for _, clip in part if clip is not None]:
-            mel = loaded.processor.feature_extractor(
-                clips,
-                sampling_rate=SAMPLING_RATE,
-                return_attention_mask=True,
-                padding="max_length",
-                return_tensors="pt",
-            )
-            batch |= {"input_features": mel["input_features"], "feature_attention_mask": mel["attention_mask"]}
-        return batch
+        return batch | own_inputs(loaded, [clip for _, clip in part if clip is not None])
 
     def trainer(folder: str) -> Trainer:
         made = Trainer(model=model, args=job.arguments(kind, folder), train_dataset=data, data_collator=collate)
@@ -201,15 +193,40 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def num_tokens(num_samples: int) -> int:
-    """Audio tokens of a clip, as Qwen2-Audio's processor counts them from mel frames of 10 ms."""
+def own_inputs(loaded: LoadedModel, clips: Sequence[Samples]) -> dict[str, torch.Tensor]:
+    """What the model's own forward takes of clips, in its whole window; nothing of none."""
+    if not clips:
+        return {}
+    if loaded.family.brings_code:
+        inputs: dict[str, torch.Tensor] = loaded.processor.audio_inputs(clips, ["en"] * len(clips), SAMPLING_RATE)
+        return inputs
+    mel = loaded.processor.feature_extractor(
+        list(clips), sampling_rate=SAMPLING_RATE, return_attention_mask=True, padding="max_length", return_tensors="pt"
+    )
+    return {"input_features": mel["input_features"], "feature_attention_mask": mel["attention_mask"]}
+
+
+def num_places(family: Family, num_samples: int) -> int:
+    """Placeholders that a prompt has for a clip: one for the embedded model, whose rows grow by what it hears; of
+    Qwen2-Audio as many as its processor counts from mel frames of 10 ms."""
+    if family.brings_code:
+        return 1
     num_frames = -(-num_samples // 160)
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
+def _with_states(row: Row, states: torch.Tensor, loaded: LoadedModel) -> Row:
+    """The row with its placeholders, which stand together, as many as there are states."""
+    placeholder = loaded.family.audio_token_id(loaded.model.config)
+    first, number = row.prompt_ids.index(placeholder), row.prompt_ids.count(placeholder)
+    ids = row.prompt_ids[:first] + [placeholder] * len(states) + row.prompt_ids[first + number :]
+    return replace(row, prompt_ids=ids, audio_states=states)
+
+
 def tower_of(loaded: LoadedModel) -> Any:
-    """The audio tower, whether adapters are around the model or not."""
-    return bare(loaded.model).get_submodule(loaded.family.audio_tower)
+    """The audio tower's encoder, whether adapters are around the model or not."""
+    tower = bare(loaded.model).get_submodule(loaded.family.audio_tower)
+    return getattr(tower, "encoder", tower)
 
 
 def train(side: Side) -> Course:
