@@ -2,10 +2,10 @@
 
 audio tower: Whisper, encoder and decoder -> projector: attention over the vocabulary -> language model.
 
-The tower decodes a clip greedily; the likeliest transcript enters the language model as that text's own tokens. What
-can be differentiated is the expected embedding of each token under Whisper's distribution: training passes its gradient
-through (straight-through: Bengio et al., arXiv 1308.3432), inference reads the tokens. Carrying a recogniser's
-posteriors into a language model's embeddings is the idea of LegoSLM (arXiv 2505.11352) and TASU (arXiv 2511.03310).
+The tower decodes a clip greedily; the likeliest transcript enters the language model as that text's own tokens. A tower
+that is trained is read through the expected embedding of each token under Whisper's distribution, which can be
+differentiated. Carrying a recogniser's posteriors into a language model's embeddings is the idea of LegoSLM (arXiv
+2505.11352) and TASU (arXiv 2511.03310).
 
 Shapes: b clips, n tokens of a clip, d Whisper's width, h the language model's hidden size, v Whisper's vocabulary.
 """
@@ -122,34 +122,35 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         """The embeddings of each clip's words, a list of (n, h), with gradients into the tower and the language model.
 
         Args:
-            heard_ids: what :meth:`hear` returned before, of a tower that may have changed since; None: hear now.
+            heard_ids: what :meth:`hear` returned before the tower was trained. It is read again on these words, each of
+                which that is one token of both vocabularies has its expected embedding. None: hear now, and embed the
+                likeliest tokens.
         """
-        words, tower, table = self._words(), self.audio_tower, self.get_input_embeddings()
-        if heard_ids is None:
-            heard_ids = self.hear(input_features, input_features_mask, language_ids)
-        features = []
-        for clip, language_id, heard in zip(input_features, language_ids, heard_ids, strict=True):
-            embeddings = table(torch.tensor(words.ids(heard), dtype=torch.long, device=clip.device))
-            if heard and torch.is_grad_enabled() and any(p.requires_grad for p in tower.parameters()):
-                embeddings = embeddings + self._gradient(clip, int(language_id), heard, len(embeddings))
-            features.append(embeddings)
-        return features
+        if heard_ids is not None:
+            clips = zip(input_features, language_ids.tolist(), heard_ids, strict=True)
+            return [self._expected(*clip) for clip in clips]
+        heard_ids = self.hear(input_features, input_features_mask, language_ids)
+        return [self._embedded(heard) for heard in heard_ids]
 
-    def _gradient(self, clip: torch.Tensor, language_id: int, heard: Sequence[int], num_tokens: int) -> torch.Tensor:
-        """Zeros, (num_tokens, h), with the gradient of the expected embeddings where tokens are the same text."""
-        words, tower, table = self._words(), self.audio_tower, self.get_input_embeddings().weight
-        prompt = words.prompt(language_id)
+    def _embedded(self, heard: Sequence[int]) -> torch.Tensor:
+        table = self.get_input_embeddings()
+        return table(torch.tensor(self._words().ids(heard), dtype=torch.long, device=table.weight.device))
+
+    def _expected(self, clip: torch.Tensor, language_id: int, heard: Sequence[int]) -> torch.Tensor:
+        words, tower, embeddings = self._words(), self.audio_tower, self._embedded(heard)
+        if not heard:
+            return embeddings
+        prompt, values = words.prompt(language_id), self.get_input_embeddings().weight
         ids = torch.tensor([[*prompt, *heard[:-1]]], device=clip.device)
         read = tower(input_features=clip[None], decoder_input_ids=ids, use_cache=False).last_hidden_state
         states, keys = read[0, len(prompt) - 1 :], tower.decoder.embed_tokens.weight
-        change = torch.zeros(num_tokens, table.shape[1], device=clip.device, dtype=table.dtype)
         for first, pieces in ((True, words.first_pieces), (False, words.pieces)):
             pairs = [pair for pair in words.matches(heard) if (pair[0] == 0) == first]
             if pairs:
                 places, targets = torch.tensor(pairs, device=clip.device).T
-                expected = self.multi_modal_projector(states[places], keys, table, pieces.to(clip.device))
-                change = change.index_add(0, targets, expected - expected.detach())
-        return change
+                expected = self.multi_modal_projector(states[places], keys, values, pieces.to(clip.device))
+                embeddings = embeddings.index_copy(0, targets, expected)
+        return embeddings
 
     def _words(self) -> Words:
         if self.words is None:
