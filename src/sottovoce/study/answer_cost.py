@@ -25,7 +25,7 @@ from sottovoce.storage import write_whole
 from sottovoce.study.transcripts import is_file_of_transcripts
 from sottovoce.types import Utterance
 
-NUM_TIMED = 4  # recordings
+NUM_TIMED = 2  # recordings; a cell that takes minutes should not wait long for it
 
 
 def note_cost(

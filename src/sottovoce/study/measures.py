@@ -28,13 +28,16 @@ def standard_error(accuracy: float, num_scored: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / num_scored) if num_scored else math.nan
 
 
+SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hundred utterances have errors of 3 points
+
+
 def share_unreadable(scores: Scores) -> float:
     """Share of the scored answers that could not be read as a frame."""
     return scores.num_unreadable / scores.num_scored if scores.num_scored else math.nan
 
 
 def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float | None:
-    """Share of text-only's loss from gold text to speech that a cell wins back; None if text-only loses nothing.
+    """Share of text-only's loss from gold text to speech that a cell wins back; None if it loses less than SMALLEST_GAP.
 
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
@@ -44,8 +47,8 @@ def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float
 
 
 def share_closed(reached: float, floor: float, ceiling: float) -> float | None:
-    """How much of the way from floor to ceiling is reached; None if there is no way to go."""
-    return (reached - floor) / (ceiling - floor) if ceiling > floor else None
+    """How much of the way from floor to ceiling is reached; None if the way is shorter than SMALLEST_GAP."""
+    return (reached - floor) / (ceiling - floor) if ceiling - floor >= SMALLEST_GAP else None
 
 
 def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
