@@ -8,7 +8,14 @@ from study_folder import write_study
 from sottovoce.errors import UserError
 from sottovoce.study.at_hand import gold_utterances
 from sottovoce.study.curves import Curves, study_curves
-from sottovoce.study.measures import Difference, gap_closed, intent_difference, share_unreadable, standard_error
+from sottovoce.study.measures import (
+    Difference,
+    gap_closed,
+    intent_difference,
+    share_closed,
+    share_unreadable,
+    standard_error,
+)
 from sottovoce.study.results import (
     CellResult,
     StudyResults,
@@ -45,6 +52,11 @@ def test_gap_closed_is_the_share_of_text_onlys_loss_won_back(folder: Path) -> No
     assert gap_closed(curriculum, text_only, "slu_f1") == pytest.approx((72.9 - 54) / (81 - 54))
     assert gap_closed(text_only, text_only, "slu_f1") == 0
     assert results.best is curriculum
+
+
+@pytest.mark.parametrize(("gap", "told"), [(0.09, False), (0.11, True)])
+def test_a_share_of_a_small_gap_is_not_told(gap: float, told: bool) -> None:
+    assert (share_closed(0.65, 0.6, 0.6 + gap) is not None) == told
 
 
 def test_no_gap_is_nothing_to_close(folder: Path) -> None:
