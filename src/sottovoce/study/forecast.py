@@ -14,7 +14,7 @@ from sottovoce.progress import progress_bar
 from sottovoce.study.cell_run import Work, work_of
 from sottovoce.study.cells import Cell
 from sottovoce.study.costs import MAX_ROWS, Costs, measure
-from sottovoce.study.elsewhere import shared_stages
+from sottovoce.study.elsewhere import longest_first, shared_stages
 from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.memory_check import decided
 from sottovoce.study.opening import STAGES, Study
@@ -115,7 +115,7 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
         before = (places[stage.parent_key],) if stage.parent_key in places else ()
         places[stage.key] = len(jobs)
         jobs.append(Job(training.get(stage.key, 0.0), before))
-    for cell in cells:
+    for cell in longest_first(study, cells):
         keys = [item.plan.key for item in work_of(study, [cell])]
         own = sum(training.get(key, 0.0) for key in keys if key not in places)
         jobs.append(Job(own + decoding[cell.name], tuple(places[key] for key in keys if key in places)))
