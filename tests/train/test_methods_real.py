@@ -36,7 +36,7 @@ METHODS: dict[str, tuple[dict[str, Any], float]] = {  # settings and learning ra
     "LoRA": ({"language_model": "lora"}, 1e-3),
     "DoRA": ({"language_model": "lora", "lora": {"use_dora": True}}, 1e-3),
     "QLoRA": ({"language_model": "lora", "load_in_4bit": True}, 1e-3),
-    "audio tower, LoRA": (ALONE | {"audio_tower": "lora"}, 1e-3),
+    "audio tower, LoRA": (ALONE | {"audio_tower": "lora"}, 1e-4),
     "audio tower, whole": (ALONE | {"audio_tower": "full"}, 1e-5),
 }
 
