@@ -141,7 +141,7 @@ class Family:
 
         Args:
             model: before anything of it is trained.
-            locale: of what is said, for models that are told.
+            locale: the language of the recording, for models that need it.
         """
         return self.audio_inputs(processor, clip)
 

@@ -23,7 +23,7 @@ def encode_clips(
         processor: its processor; clips longer than it hears are cut.
         clips: mono 16 kHz samples.
         batch_size: clips that are encoded together, where the family does so.
-        locales: each clip's, for models that are told the language; English where none are given.
+        locales: each clip's, for models that need the language; English where none are given.
 
     Yields:
         one tensor a clip, (num_audio_tokens, width), on the CPU, where batches are put together and a corpus finds

@@ -37,7 +37,7 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
-        locale: of what is said to it.
+        locale: the language that it is spoken to in.
         settings: how many answers are generated at once, and how long they may get.
         abstain_below: answers of less confidence are ``abstained``, 0..1.
     """
