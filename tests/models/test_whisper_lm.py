@@ -275,7 +275,7 @@ def test_a_trained_tower_gets_the_gradient_of_the_expected_embedding(
         return total
 
     features = model.get_audio_features(**inputs, heard_ids=[heard])[0]
-    assert float((features * towards).sum()) == pytest.approx(float(expected()))
+    assert (features * towards).sum().item() == pytest.approx(expected().item())
     (features * towards).sum().backward()
     found = weight.grad.clone()
     weight.grad = None

@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_placeholder_in_a_text_is_refused(model: Model) -> None:
-    with pytest.raises(UserError, match="placeholder"):
+    with pytest.raises(UserError, match="control token"):
         model.understand_text(f"a {model.loaded.processor.audio_token} b")
 
 
