@@ -37,7 +37,7 @@ def share_unreadable(scores: Scores) -> float:
 
 
 def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float | None:
-    """Share of text-only's loss from gold text to speech that a cell wins back; None if it loses less than SMALLEST_GAP.
+    """Share of text-only's loss from gold text to speech that a cell wins back; None where it lost too little to say.
 
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
