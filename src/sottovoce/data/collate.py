@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -77,10 +78,15 @@ def tokenize(
 def _refuse_control_tokens(example: Example, tokenizer: Any) -> None:
     """Text such as ``<|im_end|>`` would end the turn in the middle of what somebody said."""
     shown = example.utterance.transcript if example.modality == "text" else ""
-    for token in tokenizer.added_tokens_decoder.values():
-        if token.special and (token.content in shown or token.content in example.answer):
-            fault = f"{example.utterance.where}: {token.content} is a control token of the model"
+    for token in _control_tokens(tokenizer):
+        if token in shown or token in example.answer:
+            fault = f"{example.utterance.where}: {token} is a control token of the model"
             raise UserError(fault, "remove it from the transcript and the labels")
+
+
+@lru_cache(maxsize=4)  # some tokenizers have thousands, and every row is looked at
+def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    return tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
 
 
 def _expanded(prompt: str, audio_token: str, num_tokens: int, example: Example) -> str:

@@ -79,9 +79,8 @@ def written_down(loaded: LoadedModel, clips: Sequence[Samples], locales: Sequenc
         locales: see :func:`sottovoce.models.features.encode_clips`.
     """
     states = list(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
-    texts = [loaded.family.transcript(loaded.processor, each) for each in states]
-    if None not in texts:
-        return [str(text) for text in texts]
+    if loaded.family.hears_words:
+        return [str(loaded.family.transcript(loaded.processor, each)) for each in states]
     example = transcription_example(Utterance("", "", "", Frame("", ""), "test"))
     rows = [tokenize(example, loaded.processor, each) for each in states]
     return generate(loaded, loaded.model, rows, MAX_NEW_TOKENS)
@@ -93,10 +92,9 @@ def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Call
     examples = [transcription_example(utterance) for utterance in utterances]
     with progress_bar() as progress:
         store.encode([(utterance, 0) for utterance in utterances], progress)
-        heard = {u.id: store.transcript_of(u) for u in utterances}
-        if None not in heard.values():
-            partial.touch()
-            return {identity: str(text) for identity, text in heard.items()}
+        if loaded.family.hears_words:
+            partial.touch()  # nothing is generated, so there is nothing to resume
+            return {u.id: str(store.transcript_of(u)) for u in utterances}
         settings = Decode(max_new_tokens=MAX_NEW_TOKENS)
         answers = decode(loaded, loaded.model, examples, store, settings, partial, progress, "transcribing")
     return {identity: answer.text for identity, answer in answers.items()}

@@ -129,6 +129,7 @@ _REGISTERED: tuple[Family, ...] = (
         window_seconds=12.0,
         packs=True,
         brings_code=True,
+        hears_words=True,
     ),
 )
 

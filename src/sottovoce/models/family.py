@@ -51,6 +51,7 @@ class Family:
             whole row: rows are computed without their padding.
         released: hub ids of the released models, for the documentation; none could be loaded by us.
         brings_code: its class is ours, not transformers', and its code is saved beside the weights.
+        hears_words: what is kept of a clip is words, which :meth:`transcript` writes down.
     """
 
     model_type: str
@@ -74,6 +75,7 @@ class Family:
     projects_at_each_step: bool = False
     packs: bool = False
     brings_code: bool = False
+    hears_words: bool = False
 
     def class_of(self) -> Any:
         """The class that ``model_class`` names."""
@@ -187,7 +189,7 @@ class Family:
         return audio_states
 
     def transcript(self, processor: Any, audio_states: torch.Tensor) -> str | None:
-        """The words that :meth:`encode` heard; None for models whose states are no words."""
+        """The words that :meth:`encode` heard; None unless the family ``hears_words``."""
         return None
 
     def processor_options(self, locale: str) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
@@ -58,8 +56,7 @@ class Model:
     @property
     def hears_words(self) -> bool:
         """Whether it can tell which words it heard in a recording."""
-        family = self.loaded.family
-        return family.transcript(self.loaded.processor, torch.zeros(0, 1, dtype=torch.int32)) is not None
+        return self.loaded.family.hears_words
 
     @property
     def window_seconds(self) -> float:

@@ -99,13 +99,13 @@ def recogniser_of(recipe: Recipe) -> str:
 
 def is_the_model_itself(asr: str, model: str) -> bool:
     """Whether a recogniser's cascade is what the model does with sound anyway: the embedded model reads its own
-    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade, unless its audio
-    tower is trained."""
+    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade. Its training
+    hears nothing, so that its audio tower stays the recogniser."""
     return asr == model == EMBEDDED
 
 
 def left_out_lines(recipe: Recipe) -> list[str]:
-    """What is said of cascades that a study leaves out."""
+    """A line for cascades that a study leaves out."""
     left_out = any(is_the_model_itself(recogniser_of(recipe), model) for model in recipe.all_models)
     return [f"without a cell of its own: {_LEFT_OUT}"] if left_out and _asks_recogniser(recipe) else []
 
