@@ -38,7 +38,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled utterance of a manifest; ``audio`` is None where only text exists.
+    """One labelled utterance of a manifest; ``audio`` is None where only text exists, and ``transcript`` is "" where
+    only a recording exists.
 
     ``seconds`` is the recording's length, ``where`` the ``file:line`` that the row was read from.
     """

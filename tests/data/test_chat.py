@@ -80,6 +80,8 @@ def test_recordings_without_words_are_refused_or_filled_in(tmp_path: Path) -> No
     message = fault_of("chat", file, tmp_path / "out")
     assert message.startswith(f"{file}:1: the recording's transcript is nowhere")
     (row,) = read_manifest(prepare("chat", file, tmp_path / "out", unsaid="fill"))
+    assert row.transcript == "" and row.split == "train"
+    (row,) = read_manifest(prepare("chat", file, tmp_path / "tested", unsaid="fill", split="test"))
     assert row.transcript == "bell ring ten"
     assert "did you mean 'fill'?" in fault_of("chat", file, tmp_path / "out", unsaid="fil")
 

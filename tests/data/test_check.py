@@ -118,6 +118,14 @@ def test_a_filler_that_is_not_said_is_a_warning(tmp_path: Path) -> None:
     assert warning.endswith(":7: the filler 'gong' of 'device' is not in the transcript")
 
 
+def test_training_recordings_without_a_transcript_are_noted(tmp_path: Path) -> None:
+    slots = [{"type": "device", "filler": "bell"}]
+    untranscribed = [spoken(tmp_path, number) | {"transcript": "", "entities": slots} for number in (10, 11)]
+    report = check(tmp_path, *sound(tmp_path), *untranscribed)
+    assert report.warnings == []
+    assert report.notes == ["2 training recordings have no transcript: schemes hear them, and show them never as text"]
+
+
 def test_a_speaker_of_both_train_and_test_is_noted(tmp_path: Path) -> None:
     shared = spoken(tmp_path, 10, "test") | {"speaker": "train-s1"}
     assert check(tmp_path, *sound(tmp_path), shared).notes == [

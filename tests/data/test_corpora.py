@@ -98,6 +98,23 @@ def test_picovoice_sentences_and_clips_become_one_manifest(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+def test_picovoice_clips_are_cut_into_training_and_test(tmp_path: Path) -> None:
+    clips = [ORDER_CLIP | {"id": f"c{number}"} for number in range(8)]
+    jsonl(tmp_path / "bench" / "text.jsonl", ORDER)
+    jsonl(tmp_path / "bench" / "speech_dev.jsonl", *clips)
+    clip(tmp_path / "bench" / "audio" / "c1.wav")
+    rows = read_manifest(prepare("picovoice", tmp_path / "bench", tmp_path / "out", test="0.75"))
+    tested = {row.id for row in rows if row.split == "test"}
+    assert len(tested) == 6
+    for row in rows:
+        assert row.split == "test" or row.split == "train"
+        fillers = "flat white big" if row.id in tested else "" if row.audio else ORDER["utt"]
+        assert row.transcript == fillers
+    again = read_manifest(prepare("picovoice", tmp_path / "bench", tmp_path / "more", test="0.75", seed="1"))
+    assert {row.id for row in again if row.split == "test"} != tested
+    assert "test is 'x'" in fault_of("picovoice", tmp_path / "bench", tmp_path / "out", test="x")
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -190,7 +207,7 @@ def test_every_corpus_is_prepared_by_a_function_with_named_options() -> None:
         "home": ["locale"],
         "massive": ["locale", "speech"],
         "minds14": ["locale", "dev", "test", "seed"],
-        "picovoice": [],
+        "picovoice": ["test", "seed"],
         "slurp": ["audio", "missing"],
         "speech_massive": ["locale", "train", "test"],
         "timers_and_such": ["parts"],

@@ -55,6 +55,14 @@ def test_writing_and_reading_again_changes_nothing(tmp_path: Path) -> None:
     assert sha256_of(copy) != before
 
 
+def test_only_a_training_recording_may_lack_a_transcript(tmp_path: Path) -> None:
+    (heard,) = read_manifest(manifest(tmp_path, ROW | {"transcript": " "}))
+    assert heard.transcript == "" and heard.audio
+    for lacking in (ROW | {"transcript": "", "split": "test"}, without("audio") | {"transcript": ""}):
+        with pytest.raises(UserError, match="'transcript' must not be empty"):
+            read_manifest(manifest(tmp_path, lacking))
+
+
 @pytest.mark.parametrize("key", ["id", "locale", "split", "transcript", "scenario", "action"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     path = manifest(tmp_path, ROW | {"id": "first"}, without(key))
@@ -74,7 +82,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         (ROW | {"seconds": -1}, "seconds: "),
         (ROW | {"seconds": float("nan")}, "seconds: "),
         (ROW | {"seconds": float("inf")}, "seconds: "),
-        (ROW | {"transcript": " "}, "the key 'transcript' must not be empty"),
+        (ROW | {"transcript": " ", "split": "dev"}, "the key 'transcript' must not be empty"),
         (ROW | {"id": ""}, "the key 'id' must not be empty"),
         (ROW | {"scenario": ""}, "the key 'scenario' must not be empty"),
         (ROW | {"action": ""}, "the key 'action' must not be empty"),

@@ -56,6 +56,14 @@ def test_each_part_draws_on_its_own_corpus_and_budget() -> None:
     assert found == [("text", u.id) for u in OTHER] + [("speech", "o1")] + [("text", f"m{n}") for n in (2, 5, 7)]
 
 
+def test_a_recording_without_a_transcript_is_heard_and_never_shown_as_text() -> None:
+    corpora = {"main": [replace(u, transcript="" if u.id in ("m2", "m4") else u.transcript) for u in MAIN]}
+    found = Counter(e.modality for e in examples_of(TEXT_AND_SPEECH, corpora, BUDGET))
+    assert found == {"text": 8, "speech": 9}
+    halved = examples_of((Part("text", of="all", share=0.5),), corpora, BUDGET)
+    assert len(halved) == 4 and all(e.utterance.transcript for e in halved)
+
+
 def test_the_repeats_of_a_recording_are_copies_of_their_own_if_asked_for() -> None:
     mixture = (Part("text", of="budget"), Part("speech", of="budget", repeats=3, perturbed=True))
     found = [(e.modality, e.utterance.id, e.copy) for e in examples_of(mixture, CORPORA, {"main": ("m2", "m5")})]

@@ -198,5 +198,5 @@ def test_training_speech_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         list(speak_training(training_rows(tmp_path, locale="de-DE"), out, [], 0, 1))
     with pytest.raises(UserError, match="cannot name a recording"):
         list(speak_training(save_rows(tmp_path, row(1, id="../x")), out, ["espeak:de"], 0, 1))
-    with pytest.raises(UserError, match="no utterance has split train"):
+    with pytest.raises(UserError, match="no utterance with a transcript has split train"):
         list(speak_training(save_rows(tmp_path, row(1, "test")), out, [], 0, 1))

@@ -186,6 +186,16 @@ def test_data_that_cannot_be_studied_are_refused_by_the_name_of_the_manifest(
     assert caught.value.advice
 
 
+def test_a_stage_with_nothing_to_train_on_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    unsaid = {"transcript": ""}
+    edited(tiny_corpus, lambda row: row | unsaid if row["split"] == "train" and "audio" in row else row)
+    edited(tiny_corpus, lambda row: row if row["split"] == "test" or "audio" in row else None)
+    read, data, cells = planned(tiny_corpus)
+    study = Study(read, tmp_path / "tiny.yaml", data, tmp_path, print)
+    with pytest.raises(UserError, match="text_only: the stage text has nothing to train on"):
+        work_of(study, cells)
+
+
 def test_a_missing_recording_is_named(tiny_corpus: Path) -> None:
     for clip in (tiny_corpus.parent / "audio").glob("train-*.wav"):
         clip.unlink()

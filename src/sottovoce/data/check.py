@@ -130,7 +130,7 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
         coverage=tuple(_coverage(train, seed)),
         faults_by_kind={kind: lines for kind, lines in faults.items() if lines},
         warnings_by_kind={kind: lines for kind, lines in warnings.items() if lines},
-        notes=[*_other_rates(heard.rates), *_shared_speakers(by_split)],
+        notes=[*_other_rates(heard.rates), *_shared_speakers(by_split), *_untranscribed(train)],
         distributions=distributions(utterances, heard.rates),
         window_seconds=window_seconds,
     )
@@ -189,6 +189,8 @@ def _repeated(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
     first = dict[tuple[str, str], Utterance]()
     for split in SPLITS:
         for utterance in by_split[split]:
+            if not utterance.transcript:
+                continue
             key = utterance.locale, " ".join(utterance.transcript.casefold().split())
             earlier = first.setdefault(key, utterance)
             if earlier.split != split:
@@ -198,6 +200,8 @@ def _repeated(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
 
 def _strange_fillers(utterances: Sequence[Utterance]) -> Iterator[str]:
     for utterance in utterances:
+        if not utterance.transcript:
+            continue
         words = _fold(utterance.transcript)
         for entity in utterance.frame.entities:
             if _fold(entity.filler) not in words:
@@ -213,6 +217,11 @@ def _shared_speakers(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
     train, test = ({u.speaker for u in by_split[split] if u.audio} - {None} for split in ("train", "test"))
     if shared := sorted(speaker for speaker in train & test if speaker is not None):
         yield f"{len(shared)} speakers are in both train and test, {shared[0]!r} for one"
+
+
+def _untranscribed(train: Sequence[Utterance]) -> Iterator[str]:
+    if count := sum(not utterance.transcript for utterance in train):
+        yield f"{count} training recordings have no transcript: schemes hear them, and show them never as text"
 
 
 def _listed(by_kind: Mapping[str, Sequence[str]]) -> list[str]:

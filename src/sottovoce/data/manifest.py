@@ -1,7 +1,8 @@
 """The manifest: one JSON object a line, one labelled utterance each. Reading validates; faults carry file:line.
 
-Keys: ``id``, ``locale``, ``transcript``, ``audio`` (path relative to the manifest, optional), ``speaker`` (optional),
-``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list of ``{"type", "filler"}``), ``split``.
+Keys: ``id``, ``locale``, ``transcript`` ("" of a training recording that nobody wrote down), ``audio`` (path relative
+to the manifest, optional), ``speaker`` (optional), ``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list
+of ``{"type", "filler"}``), ``split``.
 """
 
 from __future__ import annotations
@@ -168,14 +169,12 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
         row = _Row.model_validate_json(line)
     except ValidationError as error:
         raise UserError(f"{where}: {_fault(error)}", "correct that row") from error
-    for key, text in (
-        ("id", row.id),
-        ("transcript", row.transcript),
-        ("scenario", row.scenario),
-        ("action", row.action),
-    ):
+    for key, text in (("id", row.id), ("scenario", row.scenario), ("action", row.action)):
         if not text.strip():
             raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
+    if not row.transcript.strip() and (row.audio is None or row.split != "train"):
+        advice = "write what was said; only a training recording may be without, and is then heard and never read"
+        raise UserError(f"{where}: the key 'transcript' must not be empty", advice)
     audio = None
     if row.audio is not None:
         if not row.audio or "\0" in row.audio:
@@ -186,7 +185,8 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
                 f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it"
             )
     frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
-    return Utterance(row.id, row.locale, row.transcript, frame, row.split, audio, row.speaker, row.seconds, where=where)
+    said = row.transcript if row.transcript.strip() else ""
+    return Utterance(row.id, row.locale, said, frame, row.split, audio, row.speaker, row.seconds, where=where)
 
 
 def _fault(error: ValidationError) -> str:

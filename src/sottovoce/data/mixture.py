@@ -25,7 +25,8 @@ class Part:
     """One part of a mixture.
 
     Args:
-        modality: ``text`` shows the transcript in place of the audio, ``speech`` the recording.
+        modality: ``text`` shows the transcript in place of the audio, and leaves out who has none; ``speech`` shows the
+            recording.
         of: ``all`` training utterances, or only those of the speech ``budget``.
         share: of these, 0..1: the first ones of the budget, or utterances evenly spread over all.
         repeats: how often each of them occurs in one epoch.
@@ -109,6 +110,8 @@ def examples_of(
 
 
 def _chosen(part: Part, utterances: Sequence[Utterance], kept: Sequence[str]) -> list[Utterance]:
+    if part.modality == "text":
+        utterances = [utterance for utterance in utterances if utterance.transcript]
     if part.of == "budget":
         ids = set(kept[: math.ceil(part.share * len(kept))])
         return [utterance for utterance in utterances if utterance.id in ids]

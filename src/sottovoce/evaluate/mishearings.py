@@ -36,11 +36,12 @@ def make_confusions(
         utterance
         for manifest in manifests
         for utterance in read_manifest(manifest, allow_outside)
-        if utterance.split == "train" and utterance.audio is not None
+        if utterance.split == "train" and utterance.audio is not None and utterance.transcript
     ]
     names = ", ".join(map(str, manifests))
     if not spoken:
-        raise UserError(f"{names}: no utterance of split train has a recording", "name another manifest")
+        fault = f"{names}: no utterance of split train has a recording and a transcript"
+        raise UserError(fault, "name another manifest")
     languages = sorted({language_of(utterance.locale) for utterance in spoken})
     if len(languages) > 1:
         raise UserError(f"{names}: recordings in {', '.join(languages)}", "make a table for each language")

@@ -29,11 +29,13 @@ def transcribe_manifest(
     fillers that stand in the transcripts word for word.
 
     Raises:
-        UserError: no utterance of the split has a recording.
+        UserError: no utterance of the split has a recording and a transcript.
     """
-    utterances = [u for u in read_manifest(manifest, allow_outside) if u.split == split and u.audio is not None]
+    rows = read_manifest(manifest, allow_outside)
+    utterances = [u for u in rows if u.split == split and u.audio is not None and u.transcript]
     if not utterances:
-        raise UserError(f"{manifest}: no utterance of split {split} has a recording", "name another split")
+        fault = f"{manifest}: no utterance of split {split} has a recording and a transcript"
+        raise UserError(fault, "name another split")
     return heard_rates(utterances, say, out, model)
 
 

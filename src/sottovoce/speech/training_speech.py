@@ -18,11 +18,13 @@ def speak_training(manifest: Path, out: Path, voices: list[str], seed: int, work
         voices: ``ENGINE:NAME`` each; none: the Kokoro voices that test speech does not use.
 
     Raises:
-        UserError: no utterance has split train, an unknown voice, or an engine that is not installed.
+        UserError: no utterance with a transcript has split train, an unknown voice, or an engine that is not installed.
     """
-    utterances = [u for u in read_manifest(manifest, allow_outside=True) if u.split == "train"]
+    listed = read_manifest(manifest, allow_outside=True)
+    utterances = [u for u in listed if u.split == "train" and u.transcript]
     if not utterances:
-        raise UserError(f"{manifest}: no utterance has split train", "mark the training utterances with split train")
+        fault = f"{manifest}: no utterance with a transcript has split train"
+        raise UserError(fault, "mark the training utterances with split train")
     if not voices and (locale := next((u.locale for u in utterances if u.locale not in CAST_LOCALES), None)):
         raise UserError(f"there are no voices of our own for {locale}", "name some, such as --voice espeak:de")
     keys = ("id", "locale", "transcript", "scenario", "action", "entities", "split")

@@ -62,10 +62,16 @@ def work_of(study: Study, cells: list[Cell]) -> list[Work]:
     """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
 
     A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
+
+    Raises:
+        UserError: a stage has no examples, as where no training utterance has a transcript.
     """
     for cell in cells:
         if cell.name not in study.work:
             examples = cell.examples(study.data)
+            if empty := [stage.name for stage, part in zip(cell.stages, examples, strict=True) if not part]:
+                advice = "add training utterances with a transcript, or choose another scheme"
+                raise UserError(f"{cell.name}: the stage {empty[0]} has nothing to train on", advice)
             plans = cell_stage_plans(study.recipe, cell, examples, study.example_keys)
             study.work[cell.name] = [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
     return [item for cell in cells for item in study.work[cell.name]]

@@ -37,7 +37,7 @@ def hearing_of(
             table = shipped_confusions(language)
         elif source == "budget" and heard:
             kept = set(budget_ids.get(corpus, ()))
-            clips = [(u, audio_sha256(u.audio, u.where)) for u in spoken if u.id in kept and u.audio]
+            clips = [(u, audio_sha256(u.audio, u.where)) for u in spoken if u.id in kept and u.audio and u.transcript]
             pairs = ((utterance.transcript, heard[sha]) for utterance, sha in clips if sha in heard)
             table = confusions_of(pairs, language)
         return Mishearings(table, sound_alikes_in(tuple(vocabulary)))

@@ -60,8 +60,9 @@ def prepare(
         split: of rows without one, where the file's name says none.
         scenario: the scenario of intents that have no underscore.
         instruction: what stands in the user's text beside the transcript, and is taken out of it.
-        unsaid: a recording whose transcript is nowhere is refused ("refuse"), or gets the intent's and the fillers'
-            words in its place ("fill"): enough to score intents and slots, but not to train or score words.
+        unsaid: a recording whose transcript is nowhere is refused ("refuse"), or taken ("fill"): for training without a
+            transcript, for dev and test with the intent's and the fillers' words in its place, which is enough to score
+            intents and slots, but not words.
         allow_outside: permit recordings outside the file's folder.
 
     Raises:
@@ -106,10 +107,14 @@ def _utterance(row: SourceRow, given: _Given, clips: Clips, file: Path, number: 
     if asked.count(TAG) != len(names):
         raise row.error(f"{asked.count(TAG)} {TAG} in the user's text, but {len(names)} recordings")
     frame, said = _answered(row, answer, given.scenario)
+    named = text_or_none(row, "split") or (file.stem if file.stem in SPLIT_NAMES else given.split)
+    split = SourceRow({"split": named}, row.where).split("split", SPLIT_NAMES)
     audio, seconds = None, None
     if names:
         audio, seconds = placed(file.parent, names[0], row.where, clips, given.allow_outside)
-        if said is None and given.unsaid == "fill":
+        if said is None and given.unsaid == "fill" and split == "train":
+            said = ""
+        elif said is None and given.unsaid == "fill":
             said = " ".join([*frame.intent.split("_"), *(entity.filler for entity in frame.entities)])
         if said is None:
             fault = f"{row.where}: the recording's transcript is nowhere"
@@ -118,13 +123,12 @@ def _utterance(row: SourceRow, given: _Given, clips: Clips, file: Path, number: 
         said = said or asked.replace(given.instruction, "").replace(given.instruction.strip(), "").strip()
         if not said:
             raise row.error("no transcript beside the instruction in the user's text")
-    split = text_or_none(row, "split") or (file.stem if file.stem in SPLIT_NAMES else given.split)
     return Utterance(
         text_or_none(row, "id") or f"{file.stem}-{number}",
         text_or_none(row, "locale") or given.locale,
         said,
         frame,
-        SourceRow({"split": split}, row.where).split("split", SPLIT_NAMES),
+        split,
         audio=audio,
         speaker=text_or_none(row, "speaker"),
         seconds=seconds,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from random import Random
 
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.source import SourceRow, write_corpus
-from sottovoce.errors import UserError
-from sottovoce.types import Frame, Split, Utterance
+from sottovoce.data.corpora.splits import drawn_splits
+from sottovoce.types import Frame, Utterance
 
 SCENARIO = "banking"
 
@@ -42,41 +41,11 @@ def prepare(
         UserError: an option is out of range, the source cannot be reached or read, or a row is not valid; the message
             names file:row.
     """
-    shares = _share(dev, "dev"), _share(test, "test")
-    if sum(shares) >= 1:
-        raise UserError(f"dev and test are {sum(shares):g} of the rows", "leave some for train")
-    if not str(seed).isdecimal():
-        raise UserError(f"seed is {seed!r}", "give a whole number")
     opened = open_rows(source, "minds14", locale)
     clips = StoredClips(out)
     utterances = [_utterance(row, locale, opened, clips) for split in opened.splits for row in opened.rows(split)]
-    splits = _splits(utterances, shares, int(seed))
+    splits = drawn_splits(utterances, dev, test, seed)
     return write_corpus((replace(row, split=splits[row.id]) for row in utterances), out, [Path(opened.name)])
-
-
-def _share(value: str | float, option: str) -> float:
-    try:
-        share = float(value)
-    except ValueError as error:
-        raise UserError(f"{option} is {value!r}", "give a share of the rows, such as 0.1") from error
-    if not 0 <= share < 1:
-        raise UserError(f"{option} is {value!r}", "give a share of the rows, such as 0.1")
-    return share
-
-
-def _splits(utterances: list[Utterance], shares: tuple[float, float], seed: int) -> dict[str, Split]:
-    """The split of each id; every intent of every locale is cut in the same shares."""
-    groups: dict[str, list[str]] = {}
-    for row in utterances:
-        groups.setdefault(f"{row.locale} {row.frame.intent}", []).append(row.id)
-    splits: dict[str, Split] = {}
-    for name, ids in groups.items():
-        ids.sort()
-        Random(f"{seed} {name}").shuffle(ids)
-        num_dev, num_test = (round(share * len(ids)) for share in shares)
-        for place, key in enumerate(ids):
-            splits[key] = "dev" if place < num_dev else "test" if place < num_dev + num_test else "train"
-    return splits
 
 
 def _utterance(row: SourceRow, locale: str | None, opened: HubRows, clips: StoredClips) -> Utterance:

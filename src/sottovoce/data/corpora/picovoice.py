@@ -1,18 +1,21 @@
 """Picovoice's speech-to-intent benchmark (Apache-2.0): coffee orders, as labelled sentences and as real recordings.
 
 Its one intent is written in camel case; the first word becomes the scenario and the rest the action, so that
-``orderDrink`` is scenario "order", action "drink", intent "order_drink". The recordings have slots but no transcripts:
-their transcript is their slot fillers joined by spaces, in the order of the labels. That is enough to score intents and
-slots of speech, but it is not what was said: measure no word error rate on it, and do not train on it as text.
+``orderDrink`` is scenario "order", action "drink", intent "order_drink". The recordings have slots but no transcripts.
+Those for training have none in the manifest either; for dev and test it is their slot fillers joined by spaces, in the
+order of the labels. That is enough to score intents and slots of speech, but it is not what was said: measure no word
+error rate on it.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, read_rows, write_corpus
+from sottovoce.data.corpora.splits import drawn_splits
 from sottovoce.errors import UserError
 from sottovoce.types import Entity, Frame, Split, Utterance
 
@@ -21,16 +24,19 @@ _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "test": "test"}
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 
-def prepare(source: Path | None, out: Path) -> Path:
+def prepare(source: Path | None, out: Path, *, test: str | float | None = None, seed: str | int = 0) -> Path:
     """Writes the manifest and returns its path.
 
     Args:
         source: the folder with text.jsonl (rows {id, locale, partition, intent, utt, annot_utt}) and speech_dev.jsonl
             (rows {id, locale, partition, intent, slots, audio, seconds}), or one such file.
         out: the folder for ``manifest.jsonl`` and ``audio/``; clips outside it are hard-linked or copied into it.
+        test: the share of the recordings that becomes test, 0 to 1; the others are then for training. If not given,
+            each recording has the split of its row.
+        seed: which recordings.
 
     Raises:
-        UserError: a file is missing, or a row is not valid; the message names file:line.
+        UserError: an option is out of range, a file is missing, or a row is not valid; the message names file:line.
     """
     source = existing(source, "picovoice")
     files = [source] if source.is_file() else [path for name in FILES if (path := source / name).is_file()]
@@ -38,20 +44,25 @@ def prepare(source: Path | None, out: Path) -> Path:
         raise UserError(f"{source} holds neither {FILES[0]} nor {FILES[1]}", "name the benchmark's folder")
     clips = Clips(out)
     utterances = [_utterance(row, file.parent, clips) for file in files for row in read_rows(file)]
-    return write_corpus(utterances, out, files)
+    if test is not None:
+        splits = drawn_splits([u for u in utterances if u.audio], 0, test, seed)
+        utterances = [replace(u, split=splits.get(u.id, u.split)) for u in utterances]
+    return write_corpus(map(_scorable, utterances), out, files)
 
 
 def _utterance(row: SourceRow, folder: Path, clips: Clips) -> Utterance:
     scenario, action = _intent(row)
     if "slots" in row.values:
         entities = _slots(row)
-        transcript = " ".join(entity.filler for entity in entities)
+        transcript = ""
     else:
         transcript = row.text("utt")
         _, entities = parse_brackets(row.text("annot_utt"), row.where)
     audio = None
     if "audio" in row.values:
         audio = clips.place(inside(folder, row.text("audio"), row.where), row.where)
+    elif not transcript:
+        raise row.error("neither words nor a recording")
     return Utterance(
         row.text("id"),
         row.text("locale"),
@@ -62,6 +73,13 @@ def _utterance(row: SourceRow, folder: Path, clips: Clips) -> Utterance:
         seconds=row.seconds(),
         where=row.where,
     )
+
+
+def _scorable(utterance: Utterance) -> Utterance:
+    """An utterance of dev or test with its fillers in place of a transcript that it lacks."""
+    if utterance.transcript or utterance.split == "train":
+        return utterance
+    return replace(utterance, transcript=" ".join(entity.filler for entity in utterance.frame.entities))
 
 
 def _intent(row: SourceRow) -> tuple[str, str]:
