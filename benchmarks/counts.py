@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from sottovoce.data.collate import moved
-from sottovoce.models.families import family_of
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import bare
 
 

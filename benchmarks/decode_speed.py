@@ -25,17 +25,17 @@ from sides import num_places, own_inputs
 from torch.nn.utils.rnn import pad_sequence
 from written import write
 
+from sottovoce.core.recipe import Grammar, Recipe
+from sottovoce.core.types import MODALITIES, Example, Frame
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 from sottovoce.data.collate import Row, end_of_turn_id, tokenize
+from sottovoce.data.load import load_data
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate.decode import decode
-from sottovoce.evaluate.parse import parse_answer
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.decode.batches import decode
+from sottovoce.decode.parse import parse_answer
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel, fused_attention
-from sottovoce.recipe import Grammar, Recipe
-from sottovoce.study.data import load_data
-from sottovoce.study.trained import answer_form, load_run
-from sottovoce.types import MODALITIES, Example, Frame
+from sottovoce.study.runs import answer_form, load_run
 
 PLAIN = "plain generate"
 HEARD = "sottovoce, heard before"

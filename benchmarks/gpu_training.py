@@ -24,8 +24,8 @@ from sides import SIDES, Job, train
 from transformers import Qwen2AudioConfig
 from written import write
 
-from sottovoce.study.activations import RowSize
-from sottovoce.study.memory import CARDS, GIB, forecast_memory
+from sottovoce.study.resources.activations import RowSize
+from sottovoce.study.resources.memory import CARDS, GIB, forecast_memory
 
 COLUMNS = (
     "trained", "side", "samples/s", "peak GiB", "forecast GiB", "TFLOP a step", "MFU", "heard first, s", "losses",

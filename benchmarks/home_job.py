@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from sides import HeardRow, Job, num_places
 
+from sottovoce.core.types import Example
 from sottovoce.data.audio import SAMPLING_RATE, load_audio
 from sottovoce.data.collate import tokenize
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.types import Example
 
 
 @dataclass(frozen=True, kw_only=True)

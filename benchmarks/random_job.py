@@ -14,7 +14,7 @@ from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, W
 
 from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.data.collate import Row
-from sottovoce.models.families import family_of
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.load import LoadedModel, attention
 
 # Of Qwen/Qwen2-Audio-7B-Instruct, written down by hand; what is not here is the default of its configuration.

@@ -133,26 +133,26 @@ def mixture(folder: Path) -> Work:
 
 
 def scoring(folder: Path) -> Work:
-    from sottovoce.evaluate.files import read_gold, stream_predictions
-    from sottovoce.evaluate.metrics.slurp import score
+    from sottovoce.score.files import read_gold, stream_predictions
+    from sottovoce.score.metrics.slurp import score
 
     return lambda: score(read_gold(folder / "manifest.jsonl"), stream_predictions(folder / "predictions.jsonl"))
 
 
 def report(folder: Path) -> Work:
-    from sottovoce.study.report import read_report, write_report
+    from sottovoce.report.html import read_report, write_report
 
     return lambda: write_report(read_report(folder))
 
 
 def planning(folder: Path) -> Work:
     """The cells of a study, and all their stages with their names."""
+    from sottovoce.core.recipe import Recipe
+    from sottovoce.data.load import Data
     from sottovoce.data.manifest import read_manifest
-    from sottovoce.recipe import Recipe
-    from sottovoce.study.cell_run import work_of
+    from sottovoce.study.cell import work_of
     from sottovoce.study.cells import plan_cells
-    from sottovoce.study.data import Data
-    from sottovoce.study.opening import Study
+    from sottovoce.study.workspace import Study
 
     utterances = read_manifest(folder / "manifest.jsonl")
     train, test = ([u for u in utterances if u.split == split] for split in ("train", "test"))

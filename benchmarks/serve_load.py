@@ -26,8 +26,8 @@ import httpx
 import numpy as np
 from written import write
 
-from sottovoce.study.at_hand import gold_utterances
-from sottovoce.types import MODALITIES, Modality, Utterance
+from sottovoce.core.types import MODALITIES, Modality, Utterance
+from sottovoce.study.locate import gold_utterances
 
 OFF, ON = "off", "on"
 COLUMNS = ("asked by", "clients", "batching", "requests/s", "ratio", "p50 ms", "p95 ms", "mean batch", "as without")

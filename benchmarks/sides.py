@@ -20,16 +20,16 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from sottovoce.core.machine import keep_freed_memory
+from sottovoce.core.recipe import StageSettings, Train
 from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.data.collate import IGNORED, Row, collate_training
 from sottovoce.data.mixture import Part
-from sottovoce.machine import keep_freed_memory
-from sottovoce.models.family import Family
+from sottovoce.models.families.base import Family
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import training_arguments

@@ -19,15 +19,15 @@ import soundfile
 import uvicorn
 from fastapi.testclient import TestClient
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame
+from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.serve.app import make_app
 from sottovoce.serve.schemas import About
 from sottovoce.serve.server import bound_socket, serve_until_stopped
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.serve.understanding import IntentProbability, Understanding
 from sottovoce.serve.uploads import Uploads
-from sottovoce.types import Entity, Frame
 
 TOKEN = "a-token-of-some-length"
 FRAME = Frame("light", "on", (Entity("room", "hall"),))

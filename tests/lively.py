@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sottovoce.data.collate import Row, end_of_turn_id
-from sottovoce.evaluate.decode import _generated
+from sottovoce.decode.batches import _generated
 from sottovoce.models.load import LoadedModel
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sottovoce.evaluate.answers import Answer, Answers, match_answers
-from sottovoce.evaluate.files import Gold, GoldItem, PredictionRow
-from sottovoce.types import Entity, Frame, ParseStatus
+from sottovoce.core.types import Entity, Frame, ParseStatus
+from sottovoce.score.files import Gold, GoldItem, PredictionRow
+from sottovoce.score.matching import Answer, Answers, match_answers
 
 
 def frame(intent: str, *entities: str) -> Frame:

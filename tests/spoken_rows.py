@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.audio import Samples
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel
-from sottovoce.types import Entity, Frame, Utterance
 
 AUDIO_PARTS = ("audio_tower", "multi_modal_projector")
 

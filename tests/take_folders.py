@@ -11,9 +11,9 @@ import soundfile
 from made_speech import Sound
 from manifest_rows import row, save_rows, spoken
 
+from sottovoce.collect.takes import TakeFolder, open_takes
+from sottovoce.core.types import Utterance
 from sottovoce.data.manifest import read_manifest
-from sottovoce.serve.takes import TakeFolder, open_takes
-from sottovoce.types import Utterance
 
 
 def save_source(folder: Path) -> Path:

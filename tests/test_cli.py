@@ -10,8 +10,8 @@ import pytest
 from command_line import Outcome, run_main
 from safetensors import SafetensorError
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.corpora import registry
-from sottovoce.errors import UserError
 
 VERBS = (
     "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "serve", "export", "gap",
@@ -57,7 +57,7 @@ def prediction(**key: Any) -> dict[str, Any]:
     return {**key, "scenario": "alarm", "action": "set", "entities": [{"type": "time", "filler": "five am"}]}
 
 
-@pytest.mark.parametrize("code", ["import sottovoce", "from sottovoce.cli import main; main()"])
+@pytest.mark.parametrize("code", ["import sottovoce", "from sottovoce.cli.main import main; main()"])
 def test_neither_the_package_nor_its_help_loads_torch(code: str) -> None:
     script = f"""
 import sys

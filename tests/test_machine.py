@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce import machine
-from sottovoce.machine import machine_bytes, num_cores
+from sottovoce.core import machine
+from sottovoce.core.machine import machine_bytes, num_cores
 
 
 def test_cores_are_those_that_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,5 +76,5 @@ def page_faults(before: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is asked of other C libraries")
 def test_memory_that_was_freed_is_taken_again_without_new_pages() -> None:
-    kept = page_faults("from sottovoce.machine import keep_freed_memory; keep_freed_memory()")
+    kept = page_faults("from sottovoce.core.machine import keep_freed_memory; keep_freed_memory()")
     assert 20 * kept < page_faults("")

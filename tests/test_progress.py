@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sottovoce import progress as module
-from sottovoce.progress import JobLines, progress_bar, reported_to, show_count
+from sottovoce.core import progress as module
+from sottovoce.core.progress import JobLines, progress_bar, reported_to, show_count
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe
-from sottovoce.recipe_file import load_recipe
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.recipe_file import load_recipe
 
 SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {"name": "r", "model": "embedded", "corpus": {"builtin": "home", "locale": "en-US"}}

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.errors import UserError
-from sottovoce.storage import alone_in, append_row, durable_file, json_lines, whole_rows, write_whole, written_whole
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import (
+    alone_in,
+    append_row,
+    durable_file,
+    json_lines,
+    whole_rows,
+    write_whole,
+    written_whole,
+)
 
 ROWS = [{"id": "1", "text": "voilà\u2028suite"}, {"id": "2", "text": "é"}, {"id": "3", "text": "\x85"}]
 

@@ -43,8 +43,8 @@ def write_recipe(folder: Path, model: Path, manifest: Path, **changes: Any) -> P
 
 def run_tiny_study(folder: Path, model: Path, manifest: Path, **changes: Any) -> Path:
     """Runs the study in this process and returns its folder."""
-    from sottovoce.recipe_file import load_recipe
-    from sottovoce.study.run import run_study
+    from sottovoce.core.recipe_file import load_recipe
+    from sottovoce.study.runner import run_study
 
     path = write_recipe(folder, model, manifest, **changes)
     recipe = load_recipe(path)

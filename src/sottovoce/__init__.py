@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sottovoce.recipe import Grammar
-    from sottovoce.serve.model import Model
+    from sottovoce.core.recipe import Grammar
+    from sottovoce.inference.model import Model
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,6 @@ def load(run: Path | str, grammar: Grammar | None = None) -> Model:
     Raises:
         UserError: the folder is no run, or its training is not finished.
     """
-    from sottovoce.serve.model import load_model_of  # torch is imported for those who ask
+    from sottovoce.inference.model import load_model_of  # torch is imported for those who ask
 
     return load_model_of(run, grammar=grammar)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.corpora.registry import prepare
-from sottovoce.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not there")

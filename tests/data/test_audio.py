@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.audio import (
     SAMPLING_RATE,
     NotAudioError,
@@ -12,7 +13,6 @@ from sottovoce.data.audio import (
     audio_level,
     load_audio,
 )
-from sottovoce.errors import UserError
 
 
 def tone(hertz: float, seconds: float, sampling_rate: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Frame, Split, Utterance
 from sottovoce.data.budget import Budget, choose_speech, priority_order
-from sottovoce.errors import UserError
-from sottovoce.types import Frame, Split, Utterance
 
 SIZES = {
     "lamp_on": 400,

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from corpus_files import clip, fault_of, jsonl
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import SLU_INSTRUCTION, answer_of
-from sottovoce.types import Entity, Frame, Utterance
 
 FRAME = Frame("bell", "ring", (Entity("time", "ten"),))
 

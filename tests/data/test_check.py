@@ -6,8 +6,8 @@ import pytest
 import soundfile
 from manifest_rows import row, save_rows, sound, spoken
 
-from sottovoce.data.check import MAX_LISTED, CheckReport, check_manifest
-from sottovoce.errors import UserError
+from sottovoce.check.manifest import MAX_LISTED, CheckReport, check_manifest
+from sottovoce.core.errors import UserError
 
 
 def check(folder: Path, *rows: dict[str, Any], window_seconds: float = 30.0) -> CheckReport:

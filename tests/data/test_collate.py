@@ -8,9 +8,9 @@ import pytest
 import torch
 from spoken_rows import mixed_rows, speech_row, text_row, utterance
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.collate import IGNORED, LENGTH_STEP, collate_prompts, collate_training, end_of_turn_id, tokenize
 from sottovoce.data.prompts import answer_of, slu_example, transcription_example
-from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 
 

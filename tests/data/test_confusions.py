@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.confusions import (
     ConfusionTable,
     confusions_of,
@@ -14,7 +15,6 @@ from sottovoce.data.confusions import (
     shipped_confusions,
     write_confusions,
 )
-from sottovoce.errors import UserError
 
 WORDS = st.lists(st.sampled_from(["light", "lights", "on", "in", "bath", "room", "bathroom", "the", "été"]), max_size=6)
 

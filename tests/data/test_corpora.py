@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 from corpus_files import SHARED, clip, fault_of, jsonl, needs_shared
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora import home
 from sottovoce.data.corpora.registry import CORPORA, option_names, prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.types import Entity, Frame, Utterance
 
 SLURP: dict[str, Any] = {
     "slurp_id": 41, "sentence": "Ring Zoe's bell at ten",

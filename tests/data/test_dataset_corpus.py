@@ -7,9 +7,9 @@ import pytest
 from corpus_files import clip, fault_of, table
 from hub_files import arrow, datasets, hub, parquet, pyarrow, repository, sound
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Entity, Frame, Utterance
 
 __all__ = ["hub"]
 TEXT = datasets.Value("string")

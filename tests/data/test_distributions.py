@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.data.distributions import (
+from sottovoce.check.distributions import (
     MAX_BINS,
     LabelCount,
     SpeakerMinutes,
     clip_lengths,
     distributions,
 )
-from sottovoce.types import Entity, Frame, Split, Utterance
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 
 
 def utterance(

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from corpus_files import clip, fault_of, table
 
+from sottovoce.core.types import Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Frame, Utterance
 
 
 def _row(number: int, name: str, **changes: str) -> dict[str, str]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sottovoce.check.manifest import check_manifest
+from sottovoce.core.types import Split, Utterance
 from sottovoce.data.audio import audio_header, load_audio
-from sottovoce.data.check import check_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.speech.voices import ESPEAK_EN, ESPEAK_FR, FLITE, KOKORO_ROMANCE, KOKORO_TRAIN
-from sottovoce.types import Split, Utterance
 
 ASSETS = Path(str(resources.files("sottovoce") / "assets" / "home"))
 LOCALES = ("en-US", "fr-FR")

@@ -3,8 +3,8 @@ from collections import Counter
 
 import pytest
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.corpora.home_sentences import LOCALES, SPLITS, Grammar, Sentence, load_grammar, write_sentences
-from sottovoce.errors import UserError
 
 TEMPLATES = {"train": 8, "dev": 2, "test": 3}
 ROWS = {"train": 1600, "dev": 200, "test": 320}

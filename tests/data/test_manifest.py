@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.manifest import read_manifest, row_of, write_manifest
-from sottovoce.errors import UserError
-from sottovoce.registry_files import sha256_of
-from sottovoce.types import Entity, Frame, Utterance
 
 ROW: dict[str, Any] = {
     "id": "a1", "locale": "en-US", "split": "train", "transcript": "wake me at noon", "scenario": "alarm",

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from corpus_files import SHARED, clip, fault_of, jsonl, needs_shared
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.budget import choose_speech
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.types import Entity, Frame, Utterance
 
 MASSIVE: list[dict[str, Any]] = [
     {"id": "7", "locale": "fr-FR", "partition": "train", "scenario": "lamp", "intent": "lamp_light_on",

@@ -6,9 +6,9 @@ import pytest
 from corpus_files import fault_of
 from hub_files import datasets, hub, parquet, repository, sound
 
+from sottovoce.core.types import Frame
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Frame
 
 __all__ = ["hub"]
 NAME = "PolyAI/minds14"

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from spoken_rows import utterance
 
+from sottovoce.core.recipe import Noise
+from sottovoce.core.types import Utterance
 from sottovoce.data.mixture import Part, SharedExamples, examples_of
-from sottovoce.recipe import Noise
 from sottovoce.study.cells import example_key
-from sottovoce.types import Utterance
 
 MAIN = [utterance(f"words {number}", f"m{number}") for number in range(10)]
 OTHER = [replace(u, id=u.id.replace("m", "o")) for u in MAIN[:4]]

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sottovoce.core.recipe import Noise
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.confusions import ConfusionTable
 from sottovoce.data.noise import Mishearings, free_words, noisy_transcript
 from sottovoce.data.sound_alikes import SoundAlikes
 from sottovoce.data.words import words_of
-from sottovoce.recipe import Noise
-from sottovoce.types import Entity, Frame, Utterance
 
 VOCABULARY = ("turn", "train", "light", "lights", "on", "in", "the", "hall", "hull", "été", "étés", "five", "for", "to")
 NOTHING_KNOWN = Mishearings(ConfusionTable("en"), SoundAlikes([]))

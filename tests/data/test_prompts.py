@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.prompts import answer_of, messages_of, slu_example, transcription_example
 from sottovoce.models.load import LoadedModel
-from sottovoce.types import Entity, Frame, Utterance
 
 SAID = Utterance(
     "u1", "fr-FR", "mets un réveil à six heures",

@@ -6,9 +6,9 @@ import pytest
 from corpus_files import fault_of
 from hub_files import datasets, hub, parquet, repository, sound
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Entity, Frame, Utterance
 
 __all__ = ["hub"]
 NAME = "FBK-MT/Speech-MASSIVE"

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from corpus_files import clip, fault_of, table
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Entity, Frame, Utterance
 
 ROWS = [
     {"id": "1", "transcript": "ring at [time : ten; sharp]", "intent": "bell_ring", "audio": "kim/1.wav",

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from made_speech import RATE, Sound, made_speech, wav_bytes
 
+from sottovoce.collect.take_check import TakeCheck, check_take
 from sottovoce.data.audio import audio_level, frame_levels_db, load_audio
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
-from sottovoce.data.take_check import TakeCheck, check_take
 
 FIVE = "turn the kitchen light on"
 

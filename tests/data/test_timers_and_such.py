@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from corpus_files import clip, fault_of, table
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
-from sottovoce.types import Entity, Frame, Utterance
 
 TIMER = "{'intent': 'SetTimer', 'slots': {'hours': 0, 'minutes': 2.0, 'seconds': 7.5}}"
 SUM = "{'intent': 'SimpleMath', 'slots': {'number1': 4.25, 'number2': -3, 'op': ' minus '}}"

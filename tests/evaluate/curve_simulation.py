@@ -15,8 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.evaluate.learning_curve import LEVEL, Floats, fit_curve
-from sottovoce.evaluate.uncertainty import bootstrap
+from sottovoce.plan.learning_curve import LEVEL, Floats, fit_curve
+from sottovoce.score.statistics import bootstrap
 
 DIFFICULTY = 1.5  # standard deviation of an utterance's difficulty; that of an answer's own chance is 1
 NUM_RESAMPLES = 500

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.abstention import (
+from sottovoce.core.errors import UserError
+from sottovoce.score.abstention import (
     abstain_threshold,
     answered_above,
     risk_coverage,
     risk_coverage_area,
 )
-from sottovoce.evaluate.confidences import Judged
+from sottovoce.score.confidences import Judged
 
 PAIRS = st.lists(st.tuples(st.floats(0, 1, allow_nan=False), st.booleans()), min_size=1, max_size=30)
 

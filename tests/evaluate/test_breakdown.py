@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from score_rows import answer, frame
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.breakdown import BY, breakdown, confusions
+from sottovoce.core.errors import UserError
+from sottovoce.score.breakdown import BY, breakdown, confusions
 
 ALARM, LAMP = frame("alarm set", "time:five am"), frame("lamp on", "room:hall")
 ANSWERS = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.evaluate.calibration import (
+from sottovoce.score.calibration import (
     NUM_BINS,
     THRESHOLDS,
     adaptive_calibration_error,
@@ -19,8 +19,8 @@ from sottovoce.evaluate.calibration import (
     error_if_calibrated,
     reliability_bins,
 )
-from sottovoce.evaluate.confidences import Judged
-from sottovoce.evaluate.uncertainty import wilson_interval
+from sottovoce.score.confidences import Judged
+from sottovoce.score.statistics import wilson_interval
 
 SHARES = st.floats(0, 1, allow_nan=False)
 PAIRS = st.lists(st.tuples(SHARES, st.booleans()), min_size=1, max_size=40)

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from score_rows import manifest_row, prediction_row, write_rows
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.compare import SHOWN, compare_systems, comparison_tables
-from sottovoce.evaluate.files import read_gold
+from sottovoce.core.errors import UserError
+from sottovoce.score.compare import SHOWN, compare_systems, comparison_tables
+from sottovoce.score.files import read_gold
 
 NUM_UTTERANCES = 60
 

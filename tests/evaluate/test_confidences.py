@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from score_rows import manifest_row, prediction_row, write_rows
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.answers import match_answers
-from sottovoce.evaluate.confidences import by_confidence, judged_answers
-from sottovoce.evaluate.files import read_gold, read_predictions, stream_predictions, write_predictions
-from sottovoce.evaluate.scoring import read_answers, score_report
+from sottovoce.core.errors import UserError
+from sottovoce.score.confidences import by_confidence, judged_answers
+from sottovoce.score.evaluate import read_answers, score_report
+from sottovoce.score.files import read_gold, read_predictions, stream_predictions, write_predictions
+from sottovoce.score.matching import match_answers
 
 UNREADABLE = {"scenario": "", "action": "", "entities": []}
 

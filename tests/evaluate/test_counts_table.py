@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from score_rows import answer, frame
 
-from sottovoce.evaluate.answers import VIEWS, match_answers
-from sottovoce.evaluate.counts_table import COLUMNS, FIGURES, counts_table, figures_of
-from sottovoce.evaluate.files import read_gold, stream_predictions
-from sottovoce.evaluate.metrics.slurp import score_answers
+from sottovoce.score.counts import COLUMNS, FIGURES, counts_table, figures_of
+from sottovoce.score.files import read_gold, stream_predictions
+from sottovoce.score.matching import VIEWS, match_answers
+from sottovoce.score.metrics.slurp import score_answers
 
 SLURP = Path(__file__).parents[3] / "shared" / "data" / "slurp"
 GOLD = frame("a b", "t:five am", "d:today")

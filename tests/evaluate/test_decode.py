@@ -10,14 +10,14 @@ import torch
 from rich.progress import Progress
 from spoken_rows import mixed_rows
 
+from sottovoce.core.recipe import Decode
+from sottovoce.core.types import Example
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate import decode as module
-from sottovoce.evaluate.decode import answered, decode, generate
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.decode import batches as module
+from sottovoce.decode.batches import answered, decode, generate
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Decode
-from sottovoce.types import Example
 
 
 class Stopped(Exception):  # noqa: N818

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
+from sottovoce.core.recipe import Decode
+from sottovoce.core.types import Frame, Utterance
 from sottovoce.data.prompts import slu_example
-from sottovoce.evaluate import decode as decoding
-from sottovoce.evaluate.decode import RawAnswer
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.decode import batches as decoding
+from sottovoce.decode.batches import RawAnswer
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Decode
-from sottovoce.types import Frame, Utterance
 
 # The byte-level tokens of a prompt make its length: the batches are a, bb | ccc, dddd | eeeee.
 EXAMPLES = [

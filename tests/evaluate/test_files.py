@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.files import PredictionRow, read_gold, read_predictions, write_predictions
-from sottovoce.types import Entity, Frame
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame
+from sottovoce.score.files import PredictionRow, read_gold, read_predictions, write_predictions
 
 RELEASE: dict[str, Any] = {
     "slurp_id": 7,

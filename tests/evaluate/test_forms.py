@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from spoken_rows import mixed_rows
 from tiny_model import tiny_tokenizer
 
-from sottovoce.evaluate import decode as decoding
-from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.forms import JsonObject, only_allowed
-from sottovoce.evaluate.parse import parse_answer
+from sottovoce.decode import batches as decoding
+from sottovoce.decode.batches import generate
+from sottovoce.decode.constraints import JsonObject, only_allowed
+from sottovoce.decode.parse import parse_answer
 from sottovoce.models.load import LoadedModel
 
 TOKENIZER = tiny_tokenizer()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from score_rows import frame
 
-from sottovoce.evaluate.metrics.frame import frame_accuracy, same_frame
+from sottovoce.score.metrics.frame import frame_accuracy, same_frame
 
 GOLD = frame("lights set", "room:kitchen", "level:ten", "level:ten")
 

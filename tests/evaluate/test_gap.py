@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from score_rows import frame, matched
 
-from sottovoce.evaluate.gap import INPUTS, Input, gap_report, gap_tables
-from sottovoce.types import Frame
+from sottovoce.core.types import Frame
+from sottovoce.score.error_source import INPUTS, Input, gap_report, gap_tables
 
 GOLD = frame("alarm set", "time:five")
 OTHER_INTENT, OTHER_FILLER = frame("alarm query", "time:five"), frame("alarm set", "time:nine")

@@ -9,16 +9,16 @@ from lively import enlivened, steps_of
 from spoken_rows import mixed_rows
 from tiny_model import tiny_tokenizer
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import answer_of
-from sottovoce.errors import UserError
-from sottovoce.evaluate import grammar as module
-from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.grammar import GrammarForm, labels_of, ontology_of
-from sottovoce.evaluate.parse import parse_answer
+from sottovoce.decode import ontology as module
+from sottovoce.decode.batches import generate
+from sottovoce.decode.ontology import GrammarForm, labels_of, ontology_of
+from sottovoce.decode.parse import parse_answer
 from sottovoce.models.load import LoadedModel
-from sottovoce.types import Entity, Frame
 
 FRAMES = [
     Frame("light", "on", (Entity("room", "den"), Entity("colour", "red"))),
@@ -146,7 +146,7 @@ def test_every_answer_of_a_random_model_is_a_frame_of_the_ontology(
             assert whole.frame.intent in {frame.intent for frame in FRAMES}
             assert {entity.type for entity in whole.frame.entities} <= {"room", "colour", "artist"}
     assert max(len(text) for text in texts) > 60 and len(steps) < 50  # of 90 tokens the keys are forced
-    monkeypatch.setattr("sottovoce.evaluate.decode.goes_by_steps", lambda *_: False)
+    monkeypatch.setattr("sottovoce.decode.batches.goes_by_steps", lambda *_: False)
     with steps_of(loaded) as theirs:
         assert generate(loaded, loaded.model, rows, 90, form) == texts
     assert len(theirs) > len(steps) + 40

@@ -11,12 +11,12 @@ from lively import enlivened, ids_of_transformers, steps_of
 from spoken_rows import mixed_rows, speech_row, text_row
 
 from sottovoce.data.collate import end_of_turn_id
-from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.forms import ANY_TEXT, AnyText
-from sottovoce.evaluate.greedy import greedy
-from sottovoce.evaluate.reader import first_logits, goes_by_steps
+from sottovoce.decode.batches import generate
+from sottovoce.decode.constraints import ANY_TEXT, AnyText
+from sottovoce.decode.greedy import greedy
+from sottovoce.decode.prefix_reader import first_logits, goes_by_steps
 from sottovoce.models.load import LoadedModel
-from sottovoce.models.packing import TOKEN_STEP
+from sottovoce.models.packed_attention import TOKEN_STEP
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from command_line import run_main
 from made_speech import made_speech, wav_bytes
 
-from sottovoce.evaluate import transcribe as transcribing
-from sottovoce.types import Utterance
+from sottovoce.core.types import Utterance
+from sottovoce.embedded import transcripts as transcribing
 
 
 @pytest.fixture

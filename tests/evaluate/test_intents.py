@@ -9,17 +9,17 @@ import torch
 from lively import enlivened, steps_of
 from spoken_rows import mixed_rows
 
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.collate import Row
 from sottovoce.data.prompts import answer_of
-from sottovoce.evaluate import intents as module
-from sottovoce.evaluate.decode import answered, confidence_of
-from sottovoce.evaluate.forms import ANY_TEXT, Form
-from sottovoce.evaluate.grammar import GrammarForm, ontology_of
-from sottovoce.evaluate.greedy import greedy, greedy_with_intents
-from sottovoce.evaluate.intents import Intent, IntentTree
-from sottovoce.evaluate.reader import first_logits, reading
+from sottovoce.decode import intent_confidence as module
+from sottovoce.decode.batches import answered, confidence_of
+from sottovoce.decode.constraints import ANY_TEXT, Form
+from sottovoce.decode.greedy import greedy, greedy_with_intents
+from sottovoce.decode.intent_confidence import Intent, IntentTree
+from sottovoce.decode.ontology import GrammarForm, ontology_of
+from sottovoce.decode.prefix_reader import first_logits, reading
 from sottovoce.models.load import LoadedModel
-from sottovoce.types import Entity, Frame
 
 KNOWN: list[Intent] = [
     ("light", "on"), ("light", "off"), ("light", "on_dim"), ("music", "play"), ("music", "play_radio"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from curve_simulation import QUESTIONS, TRUTHS, Truth, coverage, draw_study, resampled
 
-from sottovoce.evaluate.learning_curve import (
+from sottovoce.plan.learning_curve import (
     LearningCurve,
     NoCurveError,
     fit_curve,

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from score_rows import answer, frame
 
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.corpora.brackets import parse_brackets
-from sottovoce.evaluate.metrics.counts import Counts
-from sottovoce.evaluate.metrics.massive import (
+from sottovoce.score.metrics.counts import Counts
+from sottovoce.score.metrics.massive import (
     OTHER,
     is_exact_match,
     massive_figures,
@@ -17,7 +18,6 @@ from sottovoce.evaluate.metrics.massive import (
     span_counts,
     tokens_of,
 )
-from sottovoce.types import Entity, Frame
 
 MASSIVE = Path(__file__).parents[3] / "shared" / "data" / "massive"
 SAID = "wake me at five am today at five"

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from score_rows import answer, frame, matched, write_rows
 
-from sottovoce.evaluate.answers import VIEWS, Answer, match_answers
-from sottovoce.evaluate.counts_table import counts_table
-from sottovoce.evaluate.files import Gold, GoldItem, PredictionRow, read_gold
-from sottovoce.evaluate.metrics.counts import Counts
-from sottovoce.evaluate.metrics.massive import slot_counts
-from sottovoce.evaluate.metrics.slurp import entity_counts, score, score_answers
-from sottovoce.types import Entity, Frame
+from sottovoce.core.types import Entity, Frame
+from sottovoce.score.counts import counts_table
+from sottovoce.score.files import Gold, GoldItem, PredictionRow, read_gold
+from sottovoce.score.matching import VIEWS, Answer, match_answers
+from sottovoce.score.metrics.counts import Counts
+from sottovoce.score.metrics.massive import slot_counts
+from sottovoce.score.metrics.slurp import entity_counts, score, score_answers
 
 laws = settings(deadline=None, max_examples=150, derandomize=True, database=None)
 

@@ -7,12 +7,12 @@ import pytest
 from command_line import run_main
 from tiny_recogniser import save_tiny_recogniser
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Utterance
 from sottovoce.data.confusions import read_confusions
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.evaluate import mishearings
-from sottovoce.evaluate.mishearings import make_confusions
-from sottovoce.types import Utterance
+from sottovoce.embedded import mishearings
+from sottovoce.embedded.mishearings import make_confusions
 
 
 def silent(line: str) -> None:

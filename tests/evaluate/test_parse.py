@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.prompts import answer_of
-from sottovoce.evaluate.parse import parse_answer
-from sottovoce.types import Entity, Frame
+from sottovoce.decode.parse import parse_answer
 
 FRAME = Frame("light", "on", (Entity("room", "hall"), Entity("time", "8 o'clock")))
 LINE = answer_of(FRAME)

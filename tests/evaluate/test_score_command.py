@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from score_rows import manifest_row, prediction_row, write_rows
 
-from sottovoce import cli
+from sottovoce.cli.main import main as cli
 
 
 class Outcome(NamedTuple):
@@ -130,7 +130,7 @@ def test_help_names_the_options_and_no_model_library_is_loaded(folder: Folder, v
     code = f"""
 import sys
 sys.argv = {arguments!r}
-from sottovoce.cli import main
+from sottovoce.cli.main import main
 main()
 print(*sorted({{"torch", "transformers", "scipy", "matplotlib", "soundfile"}} & set(sys.modules)), file=sys.stderr)
 """

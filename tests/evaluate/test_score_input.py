@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from score_rows import manifest_row, prediction_row, write_rows
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.files import read_gold
-from sottovoce.evaluate.lines import json_rows
-from sottovoce.evaluate.scoring import read_answers, score_report
-from sottovoce.evaluate.table import report_tables
+from sottovoce.core.errors import UserError
+from sottovoce.score.evaluate import read_answers, score_report
+from sottovoce.score.files import read_gold
+from sottovoce.score.jsonl import json_rows
+from sottovoce.score.tables import report_tables
 
 
 class Files:

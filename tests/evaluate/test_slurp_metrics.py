@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from sottovoce.errors import UserError
-from sottovoce.evaluate.files import Gold, GoldItem, PredictionRow, read_gold, read_predictions
-from sottovoce.evaluate.metrics.slurp import (
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame
+from sottovoce.score.files import Gold, GoldItem, PredictionRow, read_gold, read_predictions
+from sottovoce.score.metrics.slurp import (
     Counts,
     action_accuracy,
     char_distance,
@@ -20,7 +21,6 @@ from sottovoce.evaluate.metrics.slurp import (
     score_by_item,
     word_distance,
 )
-from sottovoce.types import Entity, Frame
 
 SLURP = Path(__file__).parents[3] / "shared" / "data" / "slurp"
 needs_slurp = pytest.mark.skipif(not SLURP.is_dir(), reason="SLURP's text and predictions (../shared/data) are absent")
@@ -245,5 +245,5 @@ def test_the_published_outputs_get_the_official_scorers_figures(name: str) -> No
 
 
 def test_no_model_library_is_loaded() -> None:
-    code = "import sys, sottovoce.evaluate.metrics.slurp; sys.exit('torch' in sys.modules)"
+    code = "import sys, sottovoce.score.metrics.slurp; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

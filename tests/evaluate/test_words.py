@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sottovoce.data.words import words_of
-from sottovoce.evaluate.words import holds_words, word_error_rate
+from sottovoce.score.metrics.wer import holds_words, word_error_rate
 
 
 @pytest.mark.parametrize(

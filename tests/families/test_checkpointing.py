@@ -12,11 +12,11 @@ from spoken_rows import mixed_rows, tone
 from test_families import GENERIC, SECONDS, TINY
 from tiny_parts import Tiny, audio_part_in_full
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.data.collate import collate_training
-from sottovoce.errors import UserError
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import Train
 from sottovoce.train.parts import with_weights
 from sottovoce.train.sharding import decoder_layers
 

@@ -24,29 +24,29 @@ from tiny_qwen3_asr import QWEN3_ASR
 from tiny_voxtral import VOXTRAL
 from tiny_whisper_lm import WHISPER_LM
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.collate import IGNORED, Row, collate_prompts, collate_training, end_of_turn_id
 from sottovoce.data.prompts import messages_of, slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate import decode as decoding
-from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.forms import ANY_TEXT
-from sottovoce.evaluate.grammar import GrammarForm, ontology_of
-from sottovoce.evaluate.greedy import greedy
-from sottovoce.evaluate.parse import parse_answer
-from sottovoce.evaluate.reader import goes_by_steps
-from sottovoce.models.families import FAMILIES
-from sottovoce.models.feature_files import FeatureFiles
+from sottovoce.decode import batches as decoding
+from sottovoce.decode.batches import generate
+from sottovoce.decode.constraints import ANY_TEXT
+from sottovoce.decode.greedy import greedy
+from sottovoce.decode.ontology import GrammarForm, ontology_of
+from sottovoce.decode.parse import parse_answer
+from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.models.audio_state_cache import FeatureFiles
+from sottovoce.models.families.registry import FAMILIES
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import Train
-from sottovoce.study.activations import RowSize, kept_activations
-from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
+from sottovoce.study.resources.activations import RowSize, kept_activations
+from sottovoce.study.resources.memory import forecast_memory
 from sottovoce.train.parts import hears_anew, part_of, with_weights
 from sottovoce.train.sharding import audio_part_apart, decoder_layers
 from sottovoce.train.weights import save_weights
-from sottovoce.types import Entity, Frame
 
 TINY = [
     VOXTRAL, QWEN2_5_OMNI, AUDIO_FLAMINGO, GRANITE_SPEECH, GLM_ASR, QWEN3_OMNI, MUSIC_FLAMINGO, PHI4_MULTIMODAL,

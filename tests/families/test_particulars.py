@@ -24,9 +24,9 @@ from transformers import (
 from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from sottovoce.data.collate import collate_training
-from sottovoce.evaluate.decode import generate
-from sottovoce.models.families import FAMILIES
-from sottovoce.models.granite_speech import MEL_DEFAULTS, log_mel
+from sottovoce.decode.batches import generate
+from sottovoce.models.families.granite_speech import MEL_DEFAULTS, log_mel
+from sottovoce.models.families.registry import FAMILIES
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model
 

@@ -16,11 +16,11 @@ from tiny_qwen3_asr import build as build_qwen3_asr
 from transformers import AutoModel, LlamaConfig, LlamaForCausalLM, Qwen3ASRForConditionalGeneration
 from transformers.models.gemma3n import modeling_gemma3n
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.prompts import messages_of, slu_example
-from sottovoce.errors import UserError
-from sottovoce.models.families import family_of
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.load import load_model, load_skeleton
-from sottovoce.models.processing import FamilyProcessor, fitted
+from sottovoce.models.processor import FamilyProcessor, fitted
 
 
 def test_a_model_without_ears(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from transformers import AutoConfig, TokenizersBackend
 
 from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.models.families import FAMILIES
-from sottovoce.models.processing import FamilyProcessor
+from sottovoce.models.families.registry import FAMILIES
+from sottovoce.models.processor import FamilyProcessor
 
 NAMES = [
     "<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",

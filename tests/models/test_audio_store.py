@@ -7,10 +7,10 @@ import pytest
 import torch
 from rich.progress import Progress
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperModel
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.models.ctranslate2_file import read_variables, whisper_state
 
 CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}

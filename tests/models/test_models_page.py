@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.models.families import FAMILIES
-from sottovoce.models.family import Family
+from sottovoce.models.families.base import Family
+from sottovoce.models.families.registry import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 REGISTERED = {family.model_type: family for family in FAMILIES.values()}

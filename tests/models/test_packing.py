@@ -13,7 +13,7 @@ from spoken_rows import mixed_rows, text_row
 from sottovoce.data.collate import Batch, collate_training
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
-from sottovoce.models.packing import TOKEN_STEP, _fused, _hidden, _plain, packing_of
+from sottovoce.models.packed_attention import TOKEN_STEP, _fused, _hidden, _plain, packing_of
 
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]])
 

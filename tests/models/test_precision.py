@@ -9,9 +9,9 @@ import pytest
 import torch
 from spoken_rows import text_row
 
+from sottovoce.core.recipe import StageSettings, Train
 from sottovoce.models import precision
 from sottovoce.models.load import load_model
-from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage
 from sottovoce.train.weights import TRAINED

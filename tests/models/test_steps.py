@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache
 
-from sottovoce.models import steps as module
-from sottovoce.models.steps import RoomyLayer, roomy_cache
+from sottovoce.models import incremental_attention as module
+from sottovoce.models.incremental_attention import RoomyLayer, roomy_cache
 
 
 def states(batch: int, num_places: int) -> torch.Tensor:

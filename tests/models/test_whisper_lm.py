@@ -14,10 +14,11 @@ from spoken_rows import speech_row, tone, utterance
 from tiny_whisper_lm import save_tiny_whisper_lm
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.models.feature_files import deciding, state_key
+from sottovoce.models.audio_state_cache import deciding, state_key
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.whisper_lm.modeling_whisper_lm import (
@@ -25,7 +26,6 @@ from sottovoce.models.whisper_lm.modeling_whisper_lm import (
     MIN_TOKENS,
     WhisperLMForConditionalGeneration,
 )
-from sottovoce.recipe import Train
 from sottovoce.train.parts import with_weights
 
 PROMPT = "<|im_start|>user\n<|AUDIO|>\nIntent:<|im_end|>\n<|im_start|>assistant\n"

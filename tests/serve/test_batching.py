@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.serve.batching import Done, QueueFullError, StoppedError, Worker
 
 

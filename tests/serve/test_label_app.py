@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from made_speech import made_speech, wav_bytes
 from manifest_rows import row, save_rows, spoken
 
+from sottovoce.collect.app import label_app
+from sottovoce.collect.collection import Collection, open_collection
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.serve.collection import Collection, open_collection
-from sottovoce.serve.label_app import label_app
 
 GOOD = wav_bytes(made_speech(4))
 SLASHED = "room/4?#"
@@ -177,7 +177,7 @@ def test_a_delete_that_failed_half_way_is_finished_by_the_next(
     for place, statuses in (("append_row", (503, 204)), ("durable_file", (503, 404))):
         upload(client, "train0")
         with monkeypatch.context() as patch:
-            patch.setattr(f"sottovoce.serve.takes.{place}", full)
+            patch.setattr(f"sottovoce.collect.takes.{place}", full)
             first = client.delete(path_of("train0")).status_code
         assert (first, client.delete(path_of("train0")).status_code) == statuses
         rows = {each.id: each for each in read_manifest(tmp_path / "out/manifest.jsonl")}
@@ -226,9 +226,9 @@ def test_a_full_disk_is_said_and_a_bug_is_not_shown(client: TestClient, monkeypa
 
         return keep
 
-    monkeypatch.setattr("sottovoce.serve.takes.TakeFolder.keep", failing(28))
+    monkeypatch.setattr("sottovoce.collect.takes.TakeFolder.keep", failing(28))
     assert error(upload(client, "train0")) == (503, "disk_full")
-    monkeypatch.setattr("sottovoce.serve.takes.TakeFolder.keep", failing(5))
+    monkeypatch.setattr("sottovoce.collect.takes.TakeFolder.keep", failing(5))
     answer = upload(client, "train0")
     assert error(answer) == (500, "internal") and "secret" not in answer.text
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_collected_is_said(tmp_path: Path, source: Path, options:
 
 
 def test_a_study_says_what_comes_first(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = "sottovoce.study.planner.gains_by_intent"
+    study = "sottovoce.plan.planner.gains_by_intent"
     monkeypatch.setattr(study, lambda folder: {"lamp_off": 0.02, "lamp_on": 0.0})
     first = opening(source, tmp_path / "a", study=tmp_path / "study", share=1.0).next
     assert first.utterance.frame.intent == "lamp_off"
@@ -284,5 +284,5 @@ def test_a_study_says_what_comes_first(tmp_path: Path, source: Path, monkeypatch
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, sottovoce.serve.label, sottovoce.study.planner; print('torch' in sys.modules)"
+    code = "import sys, sottovoce.collect.run, sottovoce.plan.planner; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -17,10 +17,10 @@ from made_speech import made_speech, wav_bytes
 from manifest_rows import row, save_rows, spoken
 from server_process import Server, server_process
 
-from sottovoce.data.check import check_manifest
+from sottovoce.check.manifest import check_manifest
+from sottovoce.collect.takes import open_takes
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.serve.takes import open_takes
 
 NUM_UTTERANCES = 40
 

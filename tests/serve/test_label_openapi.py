@@ -6,8 +6,8 @@ from fake_model import served
 from manifest_rows import row, save_rows
 from test_openapi import fuzz
 
-from sottovoce.serve.collection import open_collection
-from sottovoce.serve.label_app import label_app
+from sottovoce.collect.app import label_app
+from sottovoce.collect.collection import open_collection
 
 
 def test_made_up_requests_are_answered_as_documented(tmp_path: Path) -> None:

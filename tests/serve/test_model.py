@@ -13,15 +13,15 @@ import soundfile
 from tiny_whisper_lm import save_tiny_whisper_lm
 
 import sottovoce
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Decode
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
-from sottovoce.errors import UserError
-from sottovoce.evaluate.forms import JsonObject
-from sottovoce.evaluate.grammar import labels_of
-from sottovoce.evaluate.intents import IntentTree
+from sottovoce.decode.constraints import JsonObject
+from sottovoce.decode.intent_confidence import IntentTree
+from sottovoce.decode.ontology import labels_of
+from sottovoce.inference.model import Model, load_model_of
+from sottovoce.inference.transcriber import Transcriber
 from sottovoce.models.load import load_model
-from sottovoce.recipe import Decode
-from sottovoce.serve.model import Model, load_model_of
-from sottovoce.serve.transcriber import Transcriber
 
 
 def tone(seconds: float, pitch: float = 600.0) -> Samples:

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from sottovoce.evaluate.forms import JsonObject
-from sottovoce.evaluate.intents import IntentTree
+from sottovoce.core.recipe import Decode
+from sottovoce.decode.constraints import JsonObject
+from sottovoce.decode.intent_confidence import IntentTree
+from sottovoce.inference.model import Model
+from sottovoce.inference.transcriber import Transcriber
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Decode
-from sottovoce.serve.model import Model
-from sottovoce.serve.transcriber import Transcriber
 
 CHECKS: list[Any] = [
     checks.not_a_server_error,

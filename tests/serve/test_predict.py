@@ -17,14 +17,14 @@ import soundfile
 from rich.console import Console
 from rich.progress import Progress
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame
 from sottovoce.data.audio import Samples
-from sottovoce.errors import UserError
-from sottovoce.evaluate.answers import match_answers
-from sottovoce.evaluate.files import read_gold, read_predictions
-from sottovoce.serve import predict
-from sottovoce.serve.predict import Asking, asked_of, kept_rows, predict_all
-from sottovoce.serve.understanding import Understanding
-from sottovoce.types import Entity, Frame
+from sottovoce.inference import files as predict
+from sottovoce.inference.files import Asking, asked_of, kept_rows, predict_all
+from sottovoce.inference.understanding import Understanding
+from sottovoce.score.files import read_gold, read_predictions
+from sottovoce.score.matching import match_answers
 
 WORDS = b"turn it on\n\n dim the hall\r\nturn it off\n"
 
@@ -266,5 +266,5 @@ def test_half_a_letter_becomes_its_escape(tmp_path: Path) -> None:
 
 
 def test_no_model_library_is_loaded_for_what_is_asked() -> None:
-    code = "import sys, sottovoce.serve.predict, sottovoce.cli_serve; print({'torch', 'peft'} & set(sys.modules))"
+    code = "import sys, sottovoce.inference.files, sottovoce.cli.serve; print({'torch', 'peft'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -21,11 +21,11 @@ import pytest
 from fake_model import TOKEN, form, sound, wait_until
 from server_process import Server, server_process
 
+from sottovoce.inference.model import load_model_of
+from sottovoce.inference.transcriber import Transcriber, load_transcriber_of
 from sottovoce.models.load import LoadedModel
-from sottovoce.serve.model import load_model_of
 from sottovoce.serve.run import _about, _model_of
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.serve.transcriber import Transcriber, load_transcriber_of
 
 FORM_HEADERS = {"content-type": "multipart/form-data; boundary=b"}
 MAX_BYTES = 2**20

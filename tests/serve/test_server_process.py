@@ -15,7 +15,7 @@ from fake_model import FakeModel, app_of, form, sound, wait_until
 from fastapi.testclient import TestClient
 from server_process import Server, server_process
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.serve.security import read_token
 from sottovoce.serve.server import address_of, bound_socket, own_names, refuse_without_packages
 

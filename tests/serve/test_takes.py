@@ -8,11 +8,11 @@ import soundfile
 from made_speech import made_speech
 from take_folders import by_id, opened
 
-from sottovoce.data.check import check_manifest
+from sottovoce.check.manifest import check_manifest
+from sottovoce.collect.take_names import take_names
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import alone_in
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.serve.take_names import take_names
-from sottovoce.storage import alone_in
 
 
 def test_a_take_is_a_16_bit_file_and_a_row_like_any_other(out: Path, source: Path) -> None:

@@ -12,9 +12,9 @@ import soundfile
 from made_speech import made_speech
 from take_folders import by_id, bytes_of, opened
 
+from sottovoce.collect.takes import TakeFolder
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.serve.takes import TakeFolder
 
 
 def test_a_file_that_was_not_noted_gets_its_row_and_a_half_one_is_set_aside(out: Path, source: Path) -> None:

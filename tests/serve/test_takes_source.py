@@ -11,7 +11,7 @@ from made_speech import made_speech
 from manifest_rows import row, save_rows, spoken
 from take_folders import by_id, bytes_of, opened
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 
 
 def test_the_sources_recordings_are_linked_and_stay_when_the_folder_is_opened_again(out: Path, source: Path) -> None:

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.speech import engines
 from sottovoce.speech.engines import kokoro_phonemes, speak
 from sottovoce.speech.voices import Voice

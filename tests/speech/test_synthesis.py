@@ -11,13 +11,13 @@ import pytest
 import soundfile
 from manifest_rows import row, save_rows
 
+from sottovoce.core.errors import UserError
+from sottovoce.data.load import spoken_by_folder
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
 from sottovoce.speech import synthesis
 from sottovoce.speech.synthesis import speak_manifest, trim_silence, write_opus
 from sottovoce.speech.training_speech import speak_training
 from sottovoce.speech.voices import Voice, draw_voice
-from sottovoce.study.data import spoken_by_folder
 
 LOCALES = ("en-US", "fr-FR")
 ROWS = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.speech.training_sentences import plain, take_clips, training_sentences
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -10,8 +10,8 @@ from typing import Any
 
 from study_folder import write_lines, write_tone
 
-from sottovoce.study.cell_run import score_cell
-from sottovoce.study.results import cell_named
+from sottovoce.report.results import cell_named
+from sottovoce.study.cell import score_cell
 
 NUM_TRAIN = 2000
 _SCENARIOS = {"light": ("on", "off", "dim"), "alarm": ("set", "remove"), "music": ("play", "stop", "like")}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from study_folder import scores
 
-from sottovoce.study.curves import Curves, study_curves
-from sottovoce.study.results import CellResult, InputScores, Scores, StudyResults, cell_named
-from sottovoce.study.samples import Sampled
+from sottovoce.report.curves import Curves, study_curves
+from sottovoce.report.resamples import Sampled
+from sottovoce.report.results import CellResult, InputScores, Scores, StudyResults, cell_named
 
 NUM_RESAMPLES = 400
 

@@ -12,17 +12,17 @@ import yaml
 from study_folder import write_study
 from tiny_study import run_tiny_study
 
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.recipe import Corpus
 from sottovoce.data.corpora.home import home_manifest
+from sottovoce.data.load import load_data
 from sottovoce.data.manifest import read_manifest
-from sottovoce.recipe import Corpus
-from sottovoce.registry_files import sha256_of
-from sottovoce.study.at_hand import gold_utterances, manifest_at_hand, manifest_name
+from sottovoce.report.html import read_report, write_report
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.opening import open_study
-from sottovoce.study.report import read_report, write_report
-from sottovoce.study.run import decode_run
-from sottovoce.study.trained import recipe_of
+from sottovoce.study.locate import gold_utterances, manifest_at_hand, manifest_name
+from sottovoce.study.runner import decode_run
+from sottovoce.study.runs import recipe_of
+from sottovoce.study.workspace import open_study
 
 
 def folder_with(tmp_path: Path, corpus: dict[str, Any], gold: list[dict[str, Any]]) -> Path:

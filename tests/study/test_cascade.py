@@ -12,21 +12,22 @@ from tiny_recogniser import save_tiny_recogniser
 from tiny_study import results_of, run_tiny_study, write_recipe
 
 from sottovoce import load
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data.load import load_data
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe
-from sottovoce.recipe_file import load_recipe
+from sottovoce.export.export import export_run
+from sottovoce.report.error_source import measure_gap
+from sottovoce.report.results import read_study
 from sottovoce.serve.run import serve_run
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.study import cell_run, transcripts
-from sottovoce.study import run as running
+from sottovoce.study import cell as cell_run
+from sottovoce.study import runner as running
+from sottovoce.study import transcripts
 from sottovoce.study.cells import Cell, plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.elsewhere import portable
-from sottovoce.study.export import export_run
-from sottovoce.study.gap import measure_gap
-from sottovoce.study.process_engine import InProcesses
-from sottovoce.study.results import read_study
+from sottovoce.study.engines.jobs import portable
+from sottovoce.study.engines.processes import InProcesses
 from sottovoce.train import stage
 
 BOTH: dict[str, Any] = {"schemes": ["text_only", "cascade"]}

@@ -10,11 +10,11 @@ from grid_folder import learning_rights, write_grid
 from rich.console import Console
 from study_folder import NUM_TEST, answer, gold_rows, scores, write_lines, write_study
 
-from sottovoce import cli
-from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
-from sottovoce.study.planner import make_plan, parse_target
-from sottovoce.study.report import read_report, report_html, write_report
-from sottovoce.study.table import markdown_table, table_rows, terminal_table
+from sottovoce.cli.main import main as cli
+from sottovoce.plan.planner import make_plan, parse_target
+from sottovoce.plan.text import plan_json, plan_sentences, plan_tables
+from sottovoce.report.html import read_report, report_html, write_report
+from sottovoce.report.table import markdown_table, table_rows, terminal_table
 
 ASR = "openai/whisper-large-v3"
 NAME = "Cascade (whisper-large-v3)"

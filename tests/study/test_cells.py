@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from tiny_study import tiny_recipe
 
-from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe
-from sottovoce.study.cell_run import cell_stage_plans, work_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.types import Frame, Utterance
+from sottovoce.data.load import Data, limited, load_data
+from sottovoce.study.cell import cell_stage_plans, work_of
 from sottovoce.study.cells import Cell, example_key, plan_cells
-from sottovoce.study.data import Data, limited, load_data
-from sottovoce.study.opening import Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.stage import plan_stages
-from sottovoce.types import Frame, Utterance
 
 
 def utterances(**sizes: int) -> list[Utterance]:

@@ -10,11 +10,11 @@ import pytest
 from manifest_rows import row, save_rows, sound, spoken
 from markupsafe import escape
 
-from sottovoce import cli
-from sottovoce.data.check import MAX_LISTED, check_manifest
-from sottovoce.errors import UserError
-from sottovoce.study.check_charts import MAX_BARS, MAX_NAME_CELLS
-from sottovoce.study.check_page import check_html, write_check_page
+from sottovoce.check.charts import MAX_BARS, MAX_NAME_CELLS
+from sottovoce.check.manifest import MAX_LISTED, check_manifest
+from sottovoce.check.page import check_html, write_check_page
+from sottovoce.cli.main import main as cli
+from sottovoce.core.errors import UserError
 
 SCRIPT = "<script>alert('heard')</script>"
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from tiny_study import results_of, run_tiny_study
 
-from sottovoce import cli
-from sottovoce.errors import UserError
-from sottovoce.evaluate import decode as decoding
-from sottovoce.recipe_file import load_recipe
-from sottovoce.serve.model import load_model_of
-from sottovoce.study import cell_run
-from sottovoce.study.run import decode_run
-from sottovoce.types import MODALITIES
+from sottovoce.cli.main import main as cli
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.types import MODALITIES
+from sottovoce.decode import batches as decoding
+from sottovoce.inference.model import load_model_of
+from sottovoce.study import cell as cell_run
+from sottovoce.study.runner import decode_run
 
 CELL = "curriculum-30pct"
 

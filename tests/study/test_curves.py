@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_curves import made_curves, with_seeds
 
-from sottovoce.study.samples import Sampled, over_seeds
+from sottovoce.report.resamples import Sampled, over_seeds
 
 
 def test_cells_that_differ_in_the_seed_alone_are_one_point() -> None:

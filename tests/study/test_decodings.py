@@ -13,16 +13,16 @@ import soundfile
 import yaml
 from tiny_study import results_of
 
-from sottovoce import cli
-from sottovoce.errors import UserError
-from sottovoce.evaluate import grammar
-from sottovoce.evaluate.files import read_predictions
-from sottovoce.recipe_file import load_recipe
-from sottovoce.serve.model import load_model_of
-from sottovoce.study import run as running
-from sottovoce.study.decodings import decodings_table
-from sottovoce.study.export import export_run
-from sottovoce.study.opening import deciding_settings
+from sottovoce.cli.main import main as cli
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.decode import ontology as grammar
+from sottovoce.export.export import export_run
+from sottovoce.inference.model import load_model_of
+from sottovoce.report.decodings import decodings_table
+from sottovoce.score.files import read_predictions
+from sottovoce.study import runner as running
+from sottovoce.study.workspace import deciding_settings
 
 CELL = "curriculum-30pct"
 

@@ -16,11 +16,11 @@ from tiny_study import run_tiny_study
 from tiny_whisper_lm import save_tiny_whisper_lm
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.prompts import SLU_INSTRUCTION
-from sottovoce.errors import UserError
-from sottovoce.study import export as exporting
-from sottovoce.study.export import export_run
-from sottovoce.study.trained import load_run
+from sottovoce.export import export as exporting
+from sottovoce.export.export import export_run
+from sottovoce.study.runs import load_run
 
 FILES = {"README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
 

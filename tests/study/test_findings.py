@@ -1,9 +1,9 @@
 import pytest
 from made_curves import made_curves, with_seeds
 
-from sottovoce.study.curves import Curves
-from sottovoce.study.differences import difference_sentences, scheme_differences
-from sottovoce.study.findings import findings
+from sottovoce.report.curves import Curves
+from sottovoce.report.differences import difference_sentences, scheme_differences
+from sottovoce.report.findings import findings
 
 PAPER = {
     "text_only": 0.80, "direct_mixing-2pct": 0.82, "direct_mixing-5pct": 0.83, "direct_mixing-100pct": 0.87,

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from study_folder import write_lines
 
-from sottovoce.evaluate.files import read_gold
-from sottovoce.evaluate.scoring import read_answers
-from sottovoce.study.first_intents import IntentGain, first_intents, recordings_of
-from sottovoce.study.results import CellResult
+from sottovoce.plan.intents import IntentGain, first_intents, recordings_of
+from sottovoce.report.results import CellResult
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import read_gold
 
 # Of ten test utterances each intent's, how many are right from speech in each of two runs, and from text.
 RIGHT = {"dim": ((2, 4), 9), "on": ((8, 8), 9), "off": ((7, 7), 7)}

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from tiny_study import write_recipe
 
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data.load import load_data
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.load import family_named
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study import costs
-from sottovoce.study import forecast as module
-from sottovoce.study.cell_run import work_of
+from sottovoce.study.cell import work_of
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.costs import Costs
-from sottovoce.study.data import load_data
-from sottovoce.study.forecast import Job, makespan
-from sottovoce.study.opening import Study
-from sottovoce.study.process_engine import InProcesses
-from sottovoce.study.run import plan_study
+from sottovoce.study.engines.processes import InProcesses
+from sottovoce.study.resources import costs
+from sottovoce.study.resources import time as module
+from sottovoce.study.resources.costs import Costs
+from sottovoce.study.resources.time import Job, makespan
+from sottovoce.study.runner import plan_study
+from sottovoce.study.workspace import Study
 
 COSTS = Costs(
     starting=2.0, training=0.01, lower=0.0, reading=0.001, writing=0.5, num_rows=4, confidence=0.0, trained_bytes=10

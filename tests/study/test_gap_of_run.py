@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tiny_recogniser import save_tiny_recogniser
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
-from sottovoce.evaluate import asr
-from sottovoce.evaluate.asr import transcribe
-from sottovoce.study.gap import measure_gap
+from sottovoce.decode import transcribe as asr
+from sottovoce.decode.transcribe import transcribe
+from sottovoce.report.error_source import measure_gap
 
 
 def silent(line: str) -> None:
@@ -50,7 +50,7 @@ def test_the_run_s_own_model_writes_the_transcripts_once_for_all_runs(
         raise AssertionError("transcribed or decoded again")
 
     monkeypatch.setattr("sottovoce.study.transcripts.transcribe", forbidden)
-    monkeypatch.setattr("sottovoce.study.gap.load_run", forbidden)
+    monkeypatch.setattr("sottovoce.report.error_source.load_run", forbidden)
     assert measure_gap(run, None, silent) == first
     monkeypatch.undo()
     monkeypatch.setattr("sottovoce.study.transcripts.transcribe", forbidden)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tiny_study import results_of, run_tiny_study, tiny_recipe
 
-from sottovoce.errors import UserError
-from sottovoce.recipe import Recipe
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.data.load import Data, load_data
 from sottovoce.study.cells import Cell, plan_cells
-from sottovoce.study.data import Data, load_data
 
 
 def planned(manifest: Path, **changes: Any) -> tuple[Data, dict[str, Cell]]:

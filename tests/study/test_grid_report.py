@@ -11,12 +11,12 @@ import pytest
 from grid_folder import write_grid
 from made_curves import made_curves
 
-from sottovoce.study import opening
-from sottovoce.study.cost import study_cost
-from sottovoce.study.figure import figure_svg
-from sottovoce.study.report import read_report, report_html, write_report
-from sottovoce.study.results import StudyResults
-from sottovoce.study.table import latex_table, table_rows
+from sottovoce.report.cost import study_cost
+from sottovoce.report.figures.figure import figure_svg
+from sottovoce.report.html import read_report, report_html, write_report
+from sottovoce.report.results import StudyResults
+from sottovoce.report.table import latex_table, table_rows
+from sottovoce.study import workspace as opening
 
 SCRIPT = "<script>alert('heard')</script>"
 

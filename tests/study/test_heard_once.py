@@ -10,10 +10,10 @@ import pytest
 import soundfile
 from tiny_study import results_of, run_tiny_study
 
-from sottovoce.models import audio_store
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study.run import run_study
-from sottovoce.types import Utterance
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.types import Utterance
+from sottovoce.models import audio_states as audio_store
+from sottovoce.study.runner import run_study
 
 CELLS: dict[str, Any] = {"schemes": ["direct_mixing", "curriculum"], "budgets": [0.1, 0.3]}
 TEST = [f"test-{number}" for number in range(6)]

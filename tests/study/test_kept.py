@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from tiny_study import write_recipe
 
-from sottovoce.recipe import Recipe
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study import costs, kept, ready
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.study import kept, ready
+from sottovoce.study.engines.base import Launch
 from sottovoce.study.kept import KEPT, circumstances_of
-from sottovoce.study.launch import Launch
-from sottovoce.study.run import run_study
+from sottovoce.study.resources import costs
+from sottovoce.study.runner import run_study
 
 
 class Making:

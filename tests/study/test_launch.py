@@ -12,14 +12,14 @@ import soundfile
 from filelock import FileLock
 from tiny_study import results_of, run_tiny_study, write_recipe
 
-from sottovoce import cli
-from sottovoce.errors import UserError
-from sottovoce.recipe_file import load_recipe
-from sottovoce.storage import LOCK
-from sottovoce.study import cell_run
-from sottovoce.study.launch import Failure
-from sottovoce.study.results import read_study
-from sottovoce.study.run import run_study
+from sottovoce.cli.main import main as cli
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.storage import LOCK
+from sottovoce.report.results import read_study
+from sottovoce.study import cell as cell_run
+from sottovoce.study.engines.base import Failure
+from sottovoce.study.runner import run_study
 
 CELLS: dict[str, Any] = {"schemes": ["text_only", "direct_mixing", "curriculum"], "budgets": [0.3]}
 

@@ -13,20 +13,20 @@ import torch
 from spoken_rows import tone
 from tiny_study import run_tiny_study, tiny_recipe
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe, Train
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton, processor_of
-from sottovoce.recipe import Recipe, Train
-from sottovoce.study import memory_check as module
-from sottovoce.study.activations import Clip, Kept, RowSize, kept_activations
-from sottovoce.study.memory import (
+from sottovoce.study.resources import fit as module
+from sottovoce.study.resources.activations import Clip, Kept, RowSize, kept_activations
+from sottovoce.study.resources.cards import plan_lines
+from sottovoce.study.resources.fit import check_memory
+from sottovoce.study.resources.memory import (
     CARDS,
     GIB,
     Memory,
     forecast_memory,
     longest_row,
 )
-from sottovoce.study.memory_check import check_memory
-from sottovoce.study.memory_plan import plan_lines
 from sottovoce.train.parts import with_weights
 
 ROW = RowSize(48, 16)

@@ -11,20 +11,20 @@ import torch
 from tiny_study import results_of, tiny_recipe, write_recipe
 from torch.utils._pytree import tree_leaves
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe, Train
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data.load import load_data
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton
-from sottovoce.recipe import Recipe, Train
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study import memory_check as module
-from sottovoce.study.activations import Kept, RowSize, kept_activations
-from sottovoce.study.cell_run import cell_stage_plans
+from sottovoce.study.cell import cell_stage_plans
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.memory import forecast_memory, longest_of
-from sottovoce.study.memory_check import check_memory, decided
-from sottovoce.study.opening import deciding_settings
-from sottovoce.study.run import run_study
+from sottovoce.study.resources import fit as module
+from sottovoce.study.resources.activations import Kept, RowSize, kept_activations
+from sottovoce.study.resources.fit import check_memory, decided
+from sottovoce.study.resources.memory import forecast_memory, longest_of
+from sottovoce.study.runner import run_study
+from sottovoce.study.workspace import deciding_settings
 from sottovoce.train.parts import with_weights
 from sottovoce.train.sharding import decoder_layers
 

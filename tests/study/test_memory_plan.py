@@ -8,11 +8,11 @@ import pytest
 from tiny_study import tiny_recipe, write_recipe
 from typer.testing import CliRunner
 
-from sottovoce.cli import app
-from sottovoce.recipe import Recipe, Train
-from sottovoce.study import memory_plan as module
-from sottovoce.study.memory import GIB, Memory, RowSize
-from sottovoce.study.memory_plan import plan_lines
+from sottovoce.cli.main import app
+from sottovoce.core.recipe import Recipe, Train
+from sottovoce.study.resources import cards as module
+from sottovoce.study.resources.cards import plan_lines
+from sottovoce.study.resources.memory import GIB, Memory, RowSize
 
 
 def test_plan_says_how_many_cards_hold_what_none_holds_alone(

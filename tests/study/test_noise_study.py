@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from tiny_study import run_tiny_study, tiny_recipe, write_recipe
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.types import Example, Utterance
 from sottovoce.data.audio import audio_sha256
-from sottovoce.errors import UserError
-from sottovoce.evaluate import mishearings
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study import elsewhere
+from sottovoce.data.load import load_data
+from sottovoce.embedded import mishearings
 from sottovoce.study.budgets_heard import hear_budgets
-from sottovoce.study.cell_run import work_of
+from sottovoce.study.cell import work_of
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.run import opened, plan_study, run_study
-from sottovoce.types import Example, Utterance
+from sottovoce.study.engines import jobs as elsewhere
+from sottovoce.study.runner import opened, plan_study, run_study
 
 NOISY = {"schemes": ["text_only", "text_only_noisy", "curriculum_noisy"], "budgets": [0.3]}
 

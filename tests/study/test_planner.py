@@ -7,10 +7,10 @@ import pytest
 from grid_folder import NUM_TRAIN, learning_rights, write_grid
 from study_folder import write_study
 
-from sottovoce.cli import main
-from sottovoce.errors import UserError
-from sottovoce.study.plan_words import plan_json, plan_sentences, plan_tables
-from sottovoce.study.planner import CurvePlan, Plan, Target, gains_by_intent, make_plan, parse_target
+from sottovoce.cli.main import main
+from sottovoce.core.errors import UserError
+from sottovoce.plan.planner import CurvePlan, Plan, Target, gains_by_intent, make_plan, parse_target
+from sottovoce.plan.text import plan_json, plan_sentences, plan_tables
 
 HALF = Target("intent_accuracy", 0.5)
 BUDGETS = (1, 2, 4, 8)  # percent: 20 to 160 recordings

@@ -12,19 +12,19 @@ import torch
 from spoken_rows import mixed_rows, utterance
 from typer.testing import CliRunner
 
-from sottovoce.cli import app
+from sottovoce.cli.main import app
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Lora, Train
+from sottovoce.core.types import Example, Modality
 from sottovoce.data.collate import Row
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate import reader as reader_module
+from sottovoce.decode import prefix_reader as reader_module
 from sottovoce.models import divided, lower_states
+from sottovoce.models.families.qwen2_audio import Qwen2Audio
 from sottovoce.models.load import LoadedModel
-from sottovoce.models.qwen2_audio import Qwen2Audio
-from sottovoce.recipe import Lora, Train
 from sottovoce.study import preflight as module
 from sottovoce.study.preflight import PROOFS, Proof, prove, telling_examples
-from sottovoce.types import Example, Modality
 
 NAMES = list(PROOFS)
 

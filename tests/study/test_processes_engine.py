@@ -12,19 +12,23 @@ import pytest
 import torch
 from tiny_study import results_of, write_recipe
 
-from sottovoce.errors import UserError
-from sottovoce.machine import num_cores
-from sottovoce.progress import JobLines
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study import cell_run, data, elsewhere, engines, process_engine
+from sottovoce.core.errors import UserError
+from sottovoce.core.machine import num_cores
+from sottovoce.core.progress import JobLines
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data import load as data
+from sottovoce.study import cell as cell_run
 from sottovoce.study.cells import Cell, plan_cells
-from sottovoce.study.elsewhere import shared_stages
-from sottovoce.study.engines import auto, engine_named, settled
-from sottovoce.study.launch import one_by_one
-from sottovoce.study.memory import forecast_memory, longest_row
-from sottovoce.study.opening import Study
-from sottovoce.study.process_engine import OUTPUT, InProcesses, threads_of_each
-from sottovoce.study.run import plan_study, run_study
+from sottovoce.study.engines import jobs as elsewhere
+from sottovoce.study.engines import processes as process_engine
+from sottovoce.study.engines import select as engines
+from sottovoce.study.engines.base import one_by_one
+from sottovoce.study.engines.jobs import shared_stages
+from sottovoce.study.engines.processes import OUTPUT, InProcesses, threads_of_each
+from sottovoce.study.engines.select import auto, engine_named, settled
+from sottovoce.study.resources.memory import forecast_memory, longest_row
+from sottovoce.study.runner import plan_study, run_study
+from sottovoce.study.workspace import Study
 
 CELLS: dict[str, Any] = {"schemes": ["text_only", "direct_mixing", "curriculum"], "budgets": [0.1, 0.3]}
 

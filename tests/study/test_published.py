@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from made_curves import made_curves
 
-from sottovoce.errors import UserError
-from sottovoce.study.published import published_for
-from sottovoce.study.results import StudyResults
+from sottovoce.core.errors import UserError
+from sottovoce.report.published import published_for
+from sottovoce.report.results import StudyResults
 
 
 def study(corpus: str, model: str = "embedded") -> StudyResults:

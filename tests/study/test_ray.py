@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from tiny_study import results_of, write_recipe
 
-from sottovoce.errors import UserError
-from sottovoce.recipe_file import load_recipe
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data.load import load_data
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.elsewhere import shared_stages
-from sottovoce.study.engines import engine_named
-from sottovoce.study.launch import one_by_one
-from sottovoce.study.opening import Study
-from sottovoce.study.run import run_study
+from sottovoce.study.engines.base import one_by_one
+from sottovoce.study.engines.jobs import shared_stages
+from sottovoce.study.engines.select import engine_named
+from sottovoce.study.runner import run_study
+from sottovoce.study.workspace import Study
 
 CELLS: dict[str, Any] = {"schemes": ["text_only", "direct_mixing", "curriculum"], "budgets": [0.1, 0.3]}
 

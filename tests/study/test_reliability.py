@@ -10,12 +10,12 @@ import pytest
 from grid_folder import learning_rights, write_grid
 from study_folder import gold_rows, write_lines, write_study
 
-from sottovoce.evaluate.calibration import calibration_errors
-from sottovoce.evaluate.confidences import judged_answers
-from sottovoce.evaluate.files import read_gold
-from sottovoce.evaluate.scoring import read_answers
-from sottovoce.study.report import read_report, report_html, write_report
-from sottovoce.study.words import percent
+from sottovoce.report.html import read_report, report_html, write_report
+from sottovoce.report.wording import percent
+from sottovoce.score.calibration import calibration_errors
+from sottovoce.score.confidences import judged_answers
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import read_gold
 
 
 def with_confidences(folder: Path, cells: str = "*") -> Path:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from study_folder import gold_rows, write_lines, write_study
 
-from sottovoce.study.examples import MAX_AUDIO_CHARACTERS, Piece, audio_uri, frame_pieces
-from sottovoce.study.figure import figure_svg
-from sottovoce.study.report import read_report, report_html, write_report
-from sottovoce.types import Entity, Frame
+from sottovoce.core.types import Entity, Frame
+from sottovoce.report.examples import MAX_AUDIO_CHARACTERS, Piece, audio_uri, frame_pieces
+from sottovoce.report.figures.figure import figure_svg
+from sottovoce.report.html import read_report, report_html, write_report
 
 SCRIPT = "<script>alert('heard')</script>"
 

@@ -5,10 +5,9 @@ import pytest
 from rich.console import Console
 from study_folder import write_study
 
-from sottovoce.errors import UserError
-from sottovoce.study.at_hand import gold_utterances
-from sottovoce.study.curves import Curves, study_curves
-from sottovoce.study.measures import (
+from sottovoce.core.errors import UserError
+from sottovoce.report.curves import Curves, study_curves
+from sottovoce.report.measures import (
     Difference,
     gap_closed,
     intent_difference,
@@ -16,15 +15,16 @@ from sottovoce.study.measures import (
     share_unreadable,
     standard_error,
 )
-from sottovoce.study.results import (
+from sottovoce.report.resamples import study_samples
+from sottovoce.report.results import (
     CellResult,
     StudyResults,
     read_predictions,
     read_study,
 )
-from sottovoce.study.samples import study_samples
-from sottovoce.study.table import markdown_table, terminal_table
-from sottovoce.study.words import comparison, headline, label
+from sottovoce.report.table import markdown_table, terminal_table
+from sottovoce.report.wording import comparison, headline, label
+from sottovoce.study.locate import gold_utterances
 
 
 @pytest.fixture

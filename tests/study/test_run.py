@@ -17,16 +17,16 @@ import pytest
 import soundfile
 from tiny_study import SCHEMES, results_of, run_tiny_study, write_recipe
 
-from sottovoce import cli
-from sottovoce.errors import UserError
-from sottovoce.evaluate import decode as decoding
-from sottovoce.recipe_file import load_recipe
-from sottovoce.registry_files import sha256_of
-from sottovoce.study import cell_run
-from sottovoce.study import run as running
+from sottovoce.cli.main import main as cli
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.data.load import load_data
+from sottovoce.decode import batches as decoding
+from sottovoce.study import cell as cell_run
+from sottovoce.study import runner as running
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.data import load_data
-from sottovoce.study.opening import cut_clips_lines
+from sottovoce.study.workspace import cut_clips_lines
 from sottovoce.train.trainer import AnswerTrainer
 
 CELLS = (
@@ -163,7 +163,7 @@ def test_an_interrupted_study_ends_bit_for_bit_like_an_uninterrupted_one(
 
 
 def command(recipe: Path) -> list[str]:
-    return [sys.executable, "-c", "from sottovoce.cli import main; main()", "study", str(recipe)]
+    return [sys.executable, "-c", "from sottovoce.cli.main import main; main()", "study", str(recipe)]
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from tiny_study import results_of, write_recipe
 
-from sottovoce.errors import UserError
-from sottovoce.recipe_file import load_recipe
-from sottovoce.study.run import run_study
-from sottovoce.study.slurm_engine import OnSlurm
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.study.engines.slurm import OnSlurm
+from sottovoce.study.runner import run_study
 
 CELLS: dict[str, Any] = {"schemes": ["text_only", "curriculum"], "budgets": [0.3]}
 

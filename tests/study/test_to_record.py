@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sottovoce.core.types import Entity, Frame, Utterance
 from sottovoce.data.budget import priority_order
-from sottovoce.study.to_record import ToRecord, to_record
-from sottovoce.types import Entity, Frame, Utterance
+from sottovoce.plan.recording_order import ToRecord, to_record
 
 SLOTS, FILLERS = ("room", "time", "person"), ("a", "b", "c", "d")
 

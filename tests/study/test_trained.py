@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.models.load import load_model
-from sottovoce.study.trained import load_run
+from sottovoce.study.runs import load_run
 
 
 def silent(line: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from tiny_study import results_of, run_tiny_study, tiny_recipe
 
+from sottovoce.core.recipe import Train
 from sottovoce.data.collate import Row
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import Train
-from sottovoce.study import cell_run
-from sottovoce.study.memory import forecast_memory, row_of
+from sottovoce.study import cell as cell_run
+from sottovoce.study.resources.memory import forecast_memory, row_of
 
 NUM_TRAINED, NUM_SPOKEN = 18, 5  # utterances, and those of the budget of 30 %
 

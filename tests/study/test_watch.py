@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from study_folder import write_study
 
-from sottovoce import cli
-from sottovoce.errors import UserError
-from sottovoce.study import watch
-from sottovoce.study.watch import watch_report
+from sottovoce.cli.main import main as cli
+from sottovoce.core.errors import UserError
+from sottovoce.report import watch
+from sottovoce.report.watch import watch_report
 
 LAST = "cells/curriculum-5pct/scores.json"
 

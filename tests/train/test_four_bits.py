@@ -14,15 +14,15 @@ from spoken_rows import mixed_rows, utterance
 from tiny_model import save_tiny_model
 from tiny_study import run_tiny_study
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
+from sottovoce.export.export import export_run
 from sottovoce.models import load as load_module
 from sottovoce.models.load import load_model
-from sottovoce.recipe import Train
-from sottovoce.study.activations import RowSize
-from sottovoce.study.export import export_run
-from sottovoce.study.memory import forecast_memory
 from sottovoce.study.preflight import PROOFS, prove
+from sottovoce.study.resources.activations import RowSize
+from sottovoce.study.resources.memory import forecast_memory
 
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed (extra qlora)"

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 import torch
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import StageSettings, Train
+from sottovoce.core.types import MODALITIES
 from sottovoce.data.collate import Row, collate_training
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import Part
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import StageSettings, Train
 from sottovoce.train.parts import hears_anew, part_of, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage
-from sottovoce.types import MODALITIES
 
 pytestmark = pytest.mark.slow
 NUM_UTTERANCES, NUM_STEPS = 2, 5

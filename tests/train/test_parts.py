@@ -14,17 +14,17 @@ from pydantic import ValidationError
 from spoken_rows import mixed_rows, same_weights, tone, utterance, weights_of
 from tiny_study import run_tiny_study
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Lora, StageSettings, Train
 from sottovoce.data.collate import Row, collate_training
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate.decode import generate, next_token_logits
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.decode.batches import generate, next_token_logits
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, input_embeddings, token_losses
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import Lora, StageSettings, Train
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.study.trained import load_run
+from sottovoce.study.runs import load_run
 from sottovoce.train.parts import hears_anew, part_of, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage

@@ -9,10 +9,10 @@ import torch
 from peft.tuners.lora.layer import Linear
 from spoken_rows import mixed_rows
 
+from sottovoce.core.recipe import Lora, Train
 from sottovoce.data.collate import collate_training
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Lora, Train
 from sottovoce.train.parts import with_weights
 
 

@@ -12,7 +12,7 @@ from spoken_rows import tensors
 from tiny_study import results_of, write_recipe
 from two_processes import launched
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.train.processes import accumulation_of
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Noise, StageSettings, Train
 from sottovoce.data.mixture import SYNTHETIC, Mixture, Part
-from sottovoce.errors import UserError
-from sottovoce.recipe import Noise, StageSettings, Train
 from sottovoce.train.schemes import SCHEMES, Stage, scheme_named, uses_speech
 from sottovoce.train.stage import plan_stages
 

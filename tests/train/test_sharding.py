@@ -16,9 +16,9 @@ from spoken_rows import tensors
 from tiny_study import run_tiny_study, write_recipe
 from two_processes import CONFIGS, launched
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Train
 from sottovoce.train.parts import with_weights
 from sottovoce.train.sharding import Engine, audio_part_apart, engine_of, note_zero, refuse_foreign, set_up
 

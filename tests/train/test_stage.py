@@ -11,12 +11,12 @@ import pytest
 import torch
 from spoken_rows import AUDIO_PARTS, mixed_rows, same_weights, tensors, text_row, weights_of
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Lora, StageSettings, Train
 from sottovoce.data.collate import collate_training
 from sottovoce.data.mixture import Part
-from sottovoce.errors import UserError
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import Lora, StageSettings, Train
 from sottovoce.train import stage as module
 from sottovoce.train.parts import with_weights
 from sottovoce.train.schemes import Stage

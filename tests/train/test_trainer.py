@@ -9,8 +9,8 @@ from spoken_rows import mixed_rows, text_row, weights_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainingArguments
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.collate import LENGTH_STEP, collate_training
-from sottovoce.errors import UserError
 from sottovoce.models import injection
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel, load_model

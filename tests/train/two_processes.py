@@ -19,10 +19,10 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from spoken_rows import speech_row, text_row
 
 import sottovoce.train.stage as module
-from sottovoce.cli import main
+from sottovoce.cli.main import main
+from sottovoce.core.recipe import Lora, StageSettings, Train
 from sottovoce.data.collate import Row
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.recipe import Lora, StageSettings, Train
 from sottovoce.train.schemes import Stage
 from sottovoce.train.trainer import AnswerTrainer, OrderedTrainer
 

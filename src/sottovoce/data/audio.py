@@ -15,8 +15,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from sottovoce.errors import UserError
-from sottovoce.registry_files import sha256_of
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
 
 SAMPLING_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings

@@ -16,9 +16,9 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Utterance
 from sottovoce.data.audio import audio_header
-from sottovoce.errors import UserError
-from sottovoce.types import Utterance
 
 _PER_SECOND = 1_000_000  # lengths are summed in whole microseconds: no sum misses its own total by rounding
 

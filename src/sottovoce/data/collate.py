@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Example
 from sottovoce.data.prompts import messages_of
-from sottovoce.errors import UserError
-from sottovoce.types import Example
 
 Batch = dict[str, Any]  # tensors, and the mel frames of clips that are to be heard anew
 IGNORED = -100  # the label of positions that are not scored

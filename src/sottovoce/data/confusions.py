@@ -20,10 +20,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rapidfuzz.distance import Levenshtein
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import json_lines, write_whole
 from sottovoce.data.manifest import json_object, numbered_lines
 from sottovoce.data.words import words_of
-from sottovoce.errors import UserError
-from sottovoce.storage import json_lines, write_whole
 
 VERSION = 1
 _AGAIN = "make it again with `sottovoce embedded confusions`"

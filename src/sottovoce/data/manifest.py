@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sottovoce.errors import UserError
-from sottovoce.storage import json_lines, write_whole
-from sottovoce.types import Entity, Frame, Split, Utterance
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import json_lines, write_whole
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 
 
 class _EntityRow(BaseModel):

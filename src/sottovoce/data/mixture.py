@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sottovoce.core.recipe import Noise
+from sottovoce.core.types import Example, Modality, Utterance
 from sottovoce.data.prompts import slu_example
-from sottovoce.recipe import Noise
-from sottovoce.types import Example, Modality, Utterance
 
 TARGET = "main"
 """The corpus whose speech is tested, and whose training speech is budgeted."""

@@ -10,11 +10,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sottovoce.core.recipe import Noise
+from sottovoce.core.types import Utterance
 from sottovoce.data.confusions import ConfusionTable
 from sottovoce.data.sound_alikes import SoundAlikes
 from sottovoce.data.words import plain_word, word_spans, words_of
-from sottovoce.recipe import Noise
-from sottovoce.types import Utterance
 
 _LINKS = "'’-"  # between two words with no space
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sottovoce.types import Example, Frame, Modality, Utterance
+from sottovoce.core.types import Example, Frame, Modality, Utterance
 
 SLU_INSTRUCTION = "\nIntent and slots as JSON:"
 TRANSCRIBE_INSTRUCTION = "\nTranscribe:"

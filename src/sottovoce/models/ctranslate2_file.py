@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 
 BINARY_VERSION = 6
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}

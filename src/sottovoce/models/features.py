@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sottovoce.data.audio import Samples
-from sottovoce.models.families import family_of
+from sottovoce.models.families.registry import family_of
 
 DEFAULT_LOCALE = "en"
 

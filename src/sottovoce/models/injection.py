@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sottovoce.models.divided import upper_hidden_states
-from sottovoce.models.families import family_of
-from sottovoce.models.family import Family
+from sottovoce.models.families.base import Family
+from sottovoce.models.families.registry import family_of
 
 
 def bare(model: Any) -> Any:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from packaging.version import Version
 
-from sottovoce.errors import UserError
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
 from sottovoce.models.embedded import EMBEDDED, embedded_model_dir
-from sottovoce.models.families import family_of
-from sottovoce.models.family import Family
+from sottovoce.models.families.base import Family
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.precision import computes_bf16
-from sottovoce.registry_files import sha256_of
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.machine import machine_bytes
+from sottovoce.core.progress import progress_bar
 from sottovoce.data.collate import Row, collate_training, moved
-from sottovoce.errors import UserError
-from sottovoce.machine import machine_bytes
 from sottovoce.models.divided import lower_hidden_states, refuse_undivided
 from sottovoce.models.injection import input_embeddings
 from sottovoce.models.load import LoadedModel
-from sottovoce.progress import progress_bar
 
 MEMORY_SHARE = 0.25  # of the machine's memory, that the states may take
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.audio import NotAudioError, TooLongError
-from sottovoce.errors import UserError
 from sottovoce.serve.headers import HEADERS
 
 _OF_HTTP = {

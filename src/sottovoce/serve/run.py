@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.evaluate.grammar import labels_of
+from sottovoce.decode.ontology import labels_of
+from sottovoce.inference.model import Model, load_model_of
+from sottovoce.inference.transcriber import Transcriber, load_transcriber_of
 from sottovoce.serve.app import make_app
-from sottovoce.serve.model import Model, load_model_of
 from sottovoce.serve.schemas import About
 from sottovoce.serve.server import address_of, bound_socket, own_names, serve_until_stopped
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.serve.transcriber import Transcriber, load_transcriber_of
 from sottovoce.serve.uploads import Uploads
-from sottovoce.study.trained import ontology_in, recipe_of_run
+from sottovoce.study.runs import ontology_in, recipe_of_run
 
 
 def serve_run(

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from sottovoce.inference.understanding import Status
 from sottovoce.serve.errors import ApiError
-from sottovoce.serve.understanding import Status
 
 MAX_TEXT_LETTERS = 500
 MAX_TEXT_BYTES = 16 * MAX_TEXT_LETTERS  # of its JSON, in which a letter may be two escapes of six

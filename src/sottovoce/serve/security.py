@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 from sottovoce.serve.errors import ApiError
 from sottovoce.serve.headers import HEADERS
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")  # of the extra `serve`

@@ -11,11 +11,11 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
 from sottovoce.data.audio import SAMPLING_RATE, Samples
+from sottovoce.inference.understanding import Understander, Understanding
 from sottovoce.serve.batching import Done, Lane, QueueFullError, StoppedError, Worker
 from sottovoce.serve.errors import ApiError
 from sottovoce.serve.metrics import Metrics
 from sottovoce.serve.settings import ServerSettings
-from sottovoce.serve.understanding import Understander, Understanding
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -23,7 +23,7 @@ _WARM_TEXT = "turn the light on"
 
 
 class Transcribes(Protocol):
-    """What is asked for transcripts: a :class:`sottovoce.serve.transcriber.Transcriber`."""
+    """What is asked for transcripts: a :class:`sottovoce.inference.transcriber.Transcriber`."""
 
     def transcribe_all(self, clips: Sequence[Samples]) -> list[str]:
         """What is heard in each recording (mono, 16 kHz), computed together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sottovoce.recipe import Grammar
+from sottovoce.core.recipe import Grammar
 
 
 class ServerSettings(BaseModel):

@@ -16,9 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from sottovoce.data.audio import SAMPLING_RATE, Samples
-from sottovoce.errors import UserError
-from sottovoce.registry_files import (
+from sottovoce.core.downloads import (
     KOKORO_MODEL,
     KOKORO_VOCABULARY,
     KOKORO_VOICES,
@@ -27,8 +25,10 @@ from sottovoce.registry_files import (
     fetch_archive,
     sha256_of,
 )
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import written_whole
+from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.speech.voices import Voice
-from sottovoce.storage import written_whole
 
 KOKORO_SAMPLING_RATE = 24_000
 KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.storage import json_lines, whole_rows, write_whole
 from sottovoce.data.corpora.home_sentences import Sentence, write_sentences
 from sottovoce.speech.synthesis import MANIFEST, speak_manifest
-from sottovoce.storage import json_lines, whole_rows, write_whole
 
 TRAIN_SPEECH_EVERY = 4  # every fourth training utterance of an intent is spoken
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import json_lines, whole_file, whole_rows
 from sottovoce.data.audio import SAMPLING_RATE, Samples
-from sottovoce.errors import UserError
 from sottovoce.speech.engines import speak
 from sottovoce.speech.voices import Voice, draw_voice
-from sottovoce.storage import json_lines, whole_file, whole_rows
 
 MANIFEST = "manifest.jsonl"
 

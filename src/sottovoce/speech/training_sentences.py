@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.corpora.home_sentences import LOCALES, write_sentences
 from sottovoce.data.manifest import read_manifest
-from sottovoce.errors import UserError
 
 MAX_LETTERS = 90  # longer sentences would take more than some 8 s at a slow tempo
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sottovoce.core.errors import UserError
 from sottovoce.data.manifest import read_manifest, row_of
-from sottovoce.errors import UserError
 from sottovoce.speech.synthesis import speak_manifest
 from sottovoce.speech.voices import CAST_LOCALES, voice_named
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from sottovoce.errors import UserError, nearest
+from sottovoce.core.errors import UserError, nearest
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.progress import Say
+from sottovoce.core.storage import write_whole
+from sottovoce.core.types import Utterance
 from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate.asr import load_listener
-from sottovoce.evaluate.decode import generate
-from sottovoce.evaluate.forms import Form
+from sottovoce.decode.batches import generate
+from sottovoce.decode.constraints import Form
+from sottovoce.decode.transcribe import load_listener
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
-from sottovoce.progress import Say
-from sottovoce.storage import write_whole
 from sottovoce.study.transcripts import is_file_of_transcripts
-from sottovoce.types import Utterance
 
 NUM_TIMED = 2  # recordings; a cell that takes minutes should not wait long for it
 

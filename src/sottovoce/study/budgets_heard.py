@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sottovoce.core.progress import Say
+from sottovoce.core.storage import json_lines, whole_rows, write_whole
+from sottovoce.core.types import Utterance
 from sottovoce.data.audio import audio_sha256
-from sottovoce.evaluate.mishearings import written_of
+from sottovoce.data.load import Data
+from sottovoce.embedded.mishearings import written_of
 from sottovoce.models.load import model_identity
-from sottovoce.progress import Say
-from sottovoce.storage import json_lines, whole_rows, write_whole
 from sottovoce.study.cells import Cell
-from sottovoce.study.data import Data
-from sottovoce.types import Utterance
 
 
 def hear_budgets(data: Data, folder: Path, cells: Sequence[Cell], say: Say) -> Data:

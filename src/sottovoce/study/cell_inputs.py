@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.storage import write_whole
+from sottovoce.core.types import Example, Modality
 from sottovoce.data.prompts import slu_example
-from sottovoce.storage import write_whole
 from sottovoce.study.cells import Cell
-from sottovoce.study.opening import CELLS, Study
 from sottovoce.study.transcripts import error_rate, recogniser_identity, transcripts_of
-from sottovoce.types import Example, Modality
+from sottovoce.study.workspace import CELLS, Study
 
 
 def card_of(study: Study, cell: Cell) -> dict[str, Any]:

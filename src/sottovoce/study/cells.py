@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.types import Example, Utterance
 from sottovoce.data.audio import audio_sha256
 from sottovoce.data.budget import Budget
+from sottovoce.data.load import Data, speech_of
 from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
-from sottovoce.errors import UserError
 from sottovoce.models.embedded import EMBEDDED
-from sottovoce.recipe import Recipe
-from sottovoce.study.data import Data, speech_of
 from sottovoce.study.noise_sources import hearing_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
-from sottovoce.types import Example, Utterance
 
 
 @dataclass(frozen=True)

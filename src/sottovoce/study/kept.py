@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.recipe import Recipe, Train
+from sottovoce.core.storage import write_whole
 from sottovoce.models.load import model_identity
-from sottovoce.recipe import Recipe, Train
-from sottovoce.registry_files import sha256_of
-from sottovoce.storage import write_whole
-from sottovoce.study.opening import machine
+from sottovoce.study.workspace import machine
 
 KEPT = "preflight.json"  # in a study's folder
 # Training settings that change neither what a step computes nor what is trained.

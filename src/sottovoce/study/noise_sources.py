@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from sottovoce.core.types import Utterance
 from sottovoce.data.audio import audio_sha256
 from sottovoce.data.confusions import ConfusionTable, confusions_of, shipped_confusions
 from sottovoce.data.mixture import Hear, Part
 from sottovoce.data.noise import Mishearings, noisy_transcript
 from sottovoce.data.sound_alikes import sound_alikes_in
 from sottovoce.data.words import language_of, words_of
-from sottovoce.types import Utterance
 
 
 def hearing_of(

@@ -14,20 +14,20 @@ from typing import Any
 
 import torch
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
+from sottovoce.core.types import MODALITIES, Example, Utterance
 from sottovoce.data.collate import IGNORED, Batch, Row, collate_training, end_of_turn_id, moved
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
-from sottovoce.errors import UserError
-from sottovoce.evaluate.decode import next_token_logits
-from sottovoce.models.audio_store import AudioStore
+from sottovoce.decode.batches import next_token_logits
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import Train
 from sottovoce.train.parts import has_adapter, part_of, whole_parts, with_weights
 from sottovoce.train.weights import save_weights
-from sottovoce.types import MODALITIES, Example, Utterance
 
 LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
 PARTS = ("language_model", "projector", "audio_tower")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sottovoce.progress import progress_bar
-from sottovoce.recipe import Recipe
-from sottovoce.study.cell_run import work_of
+from sottovoce.core.progress import progress_bar
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.types import Example
+from sottovoce.study.cell import work_of
 from sottovoce.study.cells import Cell, example_keys
 from sottovoce.study.kept import Values, circumstances_of, kept
-from sottovoce.study.memory import longest_of
-from sottovoce.study.memory_check import check_memory, decided
-from sottovoce.study.opening import STAGES, Study
 from sottovoce.study.preflight import COUNTS, PROOFS, prove, telling_examples
+from sottovoce.study.resources.fit import check_memory, decided
+from sottovoce.study.resources.memory import longest_of
+from sottovoce.study.workspace import STAGES, Study
 from sottovoce.train.stage import DONE
-from sottovoce.types import Example
 
 
 def prove_ready(study: Study, cells: list[Cell]) -> None:

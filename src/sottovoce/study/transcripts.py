@@ -11,14 +11,14 @@ from typing import Any
 
 from filelock import FileLock
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.progress import Say
+from sottovoce.core.storage import json_lines, whole_rows, write_whole
+from sottovoce.core.types import Utterance
 from sottovoce.data.manifest import numbered_lines
-from sottovoce.errors import UserError
-from sottovoce.evaluate.asr import require_recogniser, transcribe
-from sottovoce.evaluate.words import word_error_rate
+from sottovoce.decode.transcribe import require_recogniser, transcribe
 from sottovoce.models.load import model_identity
-from sottovoce.progress import Say
-from sottovoce.storage import json_lines, whole_rows, write_whole
-from sottovoce.types import Utterance
+from sottovoce.score.metrics.wer import word_error_rate
 
 TEXT_KEYS = ("heard", "text", "transcript")  # `embedded wer --out` writes the gold transcript beside what it heard
 NUM_NAMED = 3

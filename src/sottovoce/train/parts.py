@@ -11,11 +11,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
 from sottovoce.models.divided import refuse_undivided
-from sottovoce.models.family import Family
+from sottovoce.models.families.base import Family
 from sottovoce.models.load import LoadedModel
-from sottovoce.recipe import Train
 from sottovoce.train.plain_lora import scale_small_side
 from sottovoce.train.weights import TRAINED, load_trained
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from sottovoce.errors import UserError
+from sottovoce.core.errors import UserError
 
 
 def processes() -> PartialState:

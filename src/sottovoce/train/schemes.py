@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.recipe import StageSettings, Train
 from sottovoce.data.mixture import SYNTHETIC, TARGET, Mixture, Part
-from sottovoce.errors import UserError, nearest
-from sottovoce.recipe import StageSettings, Train
 
 Sources = tuple[str, ...]
 """The corpora of source languages that a mixture adds, by their names in the recipe."""

@@ -18,8 +18,8 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from sottovoce.errors import UserError
-from sottovoce.models.families import family_of
+from sottovoce.core.errors import UserError
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import bare
 
 WRITTEN_BY = "zero.json"

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from transformers import TrainingArguments, set_seed
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Train
+from sottovoce.core.storage import write_whole
 from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
-from sottovoce.errors import UserError
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
-from sottovoce.recipe import Train
-from sottovoce.storage import write_whole
 from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage

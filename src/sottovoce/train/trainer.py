@@ -15,11 +15,11 @@ from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.progress import progress_bar
 from sottovoce.data.collate import Batch, Row, collate_training
-from sottovoce.errors import UserError
-from sottovoce.models.families import family_of
+from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import answer_loss, bare
-from sottovoce.progress import progress_bar
 from sottovoce.train.sharding import (
     engine_of,
     load_optimizer,

@@ -13,10 +13,10 @@ from fake_model import FRAME, FakeModel, app_of, served
 from manifest_rows import row, save_rows
 from stand_in import Opened
 
+from sottovoce.collect.app import label_app
+from sottovoce.collect.collection import open_collection
 from sottovoce.data.manifest import read_manifest
-from sottovoce.serve.collection import open_collection
-from sottovoce.serve.label_app import label_app
-from sottovoce.serve.understanding import IntentProbability, Understanding
+from sottovoce.inference.understanding import IntentProbability, Understanding
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from sottovoce.errors import UserError
-from sottovoce.storage import written_whole
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import written_whole
 
 _TAR = (".tar.gz", ".tgz", ".tar")
 _LINK = 0o120000  # the type of a symbolic link, in the upper half of a zip member's attributes

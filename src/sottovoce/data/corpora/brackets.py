@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from sottovoce.errors import UserError
-from sottovoce.types import Entity
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity
 
 _BRACKET = re.compile(r"[\[\]]")
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Frame, Utterance
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.labelled import SPLIT_NAMES, entities_of, placed, scenario_and_action, text_or_none
 from sottovoce.data.corpora.source import Clips, SourceRow, as_switch, existing, read_rows, write_corpus
 from sottovoce.data.prompts import SLU_INSTRUCTION
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Frame, Utterance
 
 TAG = "<audio>"
 _USERS, _ASSISTANTS, _SYSTEMS = ("user", "human"), ("assistant", "gpt"), ("system",)

@@ -6,9 +6,9 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
 from sottovoce.data.corpora.source import SourceRow
 from sottovoce.data.manifest import decoded_lines
-from sottovoce.errors import UserError, nearest
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Utterance
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, utterance_of
 from sottovoce.data.corpora.source import write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Utterance
 
 
 def prepare(

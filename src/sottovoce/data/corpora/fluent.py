@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Frame, Split, Utterance
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.archives import is_archive, unpacked
 from sottovoce.data.corpora.csv_rows import read_csv
 from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Frame, Split, Utterance
 
 LOCALE = "en-US"
 _FILES: dict[str, Split] = {"train_data": "train", "valid_data": "dev", "test_data": "test"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Utterance
 from sottovoce.data.manifest import read_manifest, write_manifest
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Utterance
 
 
 def prepare(source: Path | None, out: Path, *, locale: str = "en-US") -> Path:

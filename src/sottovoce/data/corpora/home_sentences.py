@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]  # clean with and without the stubs
 
-from sottovoce.errors import UserError
-from sottovoce.types import SPLITS, Split
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import SPLITS, Split
 
 LOCALES = ("en-US", "fr-FR")
 ROWS_PER_INTENT: dict[Split, int] = {"train": 70, "dev": 9, "test": 14}

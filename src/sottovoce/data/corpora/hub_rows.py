@@ -16,9 +16,9 @@ from typing import Any
 
 import soundfile
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.storage import whole_file
 from sottovoce.data.corpora.source import SourceRow, existing, inside
-from sottovoce.errors import UserError, nearest
-from sottovoce.storage import whole_file
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import Clips, SourceRow, inside
-from sottovoce.types import Entity, Frame, Split, Utterance
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

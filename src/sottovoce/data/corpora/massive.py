@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Frame, Split, Utterance
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import (
     Clips,
@@ -19,8 +21,6 @@ from sottovoce.data.corpora.source import (
     write_corpus,
 )
 from sottovoce.data.manifest import decoded_lines
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "test": "test"}
 

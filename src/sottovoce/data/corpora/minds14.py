@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from sottovoce.core.types import Frame, Utterance
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.source import SourceRow, write_corpus
 from sottovoce.data.corpora.splits import drawn_splits
-from sottovoce.types import Frame, Utterance
 
 SCENARIO = "banking"
 

@@ -13,11 +13,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, read_rows, write_corpus
 from sottovoce.data.corpora.splits import drawn_splits
-from sottovoce.errors import UserError
-from sottovoce.types import Entity, Frame, Split, Utterance
 
 FILES = ("text.jsonl", "speech_dev.jsonl")
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "test": "test"}

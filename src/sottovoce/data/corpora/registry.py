@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
 from sottovoce.data.corpora import (
     chat,
     dataset,
@@ -19,7 +20,6 @@ from sottovoce.data.corpora import (
     table,
     timers_and_such,
 )
-from sottovoce.errors import UserError, nearest
 
 CORPORA: dict[str, Callable[..., Path]] = {
     "chat": chat.prepare,

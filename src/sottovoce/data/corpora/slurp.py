@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, read_rows, write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Entity, Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "train_synthetic": "train", "devel": "dev", "test": "test"}
 _RELEASE = ("train", "devel", "test")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Split, Utterance
 from sottovoce.data.manifest import json_object, numbered_lines, write_manifest
-from sottovoce.errors import UserError
-from sottovoce.types import Split, Utterance
 
 
 @dataclass(frozen=True, slots=True)

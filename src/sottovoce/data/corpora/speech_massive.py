@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Frame, Split, Utterance
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.hub_rows import HubRows, StoredClips, open_rows
 from sottovoce.data.corpora.labelled import text_or_none
 from sottovoce.data.corpora.source import SourceRow, write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Frame, Split, Utterance
 
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "dev", "validation": "dev", "test": "test"}
 _TRAIN = ("train", "train_115")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from sottovoce.errors import UserError
-from sottovoce.types import Split, Utterance
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Split, Utterance
 
 
 def drawn_splits(

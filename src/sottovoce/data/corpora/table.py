@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Split, Utterance
 from sottovoce.data.corpora.csv_rows import read_csv
 from sottovoce.data.corpora.labelled import SPLIT_NAMES, Columns, placed, text_or_none, utterance_of
 from sottovoce.data.corpora.source import Clips, SourceRow, as_switch, existing, write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Split, Utterance
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import Entity, Frame, Split, Utterance
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.archives import is_archive, unpacked
 from sottovoce.data.corpora.csv_rows import read_csv
 from sottovoce.data.corpora.source import Clips, SourceRow, existing, inside, write_corpus
-from sottovoce.errors import UserError, nearest
-from sottovoce.types import Entity, Frame, Split, Utterance
 
 LOCALE = "en-US"
 _PARTS: dict[str, Split] = {

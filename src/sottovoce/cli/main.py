@@ -1,0 +1,251 @@
+"""The command line. Each verb is a few lines of delegation; imports stand inside, so that --help is fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+from rich.console import Console
+
+from sottovoce.cli.console import AllowOutside, Overrides, RecipePath, Run, say
+from sottovoce.cli.embedded import embedded
+from sottovoce.cli.serve import serving
+from sottovoce.cli.study import studies
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import disk_is_full
+
+app = typer.Typer(
+    name="sottovoce",
+    help="Teach a large audio language model intents and slots with little speech, and learn how little is enough.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(studies)
+app.add_typer(serving)
+app.add_typer(embedded, name="embedded")
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
+INTERRUPTED = 130  # the exit status after Ctrl-C
+
+
+@app.command()
+def prepare(
+    name: Annotated[
+        str, typer.Argument(help="the corpus: home, massive, slurp, table, chat ...; docs/data-formats.md lists them")
+    ],
+    source: Annotated[Path, typer.Argument(help="its file, folder or hub name; `-` for the built-in home")],
+    out: Annotated[Path, typer.Argument(help="the folder to write manifest.jsonl and recordings into")],
+    options: Overrides = None,
+) -> None:
+    """Turn a corpus into a manifest."""
+    from sottovoce.data.corpora.registry import prepare as prepare_corpus
+
+    given = dict(_key_value(option) for option in options or [])
+    say(f"wrote {prepare_corpus(name, None if str(source) == '-' else source, out, **given)}")
+
+
+@app.command()
+def check(
+    manifest: Annotated[Optional[Path], typer.Argument(help="a manifest (JSONL)")] = None,  # noqa: UP045
+    model: Annotated[Optional[str], typer.Option(help="run the preflight proofs on this model")] = None,  # noqa: UP045
+    window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 12.0,
+    allow_outside: AllowOutside = False,
+    html: Annotated[Optional[Path], typer.Option(help="write the whole outcome there, as a page")] = None,  # noqa: UP045
+) -> None:
+    """Check a manifest, or with --model whether a model trains and decodes as it should; status 2: not fit to train."""
+    if manifest is None and model is None:
+        raise UserError("nothing to check", "name a manifest, or a model with --model")
+    if model is not None:
+        from sottovoce.models.precision import precision_lines
+        from sottovoce.study.preflight import check_model
+
+        for line in precision_lines(bf16=True):
+            say(line)
+        for proof in check_model(model, manifest, allow_outside):
+            say(f"holds: {proof}")
+    if manifest is None:
+        return
+    from sottovoce.check.manifest import check_manifest
+    from sottovoce.score.tables import table_of
+
+    report = check_manifest(manifest, window_seconds=window_seconds, allow_outside=allow_outside)
+    Console().print(table_of(report.table_rows()), table_of(report.coverage_rows()))
+    for line in report.lines():
+        say(line)
+    if html is not None:
+        from sottovoce.check.page import write_check_page
+
+        say(f"page: {write_check_page(report, manifest, html)}")
+    if not report.fit_to_train:
+        raise UserError(f"{manifest} is not fit to train", "mend the faults above")
+
+
+@app.command()
+def train(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Train the recipe's cells (schemes x budgets) without decoding them."""
+    from sottovoce.core.recipe_file import load_recipe
+    from sottovoce.study.runner import train_study
+
+    for folder in train_study(load_recipe(recipe, overrides), recipe, say):
+        print(folder)
+
+
+@app.command()
+def decode(
+    run: Run,
+    grammar: Annotated[
+        Optional[Literal["none", "ontology"]],  # noqa: UP045
+        typer.Option(help="another than the recipe's: beside its answers, and compared to them"),
+    ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="measure how sure the model is of each intent")
+    ] = False,
+) -> None:
+    """Decode a run's test utterances from speech and from gold text."""
+    from sottovoce.report.decodings import decodings_table
+    from sottovoce.score.tables import table_of
+    from sottovoce.study.runner import decode_run
+
+    for path in decode_run(run, say, grammar, confidence):
+        print(path)
+    if grammar:
+        Console().print(table_of(decodings_table(run)))
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="predictions in SLURP's format (JSONL)")],
+    gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
+    split: Annotated[Optional[str], typer.Option(help="of a manifest, score this split only")] = None,  # noqa: UP045
+    by: Annotated[Optional[list[str]], typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,  # noqa: UP045
+    intervals: Annotated[bool, typer.Option(help="with 95 % intervals, utterances drawn")] = False,
+    target_accuracy: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="of intents, 0..1: where to abstain to reach it, by the confidences"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
+) -> None:
+    """Score a prediction file, as SLURP's official scorer does and strictly; and its confidences, if it has any."""
+    from sottovoce.score.evaluate import read_answers, score_report
+    from sottovoce.score.files import read_gold
+    from sottovoce.score.tables import report_tables
+
+    report = score_report(read_answers(predictions, read_gold(gold, split), say), by or [], intervals, target_accuracy)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        Console().print(*report_tables(report))
+
+
+@app.command()
+def compare(
+    systems: Annotated[list[str], typer.Argument(help="prediction files; one system's seeds joined by commas")],
+    gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
+    split: Annotated[Optional[str], typer.Option(help="of a manifest, compare on this split only")] = None,  # noqa: UP045
+    num_resamples: Annotated[int, typer.Option(min=100, help="resamples behind intervals and p-values")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="of the resamples")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
+) -> None:
+    """Compare prediction files: scores with intervals, and which of them really differ."""
+    from sottovoce.score.compare import compare_systems, comparison_tables
+    from sottovoce.score.files import read_gold
+    from sottovoce.score.tables import printable
+
+    comparison = compare_systems(systems, read_gold(gold, split), say, num_resamples, seed)
+    if as_json:
+        print(json.dumps(comparison))
+    else:
+        Console().print(*comparison_tables(comparison))
+        for sentence in comparison["sentences"]:
+            Console(highlight=False, soft_wrap=True).print(printable(sentence), emoji=False)
+
+
+@app.command()
+def speak(
+    manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
+    out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
+    voice: Annotated[Optional[list[str]], typer.Option(help="ENGINE:NAME: kokoro, espeak, flite, piper")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    seed: int = 0,
+) -> None:
+    """Speak training transcripts in synthetic voices, for the scheme synthetic_curriculum (extra `speech`)."""
+    from sottovoce.core.progress import show_count
+    from sottovoce.speech.training_speech import speak_training
+
+    show_count(speak_training(manifest, out, voice or [], seed, workers), "spoken")
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Argument(help="a folder that does not exist yet")],
+    verify: Annotated[bool, typer.Option(help="load it in a fresh process and compare its answers")] = False,
+) -> None:
+    """Write a run as a folder that transformers loads by itself: merged weights, processor, model card."""
+    from sottovoce.export.export import export_run
+
+    print(export_run(run, out, verify, say))
+
+
+@app.command()
+def gap(
+    run: Run,
+    asr: Annotated[Optional[str], typer.Option(help="recogniser or file of transcripts, else the run's model")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
+) -> None:
+    """Say what of a run's errors is heard wrong and what understood wrong, by way of a recogniser's transcripts."""
+    from sottovoce.report.error_source import measure_gap
+    from sottovoce.score.error_source import gap_tables
+
+    measured = measure_gap(run, asr, say)
+    if as_json:
+        print(json.dumps(measured))
+        return
+    for table in gap_tables(measured):
+        Console().print(table)
+    rate = f"Word error rate of {measured['asr']}: {measured['word_error_rate']:.1%}."
+    for sentence in (rate, *measured["sentences"]):
+        Console(highlight=False, soft_wrap=True).print(sentence, markup=False, emoji=False)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
+    try:
+        # Newer typers return the status of an interruption instead of raising it.
+        if app(standalone_mode=False, prog_name="sottovoce") == INTERRUPTED:
+            raise KeyboardInterrupt
+    except UserError as error:
+        say(f"error: {' '.join(str(error).splitlines())}")
+        sys.exit(2)
+    except USAGE_ERROR as error:  # a verb or option that does not exist, or is missing
+        if len(lines := error.format_message().splitlines()) == 1:
+            say(f"error: {lines[0]}; see `sottovoce --help`")
+        elif lines:  # called without a verb, which shows the help
+            print(*lines, sep="\n")
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        say("stopped; start the same command again to go on")
+        sys.exit(INTERRUPTED)
+    except _writing_errors() as error:
+        if not disk_is_full(error):
+            raise
+        place = getattr(error, "filename", None) or "while writing"
+        say(f"error: the disk is full ({place}); free some space and start again")
+        sys.exit(2)
+
+
+def _writing_errors() -> tuple[type[Exception], ...]:
+    """What the libraries raise when they cannot write; safetensors' own error only if that was imported."""
+    safetensors = sys.modules.get("safetensors")
+    return (OSError, RuntimeError, safetensors.SafetensorError) if safetensors else (OSError, RuntimeError)
+
+
+def _key_value(option: str) -> tuple[str, str]:
+    key, equals, value = option.partition("=")
+    if not equals:
+        raise UserError(f"{option!r} is not key=value", "write for example locale=fr-FR")
+    return key, value

@@ -1,0 +1,248 @@
+"""What a recipe says, typed and closed; ``recipe_file`` reads one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sottovoce.core.errors import nearest
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Grammar = Literal["none", "ontology"]
+NoiseSource = Literal["shipped", "budget", "spelling"]
+GRAMMARS: tuple[Grammar, ...] = get_args(Grammar)
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corpus(_Closed):
+    """Where the utterances come from: the built-in corpus, or a manifest made by ``sottovoce prepare``."""
+
+    builtin: Literal["home"] | None = Field(None, description="a corpus that ships with sottovoce")
+    locale: str | None = Field(None, description="which language of a built-in corpus, such as en-US")
+    manifest: Path | None = Field(None, description="a manifest (JSONL), relative to the working folder")
+    allow_outside: bool = Field(False, description="permit recordings outside the manifest's folder")
+    only_spoken: bool = Field(False, description="leave out training utterances that have no recording")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Corpus:
+        if (self.builtin is None) == (self.manifest is None):
+            raise ValueError("give either builtin (with locale) or manifest")
+        if self.builtin and not self.locale:
+            raise ValueError("a built-in corpus needs its locale, such as en-US")
+        return self
+
+
+class SpeechUtterances(_Closed):
+    """A speech budget counted in recordings."""
+
+    utterances: int = Field(ge=1)
+
+
+class SpeechSeconds(_Closed):
+    """A speech budget counted in seconds of speech."""
+
+    seconds: float = Field(gt=0)
+
+
+class SpeechHours(_Closed):
+    """A speech budget counted in hours of speech."""
+
+    hours: float = Field(gt=0)
+
+
+class SpeechSpeakers(_Closed):
+    """A speech budget counted in speakers: all that these have recorded."""
+
+    speakers: int = Field(ge=1)
+
+
+Size = Share | Literal["all"] | SpeechUtterances | SpeechSeconds | SpeechHours | SpeechSpeakers
+
+
+class Source(Corpus):
+    """A corpus of another language, whose text and speech help to understand the one that is tested."""
+
+    speech: Size = Field("all", description="how much of its training speech is used, counted as budgets are")
+    num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
+
+
+class Noise(_Closed):
+    """Recognition noise on text; rates are shares of the words outside fillers, in the sentences that have noise."""
+
+    rows: Share = Field(0.5, description="share of the sentences that have noise, drawn anew for each epoch")
+    replace: Share = 0.1
+    drop: Share = 0.03
+    insert: Share = 0.01
+    source: NoiseSource = Field(
+        "shipped",
+        description="what words are replaced by: shipped, what the embedded model hears in their place; budget, what "
+        "the model itself hears in the budget's clips; spelling, words of the training text that sound alike",
+    )
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leaves_words(self) -> Noise:
+        if self.replace + self.drop + self.insert > 1:
+            raise ValueError("replace, drop and insert are more than 1 together")
+        return self
+
+
+class Lora(_Closed):
+    """The adapter on the language model. ``first_layer`` is written only if set, so that earlier studies keep names."""
+
+    r: int = Field(16, ge=1)
+    lora_alpha: int = Field(32, ge=1)
+    lora_dropout: Share = 0.0
+    use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
+    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest adapted one; docs/study.md")
+
+
+class StageSettings(_Closed):
+    """How one stage is trained; the names are those of transformers' TrainingArguments."""
+
+    num_train_epochs: int = Field(3, ge=1)
+    learning_rate: float = Field(5e-6, gt=0)
+    warmup_ratio: Share = 0.04
+    speech_repeats: int = Field(1, ge=1, description="how often each clip of the speech budget occurs in one epoch")
+    perturb_repeats: bool = Field(False, description="from the second on at another tempo, level, with silence, noise")
+    max_speech_share: float = Field(
+        1.0, gt=0, le=1, description="clips are repeated less often where speech would be more than this of an epoch"
+    )
+
+
+class Train(_Closed):
+    """Training: the defaults are the paper's settings for a 7B model; audio tower and projector stay frozen."""
+
+    language_model: Literal["full", "lora", "frozen"] = "full"
+    projector: Literal["full", "frozen"] = "frozen"
+    audio_tower: Literal["full", "lora", "frozen"] = Field(
+        "frozen", description="if it is trained, every recording is encoded at every step"
+    )
+    lora: Lora = Lora()
+    load_in_4bit: bool = Field(False, description="the frozen language model in 4 bits: QLoRA (extra `qlora`)")
+    stage: StageSettings = Field(StageSettings(), description="text_only and direct_mixing: their only stage")
+    first_stage: StageSettings = Field(
+        StageSettings(num_train_epochs=2), description="curriculum's text-only stage, shared by all budgets"
+    )
+    last_stage: StageSettings = Field(
+        StageSettings(num_train_epochs=1, learning_rate=3e-6, warmup_ratio=0.02),
+        description="curriculum's stage with text and speech together",
+    )
+    noise: Noise = Field(Noise(), description="recognition noise on the text of schemes that use it")
+    per_device_train_batch_size: int = Field(128, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    gradient_checkpointing: Literal["auto", True, False] = Field(
+        "auto", description="compute layers again in the backward pass; auto: on a GPU that has too little memory else"
+    )
+    bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
+    save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run goes on from")
+    logging_steps: int = Field(5, ge=1)
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Train:
+        if {self.language_model, self.projector, self.audio_tower} == {"frozen"}:
+            raise ValueError("language_model, projector and audio_tower are all frozen: nothing would be trained")
+        if self.language_model == "full" and self.audio_tower == "lora":
+            raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
+        if self.load_in_4bit and self.language_model != "lora":
+            raise ValueError("load_in_4bit goes with language_model: lora")
+        parts = (self.language_model, self.projector, self.audio_tower)
+        if self.lora.first_layer and parts != ("lora", "frozen", "frozen"):
+            raise ValueError("lora.first_layer goes with language_model: lora, and a frozen projector and audio_tower")
+        return self
+
+
+class Decode(_Closed):
+    """Greedy decoding of test utterances."""
+
+    batch_size: int = Field(32, ge=1)
+    max_new_tokens: int = Field(96, ge=1)
+    grammar: Grammar = Field(
+        "none", description="ontology: answers can only name intents and slot types of the training utterances"
+    )
+    confidence: bool = Field(False, description="how sure the model is of each intent, measured with its answers")
+
+
+class Recipe(_Closed):
+    """One comparison: schemes x speech budgets x seeds x mixtures x models, tested on the speech of one corpus."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    title: str = ""
+    model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
+    models: tuple[str, ...] = Field((), description="several of these in place of model")
+    corpus: Corpus = Field(description="the target: its test speech is what is scored, its training speech is budgeted")
+    sources: dict[str, Source] = Field({}, description="corpora of other languages, by names of your own")
+    mixtures: tuple[tuple[str, ...], ...] = Field(
+        (), description="which sources join the target, such as [[], [en]]; if not given, all of them"
+    )
+    synthetic_speech: Path | None = Field(None, description="a folder with synthetic recordings, each named by its id")
+    schemes: tuple[str, ...] = Field(
+        ("zero_shot", "text_only", "cascade", "direct_mixing", "curriculum"),
+        description="their names in train/schemes.py",
+    )
+    asr: str = Field(
+        "",
+        description="the recogniser of the scheme cascade: `embedded` (if not given), a hub id or folder of one that "
+        'transformers loads, or a JSONL file of transcripts, rows {"id": ..., "text": ...}',
+    )
+    budgets: tuple[Size, ...] = Field(
+        (0.05,),
+        description="shares of the training utterances that keep their speech, or {utterances: 20}, {seconds: 600}, "
+        "{hours: 1.5} or {speakers: 3}, or all: every recording there is",
+    )
+    num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
+    num_test_utterances: int | None = Field(None, ge=1)
+    train: Train = Train()
+    decode: Decode = Decode()
+    seed: int = Field(0, description="draws the utterances to use, and trains if seeds are not given")
+    seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains cells of its own")
+    out: Path = Path("runs")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Recipe:
+        if not self.schemes:
+            raise ValueError("schemes is empty")
+        for axis in ("schemes", "budgets", "seeds", "models", "mixtures"):
+            values = getattr(self, axis)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{axis} must not repeat")
+        if bool(self.model) == bool(self.models):
+            raise ValueError("give either model or models")
+        for name in (name for mixture in self.mixtures for name in mixture):
+            if name not in self.sources:
+                raise ValueError(f"mixtures names {name!r}; {nearest(name, self.sources)}")
+        for name in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name in ("main", "synthetic"):
+                raise ValueError(f"sources: {name!r} is no name for a source; use letters, digits and _, such as en")
+        return self
+
+    @property
+    def all_models(self) -> tuple[str, ...]:
+        return self.models or (self.model,)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds or (self.seed,)
+
+    @property
+    def all_mixtures(self) -> tuple[tuple[str, ...], ...]:
+        """The sources of each mixture."""
+        return self.mixtures or (tuple(self.sources),)
+
+    def of_model(self, name: str) -> Recipe:
+        """The recipe for one of its models alone."""
+        return self.model_copy(update={"model": name, "models": ()})
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.out / self.name

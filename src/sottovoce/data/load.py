@@ -1,0 +1,165 @@
+"""From a recipe to its utterances: corpora read, limited and joined; which recordings a speech budget keeps."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import (
+    Corpus,
+    Recipe,
+    Size,
+    Source,
+    SpeechHours,
+    SpeechSeconds,
+    SpeechSpeakers,
+    SpeechUtterances,
+)
+from sottovoce.core.types import Utterance
+from sottovoce.data.audio import SUFFIXES
+from sottovoce.data.budget import Budget, choose_speech
+from sottovoce.data.corpora.home import home_manifest
+from sottovoce.data.manifest import read_manifest
+from sottovoce.data.mixture import SYNTHETIC, SharedExamples
+
+
+@dataclass(frozen=True)
+class Data:
+    """A recipe's utterances.
+
+    Args:
+        manifest: the target's, with its sha256.
+        train: the target's training utterances.
+        test: the target's test utterances, all with speech.
+        others: training utterances of the sources, by the recipe's names; by ``SYNTHETIC`` those with synthetic speech.
+        shared: their examples, which the cells share.
+        heard: what each model has written of recordings of speech budgets, by the recordings' sha256, where recognition
+            noise comes from that.
+    """
+
+    manifest: Path
+    sha256: str
+    train: list[Utterance]
+    test: list[Utterance]
+    others: Mapping[str, list[Utterance]] = field(default_factory=dict)
+    shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
+    heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def num_spoken(self) -> int:
+        """Training utterances that have a recording."""
+        return sum(utterance.audio is not None for utterance in self.train)
+
+
+def manifest_of(corpus: Corpus) -> Path:
+    """The manifest that a recipe's corpus names."""
+    return home_manifest(corpus.locale or "") if corpus.builtin else corpus.manifest or Path()
+
+
+def load_data(recipe: Recipe) -> Data:
+    """Reads the corpora and limits them as the recipe says.
+
+    Raises:
+        UserError: an unreadable manifest, an empty split, test utterances without speech, a test intent that no
+            training utterance has, or synthetic speech of no training utterance.
+    """
+    path = manifest_of(recipe.corpus)
+    utterances = read_manifest(path, recipe.corpus.allow_outside)
+    train = _training_split(utterances, path, recipe.corpus)
+    test = [u for u in utterances if u.split == "test" and u.audio is not None]
+    if not test:
+        raise UserError(f"{path}: no utterance of split test has a recording", "record test utterances, or mark them")
+    train = limited(train, recipe.num_train_utterances, recipe.seed)
+    test = limited(test, recipe.num_test_utterances, recipe.seed)
+    unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
+    if unseen:
+        advice = "add training utterances for them, raise num_train_utterances, or leave them out of test"
+        raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
+    others = {name: _source_utterances(source, recipe.seed) for name, source in recipe.sources.items()}
+    if recipe.synthetic_speech:
+        others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
+    return Data(path, sha256_of(path), train, test, others)
+
+
+def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:
+    train = [utterance for utterance in utterances if utterance.split == "train"]
+    if not train:
+        raise UserError(f"{path}: no utterance has split train", "mark the training utterances with split train")
+    if not corpus.only_spoken:
+        return train
+    spoken = [utterance for utterance in train if utterance.audio is not None]
+    if not spoken:
+        raise UserError(f"{path}: no training utterance has a recording", "add recordings, or leave out only_spoken")
+    return spoken
+
+
+def _source_utterances(source: Source, seed: int) -> list[Utterance]:
+    """A source's training utterances; those beyond its speech have lost their recordings."""
+    path = manifest_of(source)
+    train = _training_split(read_manifest(path, source.allow_outside), path, source)
+    train = limited(train, source.num_train_utterances, seed)
+    kept = set(speech_of(source.speech, train, seed)[1].ids)
+    return [utterance if utterance.id in kept else replace(utterance, audio=None) for utterance in train]
+
+
+def spoken_by_folder(utterances: Sequence[Utterance], folder: Path) -> list[Utterance]:
+    """Those of the utterances that have a recording in a folder, with it in place of their own.
+
+    Args:
+        folder: holds recordings that are named by the utterances' ids, such as ``42.ogg``, or by locale and id, such as
+            ``en-US-42.ogg``.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it belongs to any of the utterances.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}", "correct synthetic_speech, or make it with `sottovoce speak`")
+    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
+    named = [(u, found.get(u.id) or found.get(f"{u.locale}-{u.id}")) for u in utterances]
+    spoken = [replace(u, audio=path, seconds=None, speaker="synthetic") for u, path in named if path]
+    if not spoken:
+        advice = f"name the files by the ids, such as {utterances[0].id}.ogg"
+        raise UserError(f"{folder} holds no recording of any training utterance", advice)
+    return spoken
+
+
+def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> list[Utterance]:
+    """At most ``limit`` utterances, in their order: one of each intent first, then each intent in proportion, and
+    within an intent those with and without speech in proportion."""
+    if limit is None or limit >= len(utterances):
+        return list(utterances)
+    groups: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
+    for utterance in utterances:
+        groups[utterance.frame.intent, utterance.audio is not None].append(utterance.id)
+    rng, seen = random.Random(seed), set[str]()
+    ranked = []
+    for (intent, _), ids in sorted(groups.items(), reverse=True):  # of each intent, those with speech come first
+        rng.shuffle(ids)
+        ranked += [((rank + rng.random()) / len(ids), identity) for rank, identity in enumerate(ids)]
+        if intent not in seen:
+            ranked[-len(ids)] = (-1.0, ids[0])
+            seen.add(intent)
+    kept = {identity for _, identity in sorted(ranked)[:limit]}
+    return [utterance for utterance in utterances if utterance.id in kept]
+
+
+def speech_of(size: Size, utterances: Sequence[Utterance], seed: int) -> tuple[str, Budget]:
+    """A speech budget and what its cells are called."""
+    if size == "all":
+        spoken = sum(utterance.audio is not None for utterance in utterances)
+        return "all", choose_speech(utterances, num_utterances=spoken, seed=seed)
+    if isinstance(size, SpeechUtterances):
+        return f"{size.utterances}utterances", choose_speech(utterances, num_utterances=size.utterances, seed=seed)
+    if isinstance(size, SpeechSeconds):
+        return f"{size.seconds:g}seconds", choose_speech(utterances, seconds=size.seconds, seed=seed)
+    if isinstance(size, SpeechHours):
+        return f"{size.hours:g}hours", choose_speech(utterances, seconds=3600 * size.hours, seed=seed)
+    if isinstance(size, SpeechSpeakers):
+        return f"{size.speakers}speakers", choose_speech(utterances, num_speakers=size.speakers, seed=seed)
+    budget = choose_speech(utterances, share=size, seed=seed)
+    return f"{size * 100:g}pct", replace(budget, share=size)  # what was asked for, not what it was rounded to

@@ -1,0 +1,138 @@
+"""Answers that can only be frames of known intents and slot types: the ontology of the training labels as a grammar.
+
+The grammar is Lark as llguidance reads it. Its one terminal is the answer's whole line as ``prompts.answer_of`` writes
+it, key by key and space by space, so that what is forced is tokenised as the training answers are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Frame
+from sottovoce.data.collate import end_of_turn_id
+from sottovoce.decode.constraints import Course
+
+# Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
+_FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
+_OR = "    | "  # before every alternative but the first, on a line of its own
+
+
+def ontology_of(frames: Iterable[Frame]) -> str:
+    """The grammar of the answers that name an intent and slot types of the frames, with any fillers, in any number.
+
+    Equal sets of intents and slot types give equal text.
+    """
+    intents, slots = set[tuple[str, str]](), set[str]()
+    for frame in frames:
+        intents.add((frame.scenario, frame.action))
+        slots.update(entity.type for entity in frame.entities)
+    opening, key, closing = map(_literal, ('{"scenario": ', ', "entities": [', "]}"))
+    listed = '(ENTITY (", " ENTITY)*)? ' if slots else ""
+    lines = [
+        "start: ANSWER",
+        f"ANSWER: {opening} INTENT {key} {listed}{closing}",
+        "INTENT: " + _one_of(f'{_json(scenario)}, "action": {_json(action)}' for scenario, action in sorted(intents)),
+    ]
+    if slots:
+        begin, between, end = map(_literal, ("{", ': "', '"}'))
+        lines += [
+            f"ENTITY: {begin} SLOT {between} FILLER {end}",
+            "SLOT: " + _one_of(_json(slot) for slot in sorted(slots)),
+            f"FILLER: {_FILLER}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def labels_of(grammar: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The intents (scenario and action) and slot types that a grammar of :func:`ontology_of` allows, in its order."""
+    intents, slots = list[tuple[str, str]](), list[str]()
+    rule = ""
+    for line in grammar.rstrip("\n").split("\n"):  # U+2028 in a name is a letter like any other
+        if line[:1] != " ":
+            rule, _, line = line.partition(": ")
+        if rule == "INTENT":
+            named = json.loads(f'{{"scenario": {json.loads(line.removeprefix(_OR))}}}')
+            intents.append((named["scenario"], named["action"]))
+        elif rule == "SLOT":
+            slots.append(json.loads(json.loads(line.removeprefix(_OR))))
+    return intents, slots
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _literal(text: str) -> str:
+    # Lark's strings have the escapes of JSON.
+    return _json(text)
+
+
+def _one_of(texts: Iterable[str]) -> str:
+    return ("\n" + _OR).join(map(_literal, texts))
+
+
+def require_llguidance() -> None:
+    """Raises UserError if llguidance is not installed."""
+    if find_spec("llguidance") is None:
+        raise UserError("decode.grammar: ontology needs llguidance", "pip install 'sottovoce[grammar]'")
+
+
+class GrammarForm:
+    """Answers of a grammar; the line's end is the answer's.
+
+    Args:
+        grammar: in llguidance's Lark.
+        tokenizer: of the model that answers.
+
+    Raises:
+        UserError: llguidance is not installed, or cannot read the tokenizer.
+    """
+
+    def __init__(self, grammar: str, tokenizer: Any) -> None:
+        require_llguidance()
+        from llguidance import LLMatcher
+        from llguidance.hf import from_tokenizer
+
+        try:
+            own = from_tokenizer(tokenizer, eos_token=end_of_turn_id(tokenizer))
+        except ValueError as error:
+            raise UserError(f"llguidance cannot read the tokenizer: {error}", "leave decode.grammar out") from error
+        self._matcher = LLMatcher(own, grammar)
+        if self._matcher.is_error():
+            raise ValueError(self._matcher.get_error())
+
+    def course(self) -> Course:
+        return _GrammarCourse(self._matcher.deep_copy())
+
+
+class _GrammarCourse:
+    def __init__(self, matcher: Any) -> None:
+        self._matcher = matcher
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._matcher.is_accepting())
+
+    def take(self, token: int) -> None:
+        self._checked(self._matcher.consume_token(token))
+
+    def forced(self) -> list[int]:
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        self._checked(self._matcher.consume_tokens(tokens))
+        return tokens
+
+    def allowed(self) -> NDArray[np.bool_]:
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._checked(not self._matcher.is_error())
+        return np.unpackbits(bits, bitorder="little").astype(bool)
+
+    def _checked(self, done: bool) -> None:
+        if not done:
+            raise ValueError(self._matcher.get_error())

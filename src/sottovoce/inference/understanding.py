@@ -1,0 +1,83 @@
+"""What a trained run makes of one utterance, and what may be asked of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from sottovoce.core.types import Frame
+from sottovoce.data.audio import Samples
+
+Status = Literal["ok", "unreadable", "abstained", "no_speech"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntentProbability:
+    """A known intent and its probability, 0..1."""
+
+    scenario: str
+    action: str
+    probability: float
+
+    @property
+    def intent(self) -> str:
+        return f"{self.scenario}_{self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """An utterance's frame, and how sure the model is of its intent.
+
+    Args:
+        frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
+            answered.
+        status: ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
+            no words, of models that can tell.
+        confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
+            not be read; None where it was not measured.
+        intents: the likeliest known intents, the likeliest first; empty where it was not measured.
+        raw: the model's answer as it was generated.
+        seconds: of the recording, None for text.
+        cut: the recording is longer than the model hears at once, and was cut.
+        transcript: the words that were typed, or heard in a recording; None of models that cannot tell these.
+    """
+
+    frame: Frame | None
+    status: Status
+    confidence: float | None
+    intents: tuple[IntentProbability, ...]
+    raw: str
+    seconds: float | None = None
+    cut: bool = False
+    transcript: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``predict`` prints and the server answers; scenario, action, entities and text are SLURP's keys."""
+        frame = self.frame or Frame("", "")
+        return {
+            "scenario": frame.scenario,
+            "action": frame.action,
+            "intent": frame.intent if self.frame else "",
+            "entities": [{"type": entity.type, "filler": entity.filler} for entity in frame.entities],
+            "status": self.status,
+            "confidence": self.confidence,
+            "intents": [{"intent": each.intent, "probability": each.probability} for each in self.intents],
+            "text": self.raw,
+            "seconds": self.seconds,
+            "cut": self.cut,
+            "transcript": self.transcript,
+        }
+
+
+class Understander(Protocol):
+    """What the server asks: a :class:`sottovoce.inference.model.Model`."""
+
+    @property
+    def window_seconds(self) -> float:
+        """The longest recording that is heard whole; what is beyond is cut."""
+        ...
+
+    def understand_all(self, inputs: Sequence[Samples | str]) -> list[Understanding]:
+        """One answer for each recording (mono, 16 kHz) or typed text, computed together."""
+        ...

@@ -1,0 +1,93 @@
+"""Reading a few more tokens a row: keys and values are kept with room to grow, and attention repeats none of them.
+
+transformers copies all keys and values at every step, to append to them and once more for each head of queries that
+shares them: for small models far more memory is moved so than for the step itself.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, Cache
+from transformers.cache_utils import DynamicLayer
+
+from sottovoce.models.packed_attention import attending_by
+
+STEPS = "sottovoce_steps"
+ROOM = 32  # places that are kept free behind what is held
+FEW = 32  # tokens a row; for more the scores of all of them would take much memory
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer, (batch, heads, num_places, head_dim), in tensors that have room behind them."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._key_room = self._value_room = torch.empty(0)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Appends, and returns all that is held."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys, self._key_room = _appended(self.keys, self._key_room, key_states)
+        self.values, self._value_room = _appended(self.values, self._value_room, value_states)
+        return self.keys, self.values
+
+
+def _appended(held: torch.Tensor, room: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is held with what is new behind it, and the room that this is the beginning of."""
+    length = held.shape[2] if held.numel() else 0
+    end = length + new.shape[2]
+    # What was selected or repeated meanwhile is a tensor of its own.
+    if not length or room.data_ptr() != held.data_ptr() or room.shape[2] < end:
+        room = new.new_empty(*new.shape[:2], end + ROOM, new.shape[3])
+        if length:
+            room[:, :, :length] = held
+    room[:, :, length:end] = new
+    return room[:, :, :end], room
+
+
+def roomy_cache() -> Any:
+    """An empty cache of keys and values."""
+    return Cache(layer_class_to_replicate=RoomyLayer)
+
+
+def step_attention(language_model: Any) -> AbstractContextManager[None]:
+    """While it lasts, a forward of the language model goes by ``bias``, which it must be given:
+
+    what is added to the scores of each new token for each place held, (batch, num_new, num_places); a very negative
+    number where it does not look.
+    """
+    return attending_by(STEPS, language_model)
+
+
+def _attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
+    scaling: float | None = None, dropout: float = 0.0, *, bias: torch.Tensor, **kwargs: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """As transformers calls an attention: query (batch, heads, num_new, head_dim), key and value with fewer heads."""
+    scale = scaling if scaling is not None else 1 / math.sqrt(query.shape[-1])
+    batch, num_queries, num_new, width = query.shape
+    if num_new > FEW:
+        seen = scaled_dot_product_attention(query, key, value, bias[:, None], scale=scale, enable_gqa=True)
+        return seen.transpose(1, 2), None
+    num_keys, num_places = key.shape[1:3]
+    # b batch, k heads of keys, g heads of queries that share one, q new tokens, l places, d width of a head
+    query_bk_gq_d = query.reshape(batch * num_keys, -1, width)
+    scores = torch.bmm(query_bk_gq_d, key.flatten(0, 1).transpose(1, 2)) * scale
+    scores_b_kg_q_l = scores.view(batch, num_queries, num_new, num_places) + bias[:, None]
+    weights = torch.softmax(scores_b_kg_q_l, dim=-1, dtype=torch.float32).to(value.dtype)
+    seen = torch.bmm(weights.view(batch * num_keys, -1, num_places), value.flatten(0, 1))
+    return seen.view(batch, num_queries, num_new, width).transpose(1, 2), None
+
+
+AttentionInterface.register(STEPS, _attention)

@@ -1,0 +1,89 @@
+"""Which intents to record first: those that lose most between gold text and speech, as often as they are said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.data.manifest import read_manifest
+from sottovoce.plan.learning_curve import LEVEL, Floats
+from sottovoce.report.results import CellResult
+from sottovoce.score.counts import COLUMNS, counts_table
+from sottovoce.score.matching import Answers
+from sottovoce.score.statistics import bootstrap, interval
+
+_INTENT = COLUMNS.index("intent")
+
+
+@dataclass(frozen=True, slots=True)
+class IntentGain:
+    """One intent: what intent accuracy over all test utterances would win if its speech were understood as its text is.
+
+    ``gain`` is its share of the test items times (accuracy from gold text - accuracy from speech), with the LEVEL
+    interval from ``low`` to ``high`` over the choice of test utterances. Accuracies are 0..1, means over seeds.
+    ``num_recordings`` of it were trained on, a mean over seeds; None where the training data is not at hand.
+    """
+
+    intent: str
+    num_test: int
+    speech_accuracy: float
+    text_accuracy: float
+    gain: float
+    low: float
+    high: float
+    num_recordings: float | None
+
+
+def first_intents(
+    answers: Sequence[Mapping[Modality, Answers]], recordings: Mapping[str, float] | None
+) -> list[IntentGain]:
+    """Every intent of the test data, the one with most to gain first; of equals the one with fewer recordings.
+
+    Args:
+        answers: of each seed's cell, to the same gold items from speech and from text.
+        recordings: of each intent, as ``recordings_of`` counts them.
+    """
+    intents = [answer.item.frame.intent for answer in answers[0]["speech"].all]
+    names = sorted(set(intents))
+    of_intent = np.equal.outer(np.array(intents), np.array(names)).astype(np.float64)  # items x intents
+    right: dict[Modality, Floats] = {}
+    for modality in MODALITIES:
+        tables = [counts_table(each[modality].all, "strict") for each in answers]
+        right[modality] = np.mean([table.rows[:, _INTENT] for table in tables], axis=0)
+    lost = of_intent * (right["text"] - right["speech"])[:, None]
+    table = tables[0]
+    sums = np.zeros((table.num_utterances, 1 + len(names)))  # recordings of an utterance are drawn together
+    np.add.at(sums, table.groups, np.column_stack([np.ones(len(intents)), lost]))
+    bounds = interval(bootstrap(sums, _shares), LEVEL)
+    gains = []
+    for column, name in enumerate(names):
+        mine = of_intent[:, column] > 0
+        speech, text = (float(right[modality][mine].mean()) for modality in MODALITIES)
+        low, high = bounds[column].tolist()
+        recorded = None if recordings is None else recordings.get(name, 0.0)
+        gain = float(lost[:, column].mean())
+        gains.append(IntentGain(name, int(mine.sum()), speech, text, gain, low, high, recorded))
+    return sorted(gains, key=lambda each: (-each.gain, each.num_recordings or 0.0, each.intent))
+
+
+def recordings_of(cells: Sequence[CellResult], manifest: Path | None) -> dict[str, float] | None:
+    """How many recordings of each intent the cells were trained on, a mean over cells.
+
+    None where their manifest is not at hand, or does not hold all of them.
+    """
+    if manifest is None:
+        return None
+    intents = {utterance.id: utterance.frame.intent for utterance in read_manifest(manifest, allow_outside=True)}
+    heard = [identity for cell in cells for identity in cell.speech_ids]
+    if not heard or not intents.keys() >= set(heard):
+        return None
+    return {intent: number / len(cells) for intent, number in Counter(intents[each] for each in heard).items()}
+
+
+def _shares(sums: Floats) -> Floats:
+    return sums[..., 1:] / sums[..., :1]

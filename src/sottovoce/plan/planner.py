@@ -1,0 +1,261 @@
+"""The planner: from a study's learning curves to how much speech reaches a target, and what it costs. Loads no model.
+
+A line of the study (:mod:`sottovoce.report.curves`) is fitted with its start, what the scheme is without speech.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from sottovoce.core.errors import UserError, nearest
+from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.plan.intents import IntentGain, first_intents, recordings_of
+from sottovoce.plan.learning_curve import LEVEL, Interval, LearningCurve, NoCurveError, fit_curve
+from sottovoce.report.curves import Curves, Line, Point, study_curves
+from sottovoce.report.resamples import study_samples
+from sottovoce.report.results import METRICS, Metric, StudyResults, prediction_file, read_study
+from sottovoce.report.wording import line_label, percent
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import read_gold
+from sottovoce.score.matching import Answers
+from sottovoce.study.locate import manifest_at_hand
+
+NUM_NEXT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A metric and the score, 0..1, that it should reach on speech."""
+
+    metric: Metric
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured at one budget: means over its seeds."""
+
+    num_recordings: int
+    score: float
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class CurvePlan:
+    """What one scheme's curve says about one target.
+
+    ``recordings``, ``hours`` (of speech) and ``cost`` are for the target in all, those already there included; infinite
+    beyond ``limit``, the most recordings that the curve supports, with which the score is ``at_limit``. ``gain`` is
+    that of the next ``num_next`` recordings. ``refusal`` says why the target is not answered; None: not known.
+    """
+
+    name: str
+    scheme: str
+    target: Target
+    points: tuple[Measured, ...]
+    limit: int | None = None
+    hours_per_recording: float | None = None
+    recordings: Interval | None = None
+    hours: Interval | None = None
+    cost: Interval | None = None
+    num_next: int | None = None
+    gain: Interval | None = None
+    at_limit: Interval | None = None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target.
+
+    Its LEVEL interval is a normal one, by the standard error over test utterances and seeds.
+    """
+
+    name: str
+    target: Target
+    score: Interval
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All curves and targets; what cascades reach; the intents to record first with the scheme ``best``, and after how
+    many recordings."""
+
+    study: str
+    level: float
+    cost_per_hour: float | None
+    curves: tuple[CurvePlan, ...]
+    best: str
+    num_recordings: int
+    intents: tuple[IntentGain, ...]
+    levels: tuple[Level, ...] = ()
+
+
+def parse_target(text: str) -> Target:
+    """A target from ``slu_f1=0.75``.
+
+    Raises:
+        UserError: it is not of that form, the metric is not known, or the score is not between 0 and 1.
+    """
+    name, equals, number = text.partition("=")
+    metric = next((metric for metric in METRICS if metric == name), None)
+    if not equals or metric is None:
+        advice = nearest(name, METRICS) if equals else "write for example slu_f1=0.75"
+        raise UserError(f"{text!r} is no target", advice)
+    try:
+        score = float(number)
+    except ValueError:
+        score = -1.0
+    if not 0 < score < 1:
+        raise UserError(f"{text!r}: the score must lie between 0 and 1", "write for example slu_f1=0.75")
+    return Target(metric, score)
+
+
+def make_plan(
+    folder: Path, targets: Sequence[Target], scheme: str | None = None, cost_per_hour: float | None = None
+) -> Plan:
+    """Fits the curves of a study folder and reads the targets off them.
+
+    Args:
+        folder: of the study.
+        targets: at least one.
+        scheme: only this scheme's curves.
+        cost_per_hour: of an hour of recorded speech, in any currency.
+
+    Raises:
+        UserError: no study, a file of it is damaged, it has no finished cell with speech of that scheme, or a cost of
+            0 or less.
+    """
+    if cost_per_hour is not None and cost_per_hour <= 0:
+        raise UserError(f"an hour of speech cannot cost {cost_per_hour:g}", "give a cost above 0, or none")
+    results = read_study(folder)
+    curves = study_curves(results, study_samples(results))
+    wanted = _spoken_lines(curves, folder, scheme)
+    plans = tuple(plan for line in wanted for plan in _plans(curves, line, targets, cost_per_hour))
+    best = _best(wanted, targets[0].metric)
+    intents = _intents(results, best, folder)
+    levels = tuple(level for line in curves.cascades for level in _levels(curves, line, targets))
+    after = best.drawn[-1].num_clips
+    return Plan(results.name, LEVEL, cost_per_hour, plans, _label(curves, best), after, intents, levels)
+
+
+def gains_by_intent(folder: Path) -> dict[str, float]:
+    """What recording each intent would win (:class:`IntentGain`), without the curves: one budget is enough.
+
+    Raises:
+        UserError: no study, a file of it is damaged, or it has no finished cell with speech.
+    """
+    results = read_study(folder)
+    best = _best(_spoken_lines(study_curves(results, study_samples(results)), folder), "intent_accuracy")
+    return {each.intent: each.gain for each in _intents(results, best, folder)}
+
+
+def _spoken_lines(curves: Curves, folder: Path, scheme: str | None = None) -> list[Line]:
+    lines = [line for line in curves.budgeted if line.last and line.last.share]
+    if not lines:
+        raise UserError(f"{folder}: no finished cell was trained on speech", "finish the study first")
+    wanted = [line for line in lines if scheme in (None, line.scheme)]
+    if not wanted:
+        known = {line.scheme for line in lines}
+        raise UserError(f"{folder}: no finished cell of scheme {scheme!r} with speech", nearest(str(scheme), known))
+    return wanted
+
+
+def _best(lines: Sequence[Line], metric: Metric) -> Line:
+    return max(lines, key=lambda line: line.drawn[-1].speech[METRICS.index(metric)].mean)
+
+
+def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGain, ...]:
+    last = best.drawn[-1]
+    gold = read_gold(folder / "gold.jsonl")
+    answers: list[dict[Modality, Answers]] = [
+        {each: read_answers(prediction_file(results, cell, each), gold, lambda _: None) for each in MODALITIES}
+        for cell in last.finished
+    ]
+    data = last.finished[0].data
+    manifest = manifest_at_hand(folder, data.get("manifest", ""), data.get("sha256", ""))
+    return tuple(first_intents(answers, recordings_of(last.finished, manifest)))
+
+
+def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour: float | None) -> Iterator[CurvePlan]:
+    fits = {metric: _fit(curves, line, metric) for metric in {target.metric for target in targets}}
+    each = _hours_per_recording(line)
+    for target in targets:
+        fitted, place = fits[target.metric], METRICS.index(target.metric)
+        points = tuple(
+            Measured(_num_recordings(point), point.speech[place].mean, point.speech[place].num_seeds)
+            for point in line.drawn
+        )
+        plan = CurvePlan(_label(curves, line), line.scheme, target, points)
+        if isinstance(fitted, NoCurveError):
+            yield replace(plan, refusal=str(fitted))
+            continue
+        largest = int(fitted.largest)
+        after = min(largest + NUM_NEXT, fitted.limit)
+        recordings, at_limit = fitted.recordings_for(target.score), fitted.score(fitted.limit)
+        hours = None if each is None else recordings.times(each)
+        yield replace(
+            plan,
+            limit=fitted.limit,
+            hours_per_recording=each,
+            recordings=recordings,
+            hours=hours,
+            cost=None if hours is None or cost_per_hour is None else hours.times(cost_per_hour),
+            num_next=after - largest,
+            gain=fitted.gain(largest, after),
+            at_limit=at_limit,
+            refusal=_refusal(fitted, recordings, at_limit),
+        )
+
+
+def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[Level]:
+    if (last := line.last) is None:
+        return
+    for target in targets:
+        seen = last.speech[METRICS.index(target.metric)]
+        half = NormalDist().inv_cdf((1 + LEVEL) / 2) * seen.standard_error
+        yield Level(_label(curves, line), target, Interval(seen.mean, seen.mean - half, seen.mean + half))
+
+
+def _fit(curves: Curves, line: Line, metric: Metric) -> LearningCurve | NoCurveError:
+    trained = [(_num_recordings(point), cell) for point in line.drawn for cell in point.finished]
+    numbers, seeds = [number for number, _ in trained], [cell.seed for _, cell in trained]
+    samples, place = [curves.samples[cell.name, "speech"] for _, cell in trained], METRICS.index(metric)
+    scores = [float(each.seen[place]) for each in samples]
+    resampled = np.stack([each.drawn[:, place] for each in samples], axis=1)
+    try:
+        return fit_curve(numbers, seeds, scores, resampled)
+    except NoCurveError as error:
+        return error
+
+
+def _num_recordings(point: Point) -> int:
+    """How many of the target's recordings it was trained on, a mean over seeds; a source's do not count."""
+    return point.num_clips if point.share else 0
+
+
+def _hours_per_recording(line: Line) -> float | None:
+    """The mean over all recordings trained on; None where the study does not say how long they are."""
+    seconds = sum(point.speech_seconds for point in line.drawn)
+    return seconds / sum(map(_num_recordings, line.drawn)) / 3600 if seconds else None
+
+
+def _label(curves: Curves, line: Line) -> str:
+    return line_label(curves.results, line.scheme, line.sources, line.model)
+
+
+def _refusal(fitted: LearningCurve, recordings: Interval, at_limit: Interval) -> str:
+    """Why the number of recordings cannot be told, "" if it can."""
+    there = f"with {fitted.limit}, the most that a curve measured up to {fitted.largest:.0f} supports, it is"
+    reached = f"{percent(at_limit.value)} % ({percent(at_limit.low)} to {percent(at_limit.high)})"
+    if recordings.low == math.inf:
+        return f"not within {fitted.limit} recordings: {there} {reached}"
+    if recordings.low == 0 and recordings.high == math.inf:
+        return f"cannot be told: anything from none to more than {fitted.limit} recordings may be needed"
+    return ""

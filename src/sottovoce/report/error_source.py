@@ -1,0 +1,76 @@
+"""The text-speech gap of a run: transcribes its test recordings, answers from the transcripts, and compares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sottovoce.core.progress import Say, progress_bar
+from sottovoce.core.types import Utterance
+from sottovoce.data.prompts import slu_example
+from sottovoce.decode.batches import decode
+from sottovoce.decode.parse import parse_answer
+from sottovoce.models.audio_states import AudioStore
+from sottovoce.score.error_source import Input, gap_report
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import read_gold, write_predictions
+from sottovoce.study.cells import is_the_model_itself
+from sottovoce.study.locate import gold_utterances
+from sottovoce.study.runs import (
+    answer_form,
+    decoded_files,
+    load_run,
+    prediction_row,
+    recipe_of_run,
+    refuse_cascade,
+)
+from sottovoce.study.transcripts import error_rate, recogniser_identity, slug_of, transcripts_of
+
+
+def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
+    """What :func:`sottovoce.score.error_source.gap_report` returns, with the recogniser and its word error rate.
+
+    The transcripts are kept in the study's folder, where its other runs find them, the answers from them in the run's.
+
+    Args:
+        run: a decoded run, STUDY/cells/CELL.
+        asr: the recogniser, see :func:`sottovoce.decode.transcribe.transcribe`, or a file of transcripts; None is the
+            run's model before fine-tuning.
+
+    Raises:
+        UserError: no such run, it is a cascade or not decoded yet, or the recogniser cannot be loaded.
+    """
+    name = asr or recipe_of_run(run).model
+    refuse_cascade(run)
+    decoded = decoded_files(run)
+    files: dict[Input, Path] = {"text": decoded["text"], "speech": decoded["speech"]}
+    folder, study_folder = run.resolve(), run.resolve().parent.parent
+    gold = study_folder / "gold.jsonl"
+    utterances = gold_utterances(study_folder)
+    slug = slug_of(recogniser_identity(name, utterances, say))
+    heard = transcripts_of(utterances, name, study_folder, say)
+    recipe = recipe_of_run(run)
+    if is_the_model_itself(name, recipe.model) and recipe.train.audio_tower == "frozen":
+        say("the model reads its own transcripts as text, so its answers from speech are those of the cascade")
+        files["cascade"] = files["speech"]
+    else:
+        files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
+        _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
+    items = read_gold(gold)
+    report = gap_report({source: read_answers(path, items, say) for source, path in files.items()})
+    return {"run": str(run), "asr": name, "word_error_rate": error_rate(utterances, heard), **report}
+
+
+def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> None:
+    if target.exists():
+        return
+    loaded, model, recipe = load_run(run, say)
+    examples = [slu_example(utterance, "text") for utterance in utterances]
+    store, form = AudioStore(loaded), answer_form(recipe.folder, recipe.decode.grammar, loaded)
+    partial, title = target.with_suffix(".partial"), "answering from transcripts"
+    with progress_bar() as progress:
+        answers = decode(loaded, model, examples, store, recipe.decode, partial, progress, title, form)
+    rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id].text)) for utterance in utterances]
+    write_predictions(rows, target)
+    partial.unlink()

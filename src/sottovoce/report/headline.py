@@ -1,0 +1,157 @@
+"""The report's answer: the best cells with training speech against text-only, in a sentence, by intent, by example."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sottovoce.core.types import Utterance
+from sottovoce.report.curves import Curves, Point
+from sottovoce.report.differences import Comparison, difference_sentences, paired
+from sottovoce.report.examples import Answers, Example, mended_and_remaining
+from sottovoce.report.findings import SCARCE_SHARE
+from sottovoce.report.measures import intent_difference, intent_right
+from sottovoce.report.resamples import over_seeds
+from sottovoce.report.results import CellResult, StudyResults, read_predictions
+from sottovoce.report.table import point_gaps_closed
+from sottovoce.report.wording import (
+    clips,
+    comparison,
+    headline,
+    label,
+    line_label,
+    percent,
+    signed_points,
+    speech_words,
+)
+from sottovoce.study.locate import gold_utterances
+from sottovoce.train.schemes import SCHEMES
+
+
+@dataclass(frozen=True)
+class IntentChange:
+    """An intent's accuracy on speech (shares, means over seeds) and its number of test utterances."""
+
+    intent: str
+    number: int
+    before: float
+    after: float
+
+    @property
+    def change(self) -> str:
+        return signed_points(self.after - self.before)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page says of the best point and of text-only.
+
+    Args:
+        best, text_only: the points; examples are of the first seed of each.
+        label: the best one's name.
+        headline: the answer in one sentence.
+        gap_closed: the share of text-only's gap that it closes, in intent accuracy.
+        notes: differences of schemes, a sentence each.
+        intents: every intent, the one with the lowest accuracy first.
+        mended, remaining: examples.
+    """
+
+    best: Point
+    text_only: Point
+    label: str
+    headline: str
+    gap_closed: float | None
+    notes: list[str]
+    intents: list[IntentChange]
+    mended: list[Example]
+    remaining: list[Example]
+
+    @property
+    def by_gain(self) -> list[IntentChange]:
+        """The intents, the one that gained most first."""
+        return sorted(self.intents, key=lambda line: (line.before - line.after, line.intent))
+
+
+def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | None:
+    """The answer, None while no scheme with speech or no text-only cell to measure it against is finished.
+
+    Raises:
+        UserError: gold or predictions are damaged.
+    """
+    results, best = curves.results, curves.best
+    line = next((line for line in curves.budgeted if best in line.points), None)
+    text_only = curves.text_only(line.sources, line.model) if line else None
+    if best is None or line is None or text_only is None:
+        return None
+    gold = gold_utterances(results.folder)
+    before, after = ([read_predictions(results, cell, "speech") for cell in p.finished] for p in (text_only, best))
+    mended, remaining = mended_and_remaining(gold, before[0], after[0])
+    name = line_label(results, line.scheme, line.sources, line.model)
+    if results.is_grid:
+        said, notes = _grid_headline(curves, best, text_only, name), difference_sentences(results, comparisons)
+        name = f"{name} at {speech_words(best.share, 0, best.scheme, best.size)}"
+    else:
+        cell = best.finished[0]
+        said, notes = _of_cells(results, gold, cell, text_only.finished[0], before[0], after[0])
+        name = label(results, cell)
+    closed = point_gaps_closed(curves, line, best)[0]
+    intents = intent_changes(gold, before, after)
+    return Answer(best, text_only, name, said, closed, notes, intents, mended, remaining)
+
+
+def intent_changes(
+    gold: Sequence[Utterance], before: Sequence[Answers], after: Sequence[Answers]
+) -> list[IntentChange]:
+    """Accuracy on speech of each intent, means over the seeds' answers, the worst afterwards first."""
+    rows = defaultdict[str, list[Utterance]](list)
+    for row in gold:
+        rows[row.frame.intent].append(row)
+
+    def share(group: list[Utterance], seeds: Sequence[Answers]) -> float:
+        right = sum(intent_right(answers.get(row.id), row) for answers in seeds for row in group)
+        return right / (len(group) * len(seeds))
+
+    lines = [IntentChange(name, len(group), share(group, before), share(group, after)) for name, group in rows.items()]
+    return sorted(lines, key=lambda line: (line.after, line.before, line.intent))
+
+
+def _of_cells(
+    results: StudyResults,
+    gold: Sequence[Utterance],
+    best: CellResult,
+    text_only: CellResult,
+    before: Answers,
+    after: Answers,
+) -> tuple[str, list[str]]:
+    """Heading and notes of a study with a cell a scheme."""
+    gain = intent_difference(gold, before, after)
+    notes = [comparison(label(results, text_only), label(results, best), gain)]
+    for cell in results.finished:
+        compared = cell.scheme in ("direct_mixing", "curriculum") or SCHEMES[cell.scheme].reads == "transcripts"
+        if compared and cell.name != best.name:
+            other = intent_difference(gold, read_predictions(results, cell, "speech"), after)
+            notes.append(comparison(label(results, cell), label(results, best), other))
+    return headline(results, gain), notes
+
+
+def _grid_headline(curves: Curves, best: Point, text_only: Point, name: str) -> str:
+    """Heading of a study with learning curves: what all of the speech brings, and what the first of it brings."""
+    budget = f"{speech_words(best.share, 0, best.scheme, best.size)} speech ({clips(best.num_clips)})"
+    before, after = (f"{percent(point.speech[0].mean)}\u00a0%" for point in (text_only, best))
+    pairs = paired(best, text_only, curves.samples)
+    gain = over_seeds(list(pairs.values()))[0] if pairs else None
+    if gain is None or gain.low <= 0 <= gain.high:
+        return f"{name} with {budget} and text-only are not distinguishable on speech: {after} and {before}."
+    if gain.mean < 0:
+        return f"{name} with {budget} is worse than text-only on speech: {after} instead of {before}."
+    text = f"With {budget}, {name.lower()} raises intent accuracy on speech from text-only’s {before} to {after}"
+    line = next(line for line in curves.budgeted if best in line.points)
+    small = [p for p in line.points if p.speech and 0 < p.share <= SCARCE_SHARE and p is not best]
+    if not small:
+        return f"{text}."
+    won = small[-1].speech[0].mean - text_only.speech[0].mean
+    if not 0 < won < gain.mean:
+        return f"{text}."
+    share = speech_words(small[-1].share, 0, best.scheme, small[-1].size)
+    return f"{text}; {percent(won)} of the {percent(gain.mean)} points come with {share}."

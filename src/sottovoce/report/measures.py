@@ -1,0 +1,69 @@
+"""Figures derived from a study's scores: standard errors, the gap closed, and differences paired by utterance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sottovoce.core.types import MODALITIES, Prediction, Utterance
+from sottovoce.report.results import CellResult, Metric, Scores
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two accuracies on the same utterances, with its standard error."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether it is at least two standard errors, and not nothing."""
+        return self.value != 0 and abs(self.value) >= 2 * self.standard_error
+
+
+def standard_error(accuracy: float, num_scored: int) -> float:
+    """Standard error sqrt(p(1-p)/n) of an accuracy; it covers the choice of test utterances, not of the run."""
+    return math.sqrt(accuracy * (1 - accuracy) / num_scored) if num_scored else math.nan
+
+
+SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hundred utterances have errors of 3 points
+
+
+def share_unreadable(scores: Scores) -> float:
+    """Share of the scored answers that could not be read as a frame."""
+    return scores.num_unreadable / scores.num_scored if scores.num_scored else math.nan
+
+
+def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float | None:
+    """Share of text-only's loss from gold text to speech that a cell wins back; None where it lost too little to say.
+
+    (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
+    1 is as good on speech as text-only on gold text; it may be negative or above 1.
+    """
+    floor, ceiling = (float(getattr(text_only.strict(modality), metric)) for modality in MODALITIES)
+    return share_closed(float(getattr(cell.strict("speech"), metric)), floor, ceiling)
+
+
+def share_closed(reached: float, floor: float, ceiling: float) -> float | None:
+    """How much of the way from floor to ceiling is reached; None if the way is shorter than SMALLEST_GAP."""
+    return (reached - floor) / (ceiling - floor) if ceiling - floor >= SMALLEST_GAP else None
+
+
+def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
+    """Whether the intent was read and is right; a missing answer is wrong."""
+    return prediction is not None and prediction.frame is not None and prediction.frame.intent == gold.frame.intent
+
+
+def intent_difference(
+    gold: Sequence[Utterance], before: Mapping[str, Prediction], after: Mapping[str, Prediction]
+) -> Difference:
+    """How much higher the intent accuracy of ``after`` is than that of ``before``, paired by utterance.
+
+    With w utterances won and l lost of n, the difference is (w - l) / n, with standard error
+    sqrt(w + l - (w - l)^2 / n) / n: utterances on which both agree say nothing about it.
+    """
+    steps = [intent_right(after.get(row.id), row) - intent_right(before.get(row.id), row) for row in gold]
+    number, net = len(steps), sum(steps)
+    return Difference(net / number, math.sqrt(sum(map(abs, steps)) - net**2 / number) / number)

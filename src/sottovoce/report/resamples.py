@@ -1,0 +1,157 @@
+"""Every finished cell's figures, on the test set as it is and on resamples of it: what all intervals are made from.
+
+The test utterances of a resample are drawn once for all cells, so that any two of them can be compared on it. Seeds are
+drawn by :func:`over_seeds`, the same ones for all that have them.
+
+Method: utterances and training seeds are two crossed sources of chance, each resampled with replacement (Owen, "The
+pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). A mean over few drawn seeds varies too little, by the
+factor sqrt((n - 1) / n), so the deviations of drawn seeds are stretched by its inverse (Hesterberg, "What teachers
+should know about the bootstrap", The American Statistician 69, 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.report.results import METRICS, StudyResults, prediction_file
+from sottovoce.score.calibration import Calibration, calibration
+from sottovoce.score.confidences import judged_answers
+from sottovoce.score.counts import COLUMNS, FIGURES, Floats, counts_table, figures_of
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import Gold, read_gold
+from sottovoce.score.statistics import bootstrap, interval
+
+_PLACES = [FIGURES.index(metric) for metric in METRICS]
+_MOST_FILES = 500  # kept in memory while a study is watched; 0.5 MB each at SLURP's size
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A cell's figures on one input, or a difference of such: ``seen`` METRICS; ``drawn`` resamples x METRICS."""
+
+    seen: Floats
+    drawn: Floats
+
+    def __sub__(self, other: Sampled) -> Sampled:
+        return Sampled(self.seen - other.seen, self.drawn - other.drawn)
+
+
+Samples = Mapping[tuple[str, Modality], Sampled]
+"""By a finished cell's name and input."""
+Calibrations = Mapping[tuple[str, Modality], Calibration]
+"""By a finished cell's name and input, where its answers have confidences."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure or a difference (a share, 0..1): its mean over seeds, its 95 % interval and its standard error.
+
+    ``p_value`` is two-sided, of the hypothesis that it is 0: the smallest 1 - level at which the interval leaves 0 out.
+    """
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+    p_value: float
+    num_seeds: int
+
+
+def study_samples(results: StudyResults) -> Samples:
+    """The figures of all finished cells.
+
+    Raises:
+        UserError: gold or predictions are damaged; the message names the file.
+    """
+    keys = [(cell, modality) for cell in results.finished for modality in MODALITIES]
+    if not keys:
+        return {}
+    gold = results.folder / "gold.jsonl"
+    sums = [_counted(prediction_file(results, *key), gold)[0] for key in keys]
+
+    def figures(joined: Floats) -> Floats:
+        apart = joined.reshape(len(joined), len(keys), len(COLUMNS))
+        return figures_of(apart)[..., _PLACES].reshape(len(joined), -1)
+
+    drawn = bootstrap(np.hstack(sums), figures).reshape(-1, len(keys), len(METRICS))
+    return {
+        (cell.name, modality): Sampled(figures_of(sums[place].sum(axis=0))[_PLACES], drawn[:, place])
+        for place, (cell, modality) in enumerate(keys)
+    }
+
+
+def study_calibrations(results: StudyResults) -> Calibrations:
+    """How far the confidences of the finished cells can be trusted; empty if no answer has one.
+
+    Raises:
+        UserError: as :func:`study_samples`.
+    """
+    gold = results.folder / "gold.jsonl"
+    found = {
+        (cell.name, modality): _counted(prediction_file(results, cell, modality), gold)[1]
+        for cell in results.finished
+        for modality in MODALITIES
+    }
+    return {key: each for key, each in found.items() if each is not None}
+
+
+def over_seeds(of_each_seed: Sequence[Sampled]) -> tuple[Estimate, ...]:
+    """The mean over seeds of each metric, with an interval that covers the choice of test utterances and of seeds.
+
+    A resample is the mean of all seeds' figures on the drawn utterances, plus how far the mean of as many drawn seeds
+    lies from that of all (stretched, see above). Of one seed it covers the utterances only.
+
+    Raises:
+        ValueError: no seeds.
+    """
+    if not of_each_seed:
+        raise ValueError("no seeds")
+    number = len(of_each_seed)
+    seen = np.stack([each.seen for each in of_each_seed])
+    drawn = np.mean([each.drawn for each in of_each_seed], axis=0)
+    if number > 1:
+        chosen = np.random.default_rng(number).integers(0, number, (len(drawn), number))
+        drawn = drawn + np.sqrt(number / (number - 1)) * (seen[chosen].mean(axis=1) - seen.mean(axis=0))
+    return tuple(
+        Estimate(float(mean), float(low), float(high), float(column.std(ddof=1)), _p_value(column), number)
+        for mean, (low, high), column in zip(seen.mean(axis=0), interval(drawn), drawn.T, strict=True)
+    )
+
+
+def _p_value(column: Floats) -> float:
+    """By inverting the percentile interval (Efron and Tibshirani, 1993, chapters 13 and 15); never 0."""
+    beyond = min((column <= 0).sum(), (column >= 0).sum())
+    return min(1.0, 2 * float(beyond + 1) / (len(column) + 1))
+
+
+def _counted(predictions: Path, gold: Path) -> tuple[Floats, Calibration | None]:
+    """The counts of each utterance, and the calibration if there are confidences; a file that was read before and has
+    not changed is not read again."""
+    return _read_counted(predictions, _state(predictions), gold, _state(gold))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    if not path.is_file():
+        return 0, 0  # the reader says what is missing
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=_MOST_FILES)
+def _read_counted(
+    predictions: Path, _: tuple[int, int], gold: Path, gold_state: tuple[int, int]
+) -> tuple[Floats, Calibration | None]:
+    answers = read_answers(predictions, _read_gold(gold, gold_state), lambda line: None)
+    judged = judged_answers(answers.all)
+    return counts_table(answers.all, "strict").per_utterance(), None if judged is None else calibration(judged)
+
+
+@lru_cache(maxsize=2)
+def _read_gold(gold: Path, _: tuple[int, int]) -> Gold:
+    return read_gold(gold)

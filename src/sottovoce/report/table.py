@@ -1,0 +1,187 @@
+"""A study's table: a row a cell, or a row a point where schemes have several cells; for terminal, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from rich import box
+from rich.table import Table
+
+from sottovoce.core.types import MODALITIES
+from sottovoce.report.curves import Curves, Line, Point
+from sottovoce.report.measures import gap_closed, share_closed, share_unreadable, standard_error
+from sottovoce.report.results import METRICS, CellResult, StudyResults
+from sottovoce.report.wording import (
+    NONE,
+    label,
+    line_label,
+    millions,
+    percent,
+    seconds_of_answer,
+    speech_used,
+    speech_words,
+    state_of,
+)
+from sottovoce.train.schemes import SCHEMES
+
+_SPEECH = ("Speech: intent %", "Speech: SLU-F1 %", "Gold text: intent %", "Gold text: SLU-F1 %")
+_CLOSED = ("Gap closed: intent %", "Gap closed: SLU-F1 %")
+_CELL_HEADERS = ("Scheme", "Training speech", *_SPEECH, "Unreadable %", *_CLOSED)
+_POINT_HEADERS = ("Scheme", "Training speech", "Seeds", *_SPEECH, *_CLOSED)
+_COST = ("Seconds an answer", "Parameters, M")  # only where a cell has them; the terminal has no room for them
+# Headers in the terminal.
+_SHORT = {
+    "Training speech": "Training\nspeech", "Speech: intent %": "Speech\nintent %", "Speech: SLU-F1 %": "\nF1 %",
+    "Gold text: intent %": "Text\nintent %", "Gold text: SLU-F1 %": "\nF1 %", "Unreadable %": "Unread-\nable %",
+    "Gap closed: intent %": "Gap %\nintent", "Gap closed: SLU-F1 %": "closed\nF1",
+}  # fmt: skip
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_", "$": r"\$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "’": "'",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its columns, the cells behind it, and whether they are finished, unfinished or failed."""
+
+    columns: tuple[str, ...]
+    cells: tuple[CellResult, ...]
+    state: str
+
+
+def table_rows(curves: Curves) -> tuple[tuple[str, ...], list[Row]]:
+    """The headers and the rows of the study's table, strict figures."""
+    results = curves.results
+    if results.is_grid:
+        headers = _POINT_HEADERS
+        rows = [_point_row(curves, line, point) for line in curves.lines for point in line.points]
+    else:
+        headers = _CELL_HEADERS
+        rows = [Row(_cell_columns(results, cell), (cell,), state_of(cell)) for cell in results.cells]
+    if not results.has_costs:
+        return headers, rows
+    return (*headers, *_COST), [replace(row, columns=(*row.columns, *_costs(row.cells))) for row in rows]
+
+
+def terminal_table(curves: Curves) -> Table:
+    """The study's table for the terminal; eighty columns are enough, so ± stands close, and not behind F1 of points."""
+    grid = curves.results.is_grid
+    headers, rows = table_rows(curves)
+    headers = tuple(header for header in headers if header not in _COST)
+    table = Table(title=curves.results.title, box=box.SIMPLE_HEAD, caption=_caption(curves), padding=0)
+    for number, header in enumerate(headers):
+        short = "Speech\n(clips)" if grid and number == 1 else _SHORT.get(header, header)
+        wraps = number == (0 if grid else 1)  # names of points can be long, what a cell has heard of small studies
+        table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
+    for row in rows:
+        texts = [text.replace(" ± ", "±") for text in row.columns[: len(headers)]]
+        texts[0] = texts[0].replace(" (", "\n(")  # a cascade's recogniser
+        if grid:
+            texts[1] = texts[1].replace(" clips)", ")")
+            texts = [
+                text.partition("±")[0] if "F1" in header else text for header, text in zip(headers, texts, strict=True)
+            ]
+        table.add_row(*texts, style=None if row.state == "finished" else "dim")
+    return table
+
+
+def markdown_table(curves: Curves) -> str:
+    """The study's table in Markdown, for the documentation."""
+    headers, rows = table_rows(curves)
+    ruler = ["---" if number < 2 else "---:" for number in range(len(headers))]
+    lines = (headers, ruler, *(row.columns for row in rows))
+    return "\n".join("| " + " | ".join(columns) + " |" for columns in lines) + "\n"
+
+
+def latex_table(curves: Curves) -> str:
+    """The study's table in LaTeX, for a document that loads the package booktabs."""
+    headers, rows = table_rows(curves)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\begin{{tabular}}{{ll{'r' * (len(headers) - 2)}}}",
+        "\\toprule",
+        f"{' & '.join(map(_tex, headers))} \\\\",
+        "\\midrule",
+        *(f"{' & '.join(map(_tex, row.columns))} \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+        f"\\caption{{{_tex(curves.results.title)}. {_tex(_caption(curves))}.}}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, float | None]:
+    """A cell's gap closed in intent accuracy and SLU-F1; None for what hears speech without having been
+    trained on it, which text-only itself does."""
+    scheme, text_only = SCHEMES[cell.scheme], results.text_only_for(cell)
+    if text_only is None or not cell.finished or not (scheme.has_budget or scheme.reads == "transcripts"):
+        return None, None
+    return gap_closed(cell, text_only, "intent_accuracy"), gap_closed(cell, text_only, "slu_f1")
+
+
+def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float | None, ...]:
+    """The same of a point, from the means over its seeds."""
+    text_only = curves.text_only(line.sources, line.model)
+    if text_only is None or not point.speech or line not in (*curves.budgeted, *curves.cascades):
+        return (None,) * len(METRICS)
+    return tuple(
+        share_closed(reached.mean, floor.mean, ceiling.mean)
+        for reached, floor, ceiling in zip(point.speech, text_only.speech, text_only.text, strict=True)
+    )
+
+
+def covered(curves: Curves) -> str:
+    """What the standard errors and intervals of a study with several cells a scheme cover."""
+    if max((len(point.cells) for line in curves.lines for point in line.points), default=1) > 1:
+        return "the choice of test utterances and of training seeds"
+    return "the choice of test utterances, not of the one training seed"
+
+
+def _cell_columns(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
+    start = (label(results, cell), speech_used(cell))
+    if not cell.finished:
+        return (*start, state_of(cell), *[NONE] * (len(_CELL_HEADERS) - 3))
+    figures: list[str] = []
+    for modality in MODALITIES:
+        scores = cell.strict(modality)
+        error = standard_error(scores.intent_accuracy, scores.num_scored)
+        figures += [f"{percent(scores.intent_accuracy)} ± {percent(error)}", percent(scores.slu_f1)]
+    unreadable = percent(share_unreadable(cell.strict("speech")))
+    return (*start, *figures, unreadable, *map(percent, gaps_closed(results, cell)))
+
+
+def _point_row(curves: Curves, line: Line, point: Point) -> Row:
+    done, planned = len(point.finished), len(point.cells)
+    failed = any(cell.failed and not cell.finished for cell in point.cells)
+    start = (
+        line_label(curves.results, line.scheme, line.sources, line.model),
+        speech_words(point.share, point.num_clips, line.scheme, point.size),
+        f"{done}" if done == planned else f"{done} of {planned}",
+    )
+    state = "finished" if done == planned else "failed" if failed else "unfinished"
+    if not done:
+        return Row((*start, state, *[NONE] * (len(_POINT_HEADERS) - 4)), point.cells, state)
+    figures = [f"{percent(e.mean)} ± {percent(e.standard_error)}" for m in MODALITIES for e in point.on(m)]
+    return Row((*start, *figures, *map(percent, point_gaps_closed(curves, line, point))), point.cells, state)
+
+
+def _costs(cells: tuple[CellResult, ...]) -> tuple[str, str]:
+    """Means over the cells of a row."""
+    seconds = [cell.seconds_per_utterance for cell in cells if cell.seconds_per_utterance is not None]
+    sizes = [cell.num_parameters for cell in cells if cell.num_parameters is not None]
+    return seconds_of_answer(mean(seconds)) if seconds else NONE, millions(mean(sizes)) if sizes else NONE
+
+
+def _caption(curves: Curves) -> str:
+    results = curves.results
+    mean = "mean over seeds ± one standard error" if results.is_grid else "± one standard error"
+    return f"{results.corpus}, {results.num_test} test utterances; strict scores; {mean}"
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -1,0 +1,252 @@
+"""The work behind `sottovoce compare`: several systems on the same gold, and which of them really differ.
+
+A system is a prediction file, or the files of several seeds. Of seeds the counts are averaged utterance by utterance,
+so that intervals and tests are about the system and not about its luckiest run; how far the seeds lie apart is said
+beside it. Differences are those of the strict view: official may skip other items in each file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, takewhile
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.core.errors import UserError
+from sottovoce.score.counts import COLUMNS, FIGURES, CountsTable, Floats, counts_tables, figures_of
+from sottovoce.score.evaluate import read_answers
+from sottovoce.score.files import Gold
+from sottovoce.score.matching import VIEWS
+from sottovoce.score.statistics import (
+    LEVEL,
+    NUM_RESAMPLES,
+    bootstrap,
+    holm,
+    interval,
+    mcnemar_p_value,
+    over_seeds,
+    randomisation_p_values,
+)
+from sottovoce.score.tables import printable
+
+SHOWN = {
+    "intent_accuracy": "intent accuracy",
+    "frame_accuracy": "frame accuracy",
+    "entity_f1": "entity F1",
+    "slu_f1": "SLU-F1",
+}
+_INTENT = COLUMNS.index("intent")
+_ALPHA = 1 - LEVEL
+
+
+@dataclass
+class _System:
+    name: str
+    files: list[Path]
+    kind: str = ""
+    tables: dict[str, list[CountsTable]] = field(default_factory=dict)
+    samples: dict[str, Floats] = field(default_factory=dict)
+
+    def sums(self, view: str) -> Floats:
+        """Counts of each utterance, averaged over the seeds."""
+        tables = self.tables[view]
+        return sum((table.per_utterance() for table in tables[1:]), tables[0].per_utterance()) / len(tables)
+
+
+def compare_systems(
+    systems: Sequence[str],
+    gold: Gold,
+    say: Callable[[str], None],
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Scores each system and tests each pair.
+
+    Args:
+        systems: a path each, or the paths of one system's seeds joined by commas.
+        gold: the right answers.
+        say: where notes on missing, unknown and repeated rows go.
+        num_resamples: of the bootstrap and of the randomisation.
+        seed: of both.
+
+    Returns:
+        ``systems``: name, files, ``official`` and ``strict`` figures (0..1), ``intervals`` of both views, and ``seeds``
+        with mean, deviation, lowest and highest of each strict figure if there are several. ``pairs``: first, second,
+        and of each figure the ``difference`` (first minus second, strict), its ``interval``, the ``p_value``, the
+        ``corrected_p_value``, and ``better``: "first", "second" or None if they cannot be told apart; and
+        ``mcnemar_intent``. ``sentences``: what follows, in words. The correction is Holm's over the pairs of a figure.
+
+    Raises:
+        UserError: fewer than two systems, a file that cannot be read, or files with different kinds of keys.
+    """
+    if len(systems) < 2:
+        raise UserError("there is nothing to compare with", "name two prediction files or more")
+    read = [_read(name, files, gold, say) for name, files in _named(systems)]
+    for system in read[1:]:
+        if (system.kind == "file") != (read[0].kind == "file"):
+            kinds = f"{system.files[0]} is keyed by {system.kind}, {read[0].files[0]} by {read[0].kind}"
+            raise UserError(kinds, "compare files that answer the same items")
+    for system in read:
+        system.samples = {view: bootstrap(system.sums(view), figures_of, num_resamples, seed) for view in VIEWS}
+    table = read[0].tables["strict"][0]
+    pairs = [_pair(first, second, num_resamples, seed) for first, second in combinations(read, 2)]
+    _correct(pairs)
+    return {
+        "num_items": len(table.rows),
+        "num_utterances": table.num_utterances,
+        "num_resamples": num_resamples,
+        "seed": seed,
+        "level": LEVEL,
+        "correction": "holm" if len(pairs) > 1 else None,
+        "systems": [_scores(system) for system in read],
+        "pairs": pairs,
+        "sentences": _sentences(pairs),
+    }
+
+
+def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
+    """Each system's scores with intervals, then the differences of each pair, in percentage points."""
+    table = Table("system", "view", *SHOWN.values(), title="scores in % with 95 % intervals", title_justify="left")
+    for system in comparison["systems"]:
+        differ = any(system["official"][name] != system["strict"][name] for name in SHOWN)
+        for view in VIEWS if differ else ("strict",):
+            bounds = system["intervals"][view]
+            cells = [Text(f"{100 * system[view][name]:.2f}\n[{_percent(bounds[name])}]") for name in SHOWN]
+            table.add_row(printable(system["name"]), view if differ else "both", *cells)
+        if "seeds" in system:
+            spreads = [system["seeds"][name] for name in SHOWN]
+            cells = [Text(f"{100 * each['mean']:.2f} ± {100 * each['deviation']:.2f}") for each in spreads]
+            table.add_row("", f"{spreads[0]['num_seeds']} seeds", *cells)
+    yield table
+    corrected = comparison["correction"] is not None
+    heads = ("p", "p, Holm") if corrected else ("p",)
+    title = "differences of the strict scores in points"
+    table = Table("pair", "figure", "first - second", "95 %", *heads, "", title=title, title_justify="left")
+    for pair in comparison["pairs"]:
+        label = f"{pair['first']} - {pair['second']}"
+        for name, shown in SHOWN.items():
+            row = pair["figures"][name]
+            p_values = [p_words(row[key]).removeprefix("= ") for key in ("p_value", "corrected_p_value")[: len(heads)]]
+            verdict = "cannot be told apart" if row["better"] is None else f"{row['better']} is better"
+            points = f"{100 * row['difference']:+.2f}"
+            table.add_row(printable(label), shown, points, Text(_percent(row["interval"])), *p_values, verdict)
+            label = ""
+    yield table
+
+
+def _named(systems: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
+    """A system is named by its first file, without a closing "predictions"; if that is not unique, by the parts in
+    which the paths differ: of cells/X/predictions-speech.jsonl and cells/Y/predictions-speech.jsonl, X and Y."""
+    files = [[Path(part)] if Path(part).exists() else [Path(each) for each in part.split(",")] for part in systems]
+    stems = [each[0].stem.removesuffix("predictions").rstrip("-_.") or each[0].stem for each in files]
+    parts = _differing_parts([each[0] for each in files])
+    for stem, part, paths in zip(stems, parts, files, strict=True):
+        yield (stem if stems.count(stem) == 1 else part), paths
+
+
+def _differing_parts(paths: Sequence[Path]) -> list[str]:
+    ahead = _num_common([path.parts for path in paths])
+    behind = _num_common([path.parts[:ahead:-1] for path in paths])
+    if any(len(path.parts) == ahead + behind for path in paths):
+        behind = 0  # one path's file is another one's folder's: it needs its file name
+    return ["/".join(path.parts[ahead : len(path.parts) - behind]) or str(path) for path in paths]
+
+
+def _num_common(sequences: Sequence[Sequence[str]]) -> int:
+    return sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*sequences, strict=False)))
+
+
+def _read(name: str, files: list[Path], gold: Gold, say: Callable[[str], None]) -> _System:
+    system = _System(name, files)
+    for path in files:
+        answers = read_answers(path, gold, say)
+        if system.kind and (system.kind == "file") != (answers.kind == "file"):
+            raise UserError(f"{path} is keyed by {answers.kind}, {files[0]} by {system.kind}", "use one key in all")
+        system.kind = answers.kind
+        for view, table in counts_tables(answers.all).items():
+            system.tables.setdefault(view, []).append(table)
+    return system
+
+
+def _scores(system: _System) -> dict[str, Any]:
+    scores: dict[str, Any] = {"name": system.name, "files": [str(path) for path in system.files], "intervals": {}}
+    for view in VIEWS:
+        scores[view] = dict(zip(FIGURES, figures_of(system.sums(view).sum(axis=0)).tolist(), strict=True))
+        scores["intervals"][view] = dict(zip(FIGURES, interval(system.samples[view]).tolist(), strict=True))
+    if len(system.files) > 1:
+        spreads = over_seeds([table.figures() for table in system.tables["strict"]])
+        names = ("mean", "deviation", "lowest", "highest", "num_seeds")
+        scores["seeds"] = {
+            figure: {name: getattr(spread, name) for name in names} for figure, spread in spreads.items()
+        }
+    return scores
+
+
+def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dict[str, Any]:
+    one, other = first.sums("strict"), second.sums("strict")
+    differences = figures_of(one.sum(axis=0)) - figures_of(other.sum(axis=0))
+    bounds = interval(first.samples["strict"] - second.samples["strict"])  # the same utterances were drawn for both
+    p_values = randomisation_p_values(one, other, figures_of, num_resamples, seed)
+    right, other_right = one[:, _INTENT], other[:, _INTENT]
+    return {
+        "first": first.name,
+        "second": second.name,
+        "figures": {
+            name: {"difference": difference, "interval": bound, "p_value": p_value}
+            for name, difference, bound, p_value in zip(
+                FIGURES, differences.tolist(), bounds.tolist(), p_values.tolist(), strict=True
+            )
+        },
+        "mcnemar_intent": {
+            "num_first_better": int((right > other_right).sum()),
+            "num_second_better": int((right < other_right).sum()),
+            "p_value": mcnemar_p_value(right, other_right),
+        },
+    }
+
+
+def _correct(pairs: Sequence[dict[str, Any]]) -> None:
+    """Adds Holm's p-values, and who is better by them."""
+    tests = [[pair["figures"][name] for pair in pairs] for name in FIGURES]
+    for rows in (*tests, [pair["mcnemar_intent"] for pair in pairs]):
+        for row, p_value in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+            row["corrected_p_value"] = p_value
+            if "difference" in row:
+                better = "first" if row["difference"] > 0 else "second"
+                row["better"] = better if p_value < _ALPHA else None
+
+
+def _sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    sentences = []
+    for pair in pairs:
+        sides = {"first": (pair["first"], pair["second"]), "second": (pair["second"], pair["first"])}
+        for side, (better, worse) in sides.items():
+            if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] == side]:
+                sentences.append(f"{better} is better than {worse} in {listed(names)}.")
+        if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] is None]:
+            sentences.append(f"{pair['first']} and {pair['second']} cannot be told apart in {listed(names)}.")
+        test = pair["mcnemar_intent"]
+        counts = f"{pair['first']} has more intents right in {test['num_first_better']} utterances, {pair['second']}"
+        p_value = p_words(test["corrected_p_value"])
+        sentences.append(f"{counts} in {test['num_second_better']} (McNemar's exact test: p {p_value}).")
+    if len(pairs) > 1:
+        sentences.append(f"The p-values are corrected for {len(pairs)} comparisons (Holm); the intervals are not.")
+    return sentences
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _percent(bounds: Sequence[float]) -> str:
+    return f"{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}"
+
+
+def p_words(p_value: float) -> str:
+    """A p-value in a sentence, behind "p"."""
+    return f"= {p_value:.4f}" if p_value >= 0.0001 else "< 0.0001"

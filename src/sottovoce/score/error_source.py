@@ -1,0 +1,132 @@
+"""The text-speech gap: the same utterances answered from gold text, through a cascade and from speech, by one model.
+
+The cascade answers from the words that a speech recogniser wrote down. So what is lost between gold text and cascade
+is lost in hearing; what is lost between cascade and speech the recogniser's words still held. A wrong answer from
+speech was **heard wrong** if the model answers rightly from the gold text, and **understood wrong** if not even from
+that: more recordings can help the first kind, more labelled text the second. All figures are strict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.score.compare import SHOWN
+from sottovoce.score.counts import COLUMNS, FIGURES, CountsTable, Floats, counts_table, figures_of
+from sottovoce.score.matching import Answers
+from sottovoce.score.statistics import LEVEL, bootstrap, interval, paired_differences
+
+Input = Literal["text", "cascade", "speech"]
+INPUTS: dict[Input, str] = {"text": "gold text", "cascade": "cascade", "speech": "speech"}
+LOSSES: dict[str, tuple[Input, Input]] = {
+    "hearing": ("text", "cascade"), "using_what_was_heard": ("cascade", "speech"), "all": ("text", "speech"),
+}  # fmt: skip
+PARTS = ("intent", "frame")
+_ERROR_COLUMNS = ("errors", "heard_wrong", "heard_wrong_in_cascade_right", "understood_wrong")
+
+
+def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
+    """The figures of each input, the losses between them, and the wrong answers from speech by their cause.
+
+    Args:
+        answers: to the same gold items from each input.
+
+    Returns:
+        ``inputs``: by input the strict figures (0..1) and their ``intervals``. ``losses``: by LOSSES and figure the
+        ``difference`` (0..1) and its ``interval``, utterances drawn. ``errors``: of intents and of whole frames the
+        counts of ``_ERROR_COLUMNS``, with ``heard_wrong_interval``, that of their share of the errors (None without
+        errors). ``sentences``: what follows, in words.
+
+    Raises:
+        ValueError: the answers are not to the same items.
+    """
+    tables = {name: counts_table(answers[name].all, "strict") for name in INPUTS}
+    if len({tuple(answer.item.key for answer in answers[name].all) for name in INPUTS}) > 1:
+        raise ValueError("answers to different items")
+    sums = {name: table.per_utterance() for name, table in tables.items()}
+    errors = {part: _errors(tables, part) for part in PARTS}
+    return {
+        "num_items": len(answers["speech"].all),
+        "level": LEVEL,
+        "inputs": {name: {**tables[name].figures(), "intervals": _intervals(sums[name])} for name in INPUTS},
+        "losses": {name: _loss(sums[upper], sums[lower]) for name, (upper, lower) in LOSSES.items()},
+        "errors": errors,
+        "sentences": _sentences(errors["intent"]),
+    }
+
+
+def gap_tables(report: Mapping[str, Any]) -> Iterator[Table]:
+    """The inputs' scores with intervals and the losses between them; then the errors by their cause."""
+    table = Table("answered from", *SHOWN.values(), title="strict scores in %, 95 % intervals", title_justify="left")
+    for source, shown in INPUTS.items():
+        figures = report["inputs"][source]
+        table.add_row(shown, *(_with_interval(figures[key], figures["intervals"][key]) for key in SHOWN))
+    table.add_section()
+    for name, (upper, lower) in LOSSES.items():
+        losses = report["losses"][name]
+        cells = [_with_interval(losses[key]["difference"], losses[key]["interval"], "+") for key in SHOWN]
+        table.add_row(f"{INPUTS[upper]} - {INPUTS[lower]}", *cells)
+    yield table
+    table = Table("wrong from speech", "items", "heard wrong", "of these, right in the cascade", "understood wrong")
+    for part, row in report["errors"].items():
+        shares = [f"{row[key]} ({_percent(row[key], row['errors'])})" for key in _ERROR_COLUMNS[1:]]
+        table.add_row(part, str(row["errors"]), *shares)
+    yield table
+
+
+def _intervals(sums: Floats) -> dict[str, list[float]]:
+    return dict(zip(FIGURES, interval(bootstrap(sums, figures_of)).tolist(), strict=True))
+
+
+def _loss(upper: Floats, lower: Floats) -> dict[str, dict[str, Any]]:
+    seen = figures_of(upper.sum(axis=0)) - figures_of(lower.sum(axis=0))
+    bounds = interval(paired_differences(upper, lower, figures_of))
+    rows = zip(FIGURES, seen.tolist(), bounds.tolist(), strict=True)
+    return {name: {"difference": difference, "interval": ends} for name, difference, ends in rows}
+
+
+def _errors(tables: Mapping[Input, CountsTable], part: str) -> dict[str, Any]:
+    right = {name: table.rows[:, COLUMNS.index(part)] > 0 for name, table in tables.items()}
+    wrong = ~right["speech"]
+    heard = wrong & right["text"]
+    columns = (wrong, heard, heard & right["cascade"], wrong & ~right["text"])
+    counts = CountsTable(np.stack(columns, axis=1).astype(float), tables["text"].groups, tables["text"].num_utterances)
+    totals = dict(zip(_ERROR_COLUMNS, map(int, counts.rows.sum(axis=0)), strict=True))
+    drawn = bootstrap(counts.per_utterance(), _share_heard) if totals["errors"] else None
+    return {**totals, "heard_wrong_interval": None if drawn is None else interval(drawn)[0].tolist()}
+
+
+def _share_heard(sums: Floats) -> Floats:
+    errors, heard = sums[..., :1], sums[..., 1:2]
+    return np.divide(heard, errors, out=np.zeros_like(heard), where=errors > 0)
+
+
+def _sentences(errors: Mapping[str, Any]) -> list[str]:
+    number, heard, mended = (errors[key] for key in _ERROR_COLUMNS[:3])
+    if not number:
+        return ["No intent is wrong on speech."]
+    low, high = errors["heard_wrong_interval"]
+    share = f"{_percent(heard, number)}, 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+    lines = [f"Of {number} intents that are wrong on speech {heard} are right from the gold text ({share})."]
+    if heard:
+        lines.append(f"Of these {heard} the recogniser's words are enough for {mended}.")
+    if low > 0.5:
+        lines.append("Most errors are heard wrong: recordings are the thing to buy.")
+    elif high < 0.5:
+        lines.append("Most errors are understood wrong: labelled text is the thing to buy.")
+    else:
+        lines.append("Whether most errors are heard wrong or understood wrong cannot be told from these utterances.")
+    return lines
+
+
+def _with_interval(value: float, ends: list[float], sign: str = "") -> Text:
+    low, high = ends
+    return Text(f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]")
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "–"

@@ -1,0 +1,93 @@
+"""Which prediction answers which gold item. Rows may come from a generator: only frame and confidence are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.types import Frame, RowStatus
+from sottovoce.score.files import Gold, GoldItem, KeyKind, PredictionRow
+
+ItemStatus = Literal[RowStatus, "missing", "duplicate"]
+View = Literal["official", "strict"]
+Pair = tuple[Frame, Frame | None]
+"""A gold frame and the predicted one; None is no answer: every label wrong and every gold entity missed."""
+
+VIEWS: tuple[View, ...] = ("official", "strict")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A gold item and what was answered: ``frame`` is the last row's, whatever its status; None where none is there.
+
+    ``confidence`` is the last row's, too.
+    """
+
+    item: GoldItem
+    status: ItemStatus
+    frame: Frame | None
+    confidence: float | None = None
+
+    def pair(self, view: View) -> Pair | None:
+        """Gold and predicted frame in a view; None where that view skips the item."""
+        if view == "strict":
+            return self.item.frame, self.frame if self.status == "ok" else None
+        return None if self.frame is None else (self.item.frame, self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All gold items in the gold file's order, with their answers.
+
+    ``num_unknown`` counts the rows that answer no gold item; ``first_unknown`` and ``first_duplicate`` say in words
+    which row was the first to do so, or the first to answer an item again ("" if none did).
+    """
+
+    kind: KeyKind
+    all: list[Answer] = field(repr=False)
+    num_rows: int
+    num_unknown: int
+    first_unknown: str
+    first_duplicate: str
+
+    def pairs(self, view: View) -> list[Pair]:
+        """The pairs that a view counts, in the gold file's order."""
+        return [pair for answer in self.all if (pair := answer.pair(view)) is not None]
+
+
+def same_intent(gold: Frame, predicted: Frame | None) -> bool:
+    """Whether scenario and action are both right."""
+    return predicted is not None and (predicted.scenario, predicted.action) == (gold.scenario, gold.action)
+
+
+def match_answers(gold: Gold, predictions: Iterable[PredictionRow]) -> Answers:
+    """Finds the answer to each gold item. Memory grows with the gold file, not with the predictions.
+
+    Raises:
+        UserError: the rows' keys are of several kinds, or gold has no items, or no unique ones, of that kind.
+    """
+    kind: KeyKind = "id"
+    items: dict[str, GoldItem] | None = None
+    found: dict[str, tuple[ItemStatus, Frame, float | None]] = {}
+    num_rows = num_unknown = 0
+    first_unknown = first_duplicate = ""
+    for row in predictions:
+        if items is None:
+            kind, items = row.kind, gold.items(row.kind)
+        if row.kind != kind:
+            raise UserError(f"{row.where}: keyed by {row.kind}, the rows above by {kind}", "use one key in all rows")
+        num_rows += 1
+        if row.key not in items:
+            num_unknown += 1
+            first_unknown = first_unknown or f"{row.where}: {kind} {row.key!r} is not in {gold.path}"
+        elif row.key in found:
+            found[row.key] = "duplicate", row.frame, row.confidence
+            first_duplicate = first_duplicate or f"{row.where}: {kind} {row.key!r} is answered a second time"
+        else:
+            found[row.key] = row.status, row.frame, row.confidence
+    missing: tuple[ItemStatus, None] = "missing", None
+    items = gold.items(kind) if items is None else items
+    answers = [Answer(item, *found.get(key, missing)) for key, item in items.items()]
+    return Answers(kind, answers, num_rows, num_unknown, first_unknown, first_duplicate)

@@ -1,0 +1,117 @@
+"""MASSIVE's slot micro-F1 and exact-match accuracy.
+
+After FitzGerald et al., "MASSIVE: A 1M-Example Multilingual Natural Language Understanding Dataset" (ACL 2023), and the
+evaluation in its repository (github.com/alexa/massive: ``eval_preds`` and ``convert_to_bio`` in
+src/massive/utils/training_utils.py; the tokens are those of scripts/create_hf_dataset.py):
+
+- every token has one slot, or ``Other``; a run of tokens with the same slot is one span, so two neighbouring entities
+  of one slot are counted as one;
+- a predicted tag sequence is cut, or filled with ``Other``, to the gold one's length;
+- a span is right if slot, first and last token are; F1 is over all spans of all utterances (seqeval's micro average);
+- an utterance is an exact match if its intent and all its spans are right.
+
+That evaluation is for taggers. A model that writes frames gives fillers without places, so its fillers are first looked
+up in the transcript (``slot_tags``). A filler that is not there word for word cannot be placed; it is right only where
+gold has the same slot and filler and cannot place it either, and a false positive otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from sottovoce.core.types import Entity, Frame
+from sottovoce.score.files import GoldItem
+from sottovoce.score.matching import Pair
+from sottovoce.score.metrics.counts import Counts, ratio
+
+OTHER = "Other"
+_SPLIT_INTO_LETTERS = ("ja-JP", "zh-CN", "zh-TW")
+_Spans = Counter[tuple[str, int, int]]
+_Key = TypeVar("_Key")
+
+
+def tokens_of(transcript: str, locale: str = "") -> list[str]:
+    """MASSIVE's tokens: split at white space, in ja-JP, zh-CN and zh-TW each letter beyond ASCII on its own."""
+    chunks = transcript.split()
+    if locale not in _SPLIT_INTO_LETTERS:
+        return chunks
+    return [token for chunk in chunks for token in ([chunk] if chunk.isascii() else chunk)]
+
+
+def slot_tags(tokens: Sequence[str], entities: Sequence[Entity], locale: str = "") -> tuple[list[str], list[Entity]]:
+    """Each token's slot, and the entities that could not be placed.
+
+    An entity takes the first free tokens that say its filler (whatever the case of the letters) behind the entity
+    before it, or else the first free ones of all: frames list their entities in the order they are said.
+    """
+    lowered = [token.lower() for token in tokens]
+    tags, missed, behind = [OTHER] * len(tokens), list[Entity](), 0
+    for entity in entities:
+        words = tokens_of(entity.filler.lower(), locale)
+        last = len(tokens) - len(words)
+        starts = [*range(behind, last + 1), *range(min(behind, last + 1))] if words else []
+        for start in starts:
+            end = start + len(words)
+            if lowered[start:end] == words and all(tag == OTHER for tag in tags[start:end]):
+                tags[start:end] = [entity.type] * len(words)
+                behind = end
+                break
+        else:
+            missed.append(entity)
+    return tags, missed
+
+
+def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> Counts:
+    """Spans of one utterance's tags: with the same slot and place (tp), only predicted (fp), only in gold (fn)."""
+    return _compare(_spans(gold), _spans([*predicted, *[OTHER] * len(gold)][: len(gold)]))
+
+
+def slot_counts(gold: Frame, predicted: Frame | None, transcript: str, locale: str = "") -> Counts:
+    """As ``span_counts``, of frames. A predicted frame of None misses every span."""
+    if not gold.entities and (predicted is None or not predicted.entities):
+        return Counts()
+    tokens = tokens_of(transcript, locale)
+    tags, missed = right_tags, right_missed = slot_tags(tokens, gold.entities, locale)
+    if predicted is None or predicted.entities != gold.entities:  # most are equal, and then nothing is left to place
+        tags, missed = slot_tags(tokens, () if predicted is None else predicted.entities, locale)
+    return span_counts(right_tags, tags) + _compare(Counter(right_missed), Counter(missed))
+
+
+def is_exact_match(gold: Frame, predicted: Frame | None, counts: Counts) -> bool:
+    """Whether the intent is right and, by the pair's ``slot_counts``, every span is, with none too many."""
+    if predicted is None or (predicted.scenario, predicted.action) != (gold.scenario, gold.action):
+        return False
+    return counts.fp == counts.fn == 0
+
+
+def massive_figures(scored: Sequence[tuple[GoldItem, Pair]]) -> dict[str, float]:
+    """massive_slot_precision, massive_slot_recall, massive_slot_f1, massive_exact_match (0..1; 0.0 without items)."""
+    slots, right = Counts(), 0
+    for item, (gold, predicted) in scored:
+        counts = slot_counts(gold, predicted, item.transcript, item.locale)
+        slots += counts
+        right += is_exact_match(gold, predicted, counts)
+    return {
+        "massive_slot_precision": slots.precision,
+        "massive_slot_recall": slots.recall,
+        "massive_slot_f1": slots.f1,
+        "massive_exact_match": ratio(right, len(scored)),
+    }
+
+
+def _spans(tags: Sequence[str]) -> _Spans:
+    spans, start = _Spans(), 0
+    for slot, run in groupby(tags):
+        end = start + sum(1 for _ in run)
+        if slot != OTHER:
+            spans[slot, start, end] += 1
+        start = end
+    return spans
+
+
+def _compare(gold: Counter[_Key], predicted: Counter[_Key]) -> Counts:
+    both = (gold & predicted).total()
+    return Counts(both, predicted.total() - both, gold.total() - both)

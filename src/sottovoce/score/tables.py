@@ -1,0 +1,123 @@
+"""Tables for the terminal: shares as percentages, counts as they are, official and strict side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from sottovoce.score.matching import VIEWS
+
+_BREAKDOWN_FIGURES = ("intent_accuracy", "frame_accuracy", "entity_f1", "slu_f1")
+_MOST_CONFUSIONS = 15
+_CALIBRATION = {
+    "accuracy": "intent accuracy",
+    "mean_confidence": "mean confidence",
+    "ece": "calibration error (ECE)",
+    "ece_if_calibrated": "ECE if calibrated",
+    "adaptive_ece": "ECE, bins of equal mass",
+    "brier": "Brier score",
+    "risk_coverage_area": "area under risk-coverage",
+}
+
+
+def score_table(
+    scores: Mapping[str, Mapping[str, float | int]],
+    intervals: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> Table:
+    """Official and strict figures side by side, with their intervals if given."""
+    table = Table("", *scores)
+    for name in next(iter(scores.values())):
+        cells = []
+        for view, figures in scores.items():
+            shown = f"{figures[name]:.0f}" if name.startswith("num_") else f"{figures[name]:.2%}"
+            if intervals is not None and name in intervals[view]:
+                low, high = intervals[view][name]
+                shown += f" [{low:.1%}, {high:.1%}]"
+            cells.append(Text(shown))
+        table.add_row(name.replace("_", " "), *cells)
+    return table
+
+
+def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
+    """The tables of a ``score_report``: the scores, the breakdowns, the most frequent confusions, the confidences."""
+    yield score_table({view: report[view] for view in VIEWS}, report.get("intervals"))
+    for by, groups in report.get("by", {}).items():
+        yield _breakdown_table(by, groups)
+    if "confusions" in report:
+        yield _confusions_table(report["confusions"])
+    if "calibration" in report:
+        yield _calibration_table(report["calibration"])
+        yield _abstention_table(report["calibration"]["answered"], report.get("abstain"))
+
+
+def table_of(rows: Sequence[Sequence[str]]) -> Table:
+    """Rows of text as a table; the first row is the header. What is too wide goes on in the next line."""
+    table = Table()
+    for header in rows[0]:
+        table.add_column(header, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def printable(name: str) -> Text:
+    """A name from a file: brackets are no markup, and half a surrogate pair is shown as its escape."""
+    return Text(name.encode("utf-8", "backslashreplace").decode(), overflow="fold")
+
+
+def _breakdown_table(by: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    first = next(iter(groups.values()))
+    number = next(key for key in first if key.startswith("num_"))
+    names = [name for name in _BREAKDOWN_FIGURES if name in first["strict"]]
+    table = Table(by, number.removeprefix("num_"), *(name.replace("_", " ") for name in names))
+    table.title, table.title_justify = "strict (official in brackets where it differs)", "left"
+    for group, scores in groups.items():
+        cells = [_both(scores["official"][name], scores["strict"][name]) for name in names]
+        table.add_row(printable(group), str(scores[number]), *cells)
+    return table
+
+
+def _both(official: float, strict: float) -> Text:
+    shown = f"{strict:.2%}"
+    return Text(shown if official == strict else f"{shown} ({official:.2%})")
+
+
+def _confusions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("gold intent", "predicted", "items", "of that intent")
+    table.title = f"most frequent confusions (of {sum(row['count'] for row in rows)} wrong intents, strict)"
+    table.title_justify = "left"
+    for row in rows[:_MOST_CONFUSIONS]:
+        cells = printable(row["gold"]), printable(row["predicted"])
+        table.add_row(*cells, str(row["count"]), f"{row['share_of_gold']:.1%}")
+    return table
+
+
+def _calibration_table(figures: Mapping[str, Any]) -> Table:
+    without = figures["num_without_confidence"]
+    table = Table("", f"{figures['number']} items with a confidence" + (f", {without} without" if without else ""))
+    for key, name in _CALIBRATION.items():
+        shown = f"{figures[key]:.4f}" if key == "brier" else f"{figures[key]:.2%}"
+        if f"{key}_interval" in figures:
+            low, high = figures[f"{key}_interval"]
+            shown += f" [{low:.1%}, {high:.1%}]"
+        table.add_row(name, Text(shown))
+    return table
+
+
+def _abstention_table(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None) -> Table:
+    table = Table("abstain below", "answered", "items", "intent accuracy of these")
+    if chosen is not None:
+        table.title = f"abstain below {chosen['threshold']} to answer {chosen['target_accuracy']:.1%} rightly"
+        table.title_justify = "left"
+    shown_rows = {row["threshold"]: row for row in (*rows, *([chosen] if chosen else []))}
+    for _, row in sorted(shown_rows.items()):
+        shown = "–"
+        if row["accuracy"] is not None:
+            low, high = row["accuracy_interval"]
+            shown = f"{row['accuracy']:.2%} [{low:.1%}, {high:.1%}]"
+        style = "bold" if row is chosen else None
+        table.add_row(str(row["threshold"]), f"{row['share']:.2%}", str(row["number"]), Text(shown), style=style)
+    return table

@@ -1,0 +1,77 @@
+"""Runs cells one after the other; one that fails keeps its log and does not stop the others."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import disk_is_full, write_whole
+from sottovoce.study.cell import run_cell
+from sottovoce.study.cells import Cell
+from sottovoce.study.workspace import CELLS, Study
+from sottovoce.train.processes import processes
+
+LOG, FAILED = "log.txt", "failed.json"
+OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # what may fail one cell and not the next
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that could not be finished, and why, in one line."""
+
+    cell: str
+    what: str
+
+
+Launch = Callable[[Study, list[Cell]], Iterator[Failure | None]]
+"""Runs cells and yields once for each that has ended, and how if it failed."""
+
+
+def one_by_one(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    """Runs the cells in this process."""
+    for cell in cells:
+        yield attempt(study, cell)
+
+
+def attempt(study: Study, cell: Cell) -> Failure | None:
+    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its ``log.txt``.
+
+    A full disk would fail the next cell, too, and of several processes the others would wait for the one that failed:
+    these are raised.
+    """
+    folder = study.folder / CELLS / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+
+        def say(line: str) -> None:
+            log.write(f"{_now()} {line}\n")
+            log.flush()
+            study.say(line)
+
+        try:
+            run_cell(replace(study, say=say), cell)
+        except OF_ONE_CELL as error:
+            if disk_is_full(error) or processes().num_processes > 1:
+                raise
+            traceback.print_exc(file=log)
+            what = in_one_line(error)
+            write_whole(folder / FAILED, json.dumps({"what": what, "when": _now()}))
+            say(f"{cell.name} failed: {what} (log: {folder / LOG}); the other cells go on")
+            return Failure(cell.name, what)
+    (folder / FAILED).unlink(missing_ok=True)
+    return None
+
+
+def in_one_line(error: Exception) -> str:
+    """What failed, for people."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return "out of memory; `sottovoce plan-memory RECIPE` says which settings fit"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

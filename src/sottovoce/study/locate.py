@@ -1,0 +1,60 @@
+"""A study's data found again, wherever its folder lies by now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from sottovoce.core.downloads import sha256_of
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Corpus
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.types import Utterance
+from sottovoce.data.load import manifest_of
+from sottovoce.data.manifest import read_manifest
+
+
+def manifest_name(corpus: Corpus, folder: Path) -> str:
+    """What a study's files call its manifest: a built-in one by corpus and locale, another relative to the folder."""
+    if corpus.builtin:
+        return f"{corpus.builtin} {corpus.locale}"
+    return Path(os.path.relpath(manifest_of(corpus), folder)).as_posix()
+
+
+def manifest_at_hand(folder: Path, called: str = "", sha256: str = "") -> Path | None:
+    """A study's manifest: where its files say that it is, or else where its recipe does; None if it is at neither.
+
+    Args:
+        called: see :func:`manifest_name`; studies of earlier versions give an absolute path.
+        sha256: the manifest's, if it is known: by a folder that was moved, another may lie where it was.
+    """
+    named = folder / called
+    if called and named.is_file() and sha256 in ("", sha256_of(named)):
+        return named
+    if not (folder / "recipe.yaml").is_file():
+        return None
+    try:
+        path = manifest_of(load_recipe(folder / "recipe.yaml").corpus)
+    except UserError:  # a recipe or a built-in corpus of another version
+        return None
+    return path if path.is_file() else None
+
+
+def gold_utterances(folder: Path) -> list[Utterance]:
+    """A study's test utterances; their recordings may lie outside its folder.
+
+    A recording that is not where it was, as the folder was moved, is that of the same utterance in the study's
+    manifest, if that has it and can be read.
+    """
+    utterances = read_manifest(folder / "gold.jsonl", allow_outside=True)
+    lost = {u.id: u.transcript for u in utterances if u.audio is not None and not u.audio.is_file()}
+    manifest = manifest_at_hand(folder) if lost else None
+    if manifest is None:
+        return utterances
+    try:
+        listed = read_manifest(manifest, allow_outside=True)
+    except UserError:  # it is damaged; what needs no recording need not fail for it
+        return utterances
+    there = {u.id: u.audio for u in listed if lost.get(u.id) == u.transcript}
+    return [replace(u, audio=there.get(u.id) or u.audio) for u in utterances]

@@ -1,0 +1,200 @@
+"""How long a study will take: what is left to do, at the costs of small pieces of it, timed on this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from sottovoce.core.progress import progress_bar
+from sottovoce.core.types import MODALITIES, Example, Modality
+from sottovoce.data.prompts import slu_example
+from sottovoce.models.audio_states import BATCH_CLIPS
+from sottovoce.models.load import family_named
+from sottovoce.study.cell import Work, work_of
+from sottovoce.study.cells import Cell
+from sottovoce.study.engines.jobs import longest_first, shared_stages
+from sottovoce.study.kept import Values, circumstances_of, kept
+from sottovoce.study.resources.costs import MAX_ROWS, Costs, measure
+from sottovoce.study.resources.fit import decided
+from sottovoce.study.transcripts import is_file_of_transcripts
+from sottovoce.study.workspace import STAGES, Study
+from sottovoce.train.stage import DONE
+
+SAMPLE = 32  # examples whose lengths stand for all
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that one process does from beginning to end, when the jobs at the places ``before`` have ended."""
+
+    seconds: float
+    before: tuple[int, ...] = ()
+
+
+def makespan(jobs: Sequence[Job], num_at_once: int) -> float:
+    """How long so many processes need, each of which takes the next job that can begin, in the order given, when it is
+    free."""
+    free, ended = [0.0] * num_at_once, dict[int, float]()
+    while len(ended) < len(jobs):
+        now = min(free)
+        ready = {
+            place: max((ended[other] for other in job.before), default=0.0)
+            for place, job in enumerate(jobs)
+            if place not in ended and all(other in ended for other in job.before)
+        }
+        place = min(ready, key=lambda each: (max(ready[each], now), ready[each], each))
+        free[free.index(now)] = ended[place] = max(ready[place], now) + jobs[place].seconds
+    return max(ended.values(), default=0.0)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How long a row is, in tokens: its prompt and its answer."""
+
+    prompt: float
+    answer: float
+
+
+def forecast_lines(study: Study, cells: list[Cell], num_at_once: int = 1) -> list[str]:
+    """What is left to do, and about how long it takes.
+
+    Args:
+        cells: those that are not finished.
+        num_at_once: cells that are run at once on this machine, each with its share of the cores.
+    """
+    if not cells:
+        return ["everything is finished already"]
+    num_at_once, work = min(num_at_once, len(cells)), work_of(study, cells)
+    costs = {model: _costs(study, model, work, num_at_once) for model in dict.fromkeys(cell.model for cell in cells)}
+    stages = {item.plan.key: item for item in work if not _is_done(study, item)}
+    training = {key: _training_seconds(study, item, costs[item.cell.model]) for key, item in stages.items()}
+    prompts = {model: [_test_rows(study, model, modality) for modality in MODALITIES] for model in costs}
+    decoding = {cell.name: _decoding_seconds(study, cell, costs[cell.model], prompts[cell.model]) for cell in cells}
+    hearing = sum(_hearing_seconds(study, model, stages.values()) for model in costs)
+    seconds = makespan(_jobs(study, cells, training, decoding), num_at_once) + hearing / num_at_once
+    # Each trained cell keeps a copy of its last stage's weights.
+    keeping = [item.cell.model for item in stages.values()] + [cell.model for cell in cells if cell.stages]
+    disk_bytes = sum(costs[model].trained_bytes for model in keeping)
+    where = "on this machine" if num_at_once == 1 else f"on this machine with {num_at_once} cells at once"
+    one_by_one = "" if num_at_once == 1 else "one after the other: "
+    return [
+        f"{len(cells)} cells to do: {len(stages)} training stages with "
+        f"{sum(_num_rows(item) for item in stages.values())} examples (shared ones once), "
+        f"{2 * len(cells)} decodings of {len(study.data.test)} utterances",
+        f"about {minutes(seconds)} {where} ({one_by_one}training {minutes(sum(training.values()))}, "
+        f"decoding {minutes(sum(decoding.values()))}, hearing {minutes(hearing)}) and {disk_bytes / 2**30:.1f} GiB on "
+        "disk; you can stop it at any time and start it again",
+        *(f"the time that {asr} takes to transcribe is not in it" for asr in _recognisers(cells)),
+    ]
+
+
+def _recognisers(cells: list[Cell]) -> list[str]:
+    return sorted({cell.asr for cell in cells if cell.asr and not is_file_of_transcripts(cell.asr)})
+
+
+def minutes(seconds: float) -> str:
+    """A duration as users are told it."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _is_done(study: Study, item: Work) -> bool:
+    return (study.folder / STAGES / item.plan.key / DONE).exists()
+
+
+def _num_rows(item: Work) -> int:
+    return item.plan.stage.settings.num_train_epochs * len(item.examples)
+
+
+def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding: dict[str, float]) -> list[Job]:
+    """The study as engines run it: stages that cells share, and each cell with the stages of its own."""
+    places, jobs = dict[str, int](), list[Job]()
+    shared = shared_stages(study, cells)
+    for stage in shared:
+        before = (places[stage.parent_key],) if stage.parent_key in places else ()
+        places[stage.key] = len(jobs)
+        jobs.append(Job(training.get(stage.key, 0.0), before))
+    for cell in longest_first(study, cells):
+        keys = [item.plan.key for item in work_of(study, [cell])]
+        own = sum(training.get(key, 0.0) for key in keys if key not in places)
+        jobs.append(Job(own + decoding[cell.name], tuple(places[key] for key in keys if key in places)))
+    return jobs
+
+
+def _training_seconds(study: Study, item: Work, costs: Costs) -> float:
+    shown = _shown(study, item.cell.model, item.examples)
+    once = len(set(item.plan.example_keys)) * costs.lower
+    return costs.starting + (shown.prompt + shown.answer) * (once + _num_rows(item) * costs.training)
+
+
+def _test_rows(study: Study, model: str, modality: Modality) -> _Shown:
+    return _shown(study, model, [slu_example(utterance, modality) for utterance in study.data.test])
+
+
+def _decoding_seconds(study: Study, cell: Cell, costs: Costs, rows: Sequence[_Shown]) -> float:
+    """Reading the prompts and writing the answers, from speech and from text; where confidences are measured, reading
+    the known intents, too."""
+    settings, num_test, seconds = study.recipe.decode, len(study.data.test), costs.starting
+    size = min(settings.batch_size, num_test)
+    for shown in rows:
+        # Untrained the model does not know how answers end.
+        written = shown.answer if cell.stages else settings.max_new_tokens
+        seconds += num_test * (shown.prompt * costs.reading + costs.confidence + written * costs.step(size) / size)
+    return seconds
+
+
+def _shown(study: Study, model: str, examples: Sequence[Example]) -> _Shown:
+    """The mean length of the examples' rows, by some of them."""
+    some, family = _spread(examples), family_named(model)
+    written = [example if example.modality == "text" else _without_words(example) for example in some]
+    rows = study.store(model).rows_of(written)
+    heard = [family.num_audio_tokens(e.utterance.seconds or 0.0) if e.modality == "speech" else 0 for e in some]
+    prompts = sum(len(row.prompt_ids) for row in rows) + sum(heard)
+    return _Shown(prompts / len(rows), sum(len(row.answer_ids) for row in rows) / len(rows))
+
+
+def _without_words(example: Example) -> Example:
+    """A text example as long as the speech example but for the recording."""
+    return slu_example(replace(example.utterance, transcript=""), "text")
+
+
+def _spread(examples: Sequence[Example]) -> list[Example]:
+    return list(examples[:: math.ceil(len(examples) / SAMPLE)])
+
+
+def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> Costs:
+    """What a model's training and decoding cost here, as it was measured when the study was started first."""
+    recipe, data = study.recipe.of_model(model), study.data
+    train = decided(recipe, [item.examples for item in work if item.cell.model == model])
+    size = min(recipe.decode.batch_size, len(data.test))
+
+    def measured() -> Values:
+        study.say(f"timing a decoding and a training step of {model}")
+        rows = study.store(model).rows_of([slu_example(utterance, "text") for utterance in data.train[:MAX_ROWS]])
+        intents = [(u.frame.scenario, u.frame.action) for u in data.train] if recipe.decode.confidence else []
+        return asdict(measure(lambda: study.load(model), train, rows, size, intents, num_at_once))
+
+    asked = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
+    return Costs(**kept(study.folder, f"costs of {model}", circumstances_of(recipe, train) | asked, measured))
+
+
+def _hearing_seconds(study: Study, model: str, stages: Iterable[Work]) -> float:
+    """For all recordings that are not heard yet, by the first of them, which then are."""
+    store = study.store(model)
+    clips = [(utterance, 0) for utterance in study.data.test]
+    clips += [
+        (example.utterance, example.copy)
+        for item in stages
+        if item.cell.model == model
+        for example in item.examples
+        if example.modality == "speech"
+    ]
+    missing = store.missing(clips)
+    if not missing:
+        return 0.0
+    first = missing[:BATCH_CLIPS]
+    with progress_bar(transient=True) as progress:
+        started = time.monotonic()
+        store.encode(first, progress)
+        return (time.monotonic() - started) / len(first) * (len(missing) - len(first))

@@ -1,0 +1,179 @@
+"""Runs a study: opens its folder, proves and forecasts, runs its cells. Finished work is never redone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.progress import Say
+from sottovoce.core.recipe import Grammar, Recipe
+from sottovoce.core.types import MODALITIES
+from sottovoce.data.load import load_data
+from sottovoce.decode.ontology import require_llguidance
+from sottovoce.models.precision import precision_lines
+from sottovoce.study.budgets_heard import hear_budgets, with_heard
+from sottovoce.study.cell import (
+    decode_cell,
+    describe_cell,
+    is_finished,
+    other_grammar,
+    score_cell,
+    train_cell,
+    work_of,
+)
+from sottovoce.study.cells import Cell, left_out_lines, plan_cells
+from sottovoce.study.engines.base import Failure, Launch, one_by_one
+from sottovoce.study.engines.processes import InProcesses, threads_of_one
+from sottovoce.study.engines.select import settled
+from sottovoce.study.ready import prove_ready
+from sottovoce.study.resources.time import forecast_lines
+from sottovoce.study.runs import recipe_of, trained_recipe
+from sottovoce.study.transcripts import check_transcripts
+from sottovoce.study.workspace import (
+    CELLS,
+    Study,
+    check_recordings,
+    machine,
+    note_seconds,
+    only_study,
+    open_study,
+    summary_of,
+)
+from sottovoce.train.processes import processes
+
+
+def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[Failure]:
+    """Runs every cell that is not finished, writes all into the recipe's folder, and returns what failed.
+
+    Args:
+        launch: runs the cells; :func:`one_by_one` here, one after the other; :func:`engines.auto` as it fits.
+    """
+    started = time.monotonic()
+    with opened(recipe, recipe_path, say) as (study, cells):
+        todo = [cell for cell in cells if not is_finished(study, cell)]
+        for cell in cells:
+            if cell not in todo:
+                study.say(f"{cell.name}: finished before, kept")
+        for line in left_out_lines(recipe):
+            study.say(line)
+        check_recogniser(study, todo)
+        if todo:
+            say("counting the memory that a training step takes")
+        launch = settled(launch, study, todo)
+        if processes().is_main_process:
+            # On a machine that has other work, too, several threads wait for the one that has no core.
+            with threads_of_one(_num_at_once(launch)):
+                prove_ready(study, todo)
+            for line in forecast_lines(study, todo, _num_at_once(launch)):
+                say(line)
+        earlier, failures = float(summary_of(study.folder)["seconds"]), []
+        for failure in launch(study, todo):
+            if failure:
+                failures.append(failure)
+            if processes().is_main_process:
+                note_seconds(study.folder, earlier + time.monotonic() - started)
+    return failures
+
+
+def _num_at_once(launch: Launch) -> int:
+    return launch.num_processes if isinstance(launch, InProcesses) else 1
+
+
+def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[list[str]]:
+    """Says what a study would do and cost, without doing any of it.
+
+    Returns:
+        a table of the cells, header first; a stage with a star is trained once for several cells.
+    """
+    _say_what_computes(recipe, say)
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    check_recordings(data, cells)
+    study = Study(recipe, recipe_path, with_heard(data, recipe.folder, cells), recipe.folder, say)
+    todo = [cell for cell in cells if not is_finished(study, cell)]
+    for line in left_out_lines(recipe):
+        say(line)
+    check_recogniser(study, todo)
+    work = work_of(study, cells)
+    for line in forecast_lines(study, todo, _num_at_once(settled(launch, study, todo))):
+        say(line)
+    uses = Counter(item.plan.key for item in work)
+    table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
+    for cell in cells:
+        own = [item for item in work if item.cell is cell]
+        stages = " > ".join(item.plan.stage.name + "*" * (uses[item.plan.key] > 1) for item in own)
+        clips, seconds = (cell.budget.num_utterances, cell.budget.seconds) if cell.budget else (0, 0.0)
+        rows = " > ".join(str(len(item.examples)) for item in own)
+        state = "to do" if cell in todo else "finished"
+        table.append([cell.name, stages or "none", str(clips), f"{seconds / 60:.1f}", rows or "0", state])
+    return table
+
+
+def _say_what_computes(recipe: Recipe, say: Say) -> None:
+    for line in [machine(recipe.train.bf16), *precision_lines(recipe.train.bf16)]:
+        say(line)
+
+
+@contextmanager
+def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study, list[Cell]]]:
+    """A recipe's study and its cells, with no other process at work on them."""
+    if recipe.decode.grammar == "ontology":
+        require_llguidance()
+    main = processes().is_main_process
+    say = say if main else lambda line: None  # the others have nothing to say
+    _say_what_computes(recipe, say)
+    say("reading the corpus and the headers of its recordings")
+    data = load_data(recipe)
+    cells = plan_cells(recipe, data)
+    check_recordings(data, cells)
+    say(f"loading {', '.join(recipe.all_models)}")
+    with only_study(recipe.folder) if main else nullcontext():
+        with processes().main_process_first():
+            study = open_study(recipe, recipe_path, data, cells, say)
+            study.data = hear_budgets(data, study.folder, cells, study.say)
+        yield study, cells
+
+
+def check_recogniser(study: Study, cells: list[Cell]) -> None:
+    """Raises UserError if the transcripts that a cell will read are incomplete, or nothing can write them: now, not
+    after hours of training."""
+    for asr in {cell.asr for cell in cells if cell.asr}:
+        check_transcripts(asr, study.data.test, study.folder, study.say)
+
+
+def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
+    """Trains every cell without decoding it and returns the cells' folders."""
+    with opened(recipe, recipe_path, say) as (study, cells):
+        check_recogniser(study, cells)
+        if processes().is_main_process:
+            prove_ready(study, cells)
+        for cell in cells:
+            train_cell(study, cell)
+    return [study.folder / CELLS / cell.name for cell in cells]
+
+
+def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: bool = False) -> list[Path]:
+    """Decodes a trained cell, scores it, and returns the prediction files.
+
+    Args:
+        grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
+        confidence: measure it, also where the recipe does not ask for it.
+    """
+    study_folder = run.resolve().parent.parent
+    recipe = trained_recipe(run)  # refuses what is no run, or not trained
+    ending = other_grammar(recipe, grammar or recipe.decode.grammar)
+    if grammar == "ontology":
+        require_llguidance()
+    with opened(recipe_of(study_folder), study_folder / "recipe.yaml", say) as (study, cells):
+        cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
+        if cell is None:
+            raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
+        if not (run / "cell.json").exists():  # else it says how long the cell took, and with which versions
+            describe_cell(study, cell, None)
+        decode_cell(study, cell, grammar, confidence)
+        score_cell(study.folder, cell.name, ending)
+    return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]

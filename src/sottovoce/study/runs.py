@@ -1,0 +1,151 @@
+"""A trained run: its model with its weights, ready to decode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.progress import Say
+from sottovoce.core.recipe import Grammar, Recipe
+from sottovoce.core.recipe_file import load_recipe
+from sottovoce.core.types import MODALITIES, Frame, Modality, Prediction
+from sottovoce.data.manifest import read_manifest
+from sottovoce.decode.constraints import Form, JsonObject
+from sottovoce.decode.intent_confidence import IntentTree
+from sottovoce.decode.ontology import GrammarForm, labels_of
+from sottovoce.models.load import LoadedModel, load_model
+from sottovoce.models.precision import precision_lines
+from sottovoce.score.files import PredictionRow
+from sottovoce.train.parts import with_weights
+from sottovoce.train.schemes import SCHEMES, scheme_named
+
+ONTOLOGY = "ontology.lark"  # in a study's folder: the grammar of its training labels
+
+
+def load_for(recipe: Recipe, say: Say) -> LoadedModel:
+    """The recipe's model as it is trained."""
+    return load_model(recipe.model, recipe.train.bf16, say, recipe.train.load_in_4bit)
+
+
+def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
+    """The model with a run's weights, ready to decode; as it is if the run has none.
+
+    Its adapter is merged, except into 4 bits, which would round it away.
+    """
+    weights = folder / "weights"
+    if not weights.exists():
+        return loaded.model
+    dtype = loaded.model.dtype
+    model = with_weights(loaded, recipe.train, weights)
+    if hasattr(model, "merge_and_unload") and not getattr(loaded.model, "is_loaded_in_4bit", False):
+        model = model.merge_and_unload()
+    for parameter in model.parameters():
+        # Not model.to: that would round the frequencies of the rotary positions too, which training has in float32.
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+    return model.requires_grad_(False).eval()
+
+
+def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Form:
+    """The form of a study's answers: free up to the end of the JSON object, or of its training labels' ontology.
+
+    Raises:
+        UserError: llguidance is not installed, or cannot read the tokenizer; or there is no ontology.
+    """
+    tokenizer = loaded.processor.tokenizer
+    return JsonObject(tokenizer) if grammar == "none" else GrammarForm(ontology_in(study_folder), tokenizer)
+
+
+def ontology_in(study_folder: Path) -> str:
+    """The grammar of a study's training labels. Raises UserError if its folder is older than that."""
+    path = study_folder / ONTOLOGY
+    if not path.is_file():
+        advice = f"`sottovoce study {study_folder / 'recipe.yaml'}` writes it, and keeps what is finished"
+        raise UserError(f"no ontology of the training labels: {path}", advice)
+    return path.read_text(encoding="utf-8")
+
+
+def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
+    """The intents of a study's training labels, by their tokens. Raises UserError as :func:`ontology_in`."""
+    return IntentTree(labels_of(ontology_in(study_folder))[0], loaded.processor.tokenizer)
+
+
+def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
+    """The model of a run folder with its weights, and the recipe it was trained by.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, or it is a cascade.
+    """
+    recipe = trained_recipe(run)
+    refuse_cascade(run)
+    for line in precision_lines(recipe.train.bf16):
+        say(line)
+    loaded = load_for(recipe, say)
+    return loaded, tuned(loaded, recipe, run), recipe
+
+
+def trained_recipe(run: Path) -> Recipe:
+    """The recipe of a run whose training is finished. Raises UserError if it is not, or the folder is no run."""
+    recipe = recipe_of_run(run)
+    if not (run / "weights").exists() and run.resolve().name.partition("-")[0] != "zero_shot":
+        advice = f"run `sottovoce study {run.resolve().parent.parent / 'recipe.yaml'}`"
+        raise UserError(f"{run} is not trained yet", advice)
+    return recipe
+
+
+def refuse_cascade(run: Path) -> None:
+    """Raises UserError if a run is a cascade, which is two models: a recogniser and one that reads its words."""
+    folder = run.resolve()
+    scheme, dash, rest = folder.name.partition("-")
+    if scheme_named(scheme).reads != "transcripts":
+        return
+    same_weights = run.parent / f"text_only{dash}{rest}"
+    advice = f"its weights are those of {same_weights}: name that, for what a recogniser wrote with --text"
+    if not same_weights.is_dir():
+        advice = "add text_only to the study's schemes, which has the same weights, and name its run"
+    raise UserError(f"{run} is a cascade, a recogniser and a model that reads its transcripts", advice)
+
+
+def recipe_of_run(run: Path) -> Recipe:
+    """The recipe that a run folder was trained by, with its model alone. Raises UserError if the folder is no run."""
+    study_folder = run.resolve().parent.parent
+    known = run.resolve().parent.name == "cells" and run.resolve().name.split("-")[0] in SCHEMES
+    if not (study_folder / "recipe.yaml").exists() or not run.is_dir() or not known:
+        cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
+        advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
+        raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
+    recipe, card = recipe_of(study_folder), run / "cell.json"
+    if not recipe.models or not card.exists():
+        return recipe.of_model(recipe.all_models[0])
+    return recipe.of_model(json.loads(card.read_text(encoding="utf-8"))["model_name"])
+
+
+def locale_of_run(run: Path) -> str:
+    """The locale of the recordings that a run was tested on. Raises UserError if the folder is no run."""
+    recipe = recipe_of_run(run)
+    if recipe.corpus.locale:
+        return recipe.corpus.locale
+    return next(iter(read_manifest(recipe.folder / "gold.jsonl", allow_outside=True))).locale
+
+
+def decoded_files(run: Path) -> dict[Modality, Path]:
+    """A run's prediction files by what they answer. Raises UserError if the folder is no run, or it is not decoded."""
+    recipe_of_run(run)
+    files = {modality: run.resolve() / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    if not all(path.exists() for path in files.values()):
+        raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
+    return files
+
+
+def recipe_of(study_folder: Path) -> Recipe:
+    """The recipe that a study's folder was made by, with that folder as its place, wherever it lies by now."""
+    recipe = load_recipe(study_folder / "recipe.yaml")
+    return recipe.model_copy(update={"out": study_folder.parent, "name": study_folder.name})
+
+
+def prediction_row(prediction: Prediction, confidence: float | None = None) -> PredictionRow:
+    """A prediction as a row of SLURP's format; an unreadable one carries empty labels, its raw text and its status."""
+    frame = prediction.frame or Frame("", "")
+    return PredictionRow("id", prediction.id, frame, prediction.raw, prediction.status, confidence=confidence)

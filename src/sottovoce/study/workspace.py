@@ -1,0 +1,202 @@
+"""Opens a study's folder: writes what it is about, and refuses to go on with results of other settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.machine import num_cores
+from sottovoce.core.progress import Say
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.storage import alone_in, json_lines, write_whole
+from sottovoce.core.types import Utterance
+from sottovoce.data.audio import audio_header
+from sottovoce.data.load import Data
+from sottovoce.data.manifest import row_of
+from sottovoce.decode.ontology import ontology_of
+from sottovoce.models.audio_states import AudioStore
+from sottovoce.models.load import LoadedModel
+from sottovoce.models.lower_states import LowerStates
+from sottovoce.models.precision import precision_named
+from sottovoce.study.cells import Cell, recording_sha256
+from sottovoce.study.runs import ONTOLOGY, load_for
+from sottovoce.train.parts import hears_anew
+from sottovoce.train.processes import processes
+
+CELLS, STAGES = "cells", "stages"
+AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
+
+
+@dataclass
+class Study:
+    """A study under way: its recipe, folder and data, and what was computed of recordings and rows so far.
+
+    ``stores`` has the recordings that each model has heard, ``lower`` the states of rows below the trained layers.
+
+    ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
+    ``example_keys`` what names their examples, by id().
+    """
+
+    recipe: Recipe
+    recipe_path: Path
+    data: Data
+    folder: Path
+    say: Say
+    stores: dict[str, AudioStore] = field(default_factory=dict)
+    lower: dict[str, LowerStates] = field(default_factory=dict)
+    work: dict[str, list[Any]] = field(default_factory=dict)
+    example_keys: dict[int, str] = field(default_factory=dict)
+
+    def load(self, model: str) -> LoadedModel:
+        """One of the recipe's models, freshly."""
+        return load_for(self.recipe.of_model(model), self.say)
+
+    def store(self, model: str) -> AudioStore:
+        """What the model has heard; all its cells share it, and other studies, unless its audio part is trained."""
+        if model not in self.stores:
+            loaded = self.load(model)
+            trained = hears_anew(loaded.family, self.recipe.train)
+            self.stores[model] = AudioStore(loaded, True) if trained else AudioStore.shared(loaded, self.say)
+        return self.stores[model]
+
+
+@contextmanager
+def only_study(folder: Path) -> Iterator[None]:
+    """Keeps other processes from working on a study's folder meanwhile.
+
+    Raises:
+        UserError: one does already.
+    """
+    with alone_in(folder, "wait for it, or stop it; or give this study another name"):
+        yield
+
+
+def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
+    """Makes the study's folder, or reopens it.
+
+    Raises:
+        UserError: the folder holds results of other settings, data or recordings.
+    """
+    folder = recipe.folder
+    earlier = summary_of(folder)
+    fingerprint = _fingerprint(recipe, data)
+    if earlier and earlier.get("fingerprint") != fingerprint:
+        if any(folder.glob("cells/*/scores.json")):
+            raise UserError(
+                f"{folder} holds results of other settings, data or recordings",
+                f"give this study another name (name={recipe.name}-2), or delete that folder",
+            )
+        shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
+        for kept in folder.glob("transcripts-*"):  # perhaps of other recordings
+            kept.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
+    write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
+    write_whole(folder / ONTOLOGY, ontology_of(utterance.frame for utterance in data.train))
+    # Verbs that go on with a study read its own copy of the recipe, which is not what it was made from.
+    fresh = "recipe" not in earlier or recipe_path.resolve() != (folder / "recipe.yaml").resolve()
+    majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
+    summary = {
+        "name": recipe.name,
+        "title": recipe.title or recipe.name,
+        "recipe": str(recipe_path) if fresh else earlier["recipe"],
+        "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(recipe.train.bf16),
+        "model": ", ".join(recipe.all_models),
+        "corpus": f"{recipe.corpus.builtin or (recipe.corpus.manifest or Path()).parent.name} {data.test[0].locale}",
+        "unheard_voices": not {u.speaker for u in data.test} & {u.speaker for u in data.train if u.audio}
+        and all(u.speaker for u in data.test),
+        "num_train": len(data.train),
+        "num_test": len(data.test),
+        "budget_share": max((cell.share for cell in cells), default=0.0),
+        "num_speech": max((cell.budget.num_utterances for cell in cells if cell.budget), default=0),
+        "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
+        "seconds": earlier.get("seconds", 0.0),
+        "cells": [cell.name for cell in cells],
+        "fingerprint": fingerprint,
+    }
+    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    study = Study(recipe, recipe_path, data, folder, say)
+    for model in recipe.all_models:
+        for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
+            say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
+    return study
+
+
+def check_recordings(data: Data, cells: list[Cell]) -> None:
+    """Raises UserError if a recording that the study needs is missing or unreadable: now, not hours later."""
+    for clip in _training_clips(data, cells) + data.test:
+        audio_header(clip.audio or Path(), clip.where)
+
+
+def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
+    """A warning each if training or test recordings that the study hears are longer than the model's window."""
+    lines = []
+    for use, clips in (("training", _training_clips(data, cells)), ("test", data.test)):
+        num_cut = sum(_seconds(clip) > window_seconds for clip in clips)
+        if num_cut:
+            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut at {window_seconds:g} s")
+    return lines
+
+
+def _training_clips(data: Data, cells: list[Cell]) -> list[Utterance]:
+    heard = (e.utterance for cell in cells for stage in cell.examples(data) for e in stage if e.modality == "speech")
+    return list({utterance.audio: utterance for utterance in heard}.values())
+
+
+def _seconds(clip: Utterance) -> float:
+    return clip.seconds if clip.seconds is not None else audio_header(clip.audio or Path(), clip.where).seconds
+
+
+def machine(bf16: bool) -> str:
+    """What the study runs on: the cores that it may use, the arithmetic, and as many GPUs as it uses, one a process.
+
+    Args:
+        bf16: whether the recipe asks for bfloat16.
+    """
+    gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
+    return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}, {precision_named(bf16)}{gpus}"
+
+
+def _fingerprint(recipe: Recipe, data: Data) -> str:
+    """What decides all of a study's results. What decides a single cell's stands in its own name or files: schemes,
+    budgets, seeds, mixtures and models may be added, and a recogniser be another for cascades that are not finished."""
+    heard = [recording_sha256(utterance) for utterance in data.test]
+    content = json.dumps([deciding_settings(recipe), data.sha256, heard], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def deciding_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings that all of a study's results depend on."""
+    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
+    for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' names
+        del settings["train"][key]
+    del settings["decode"]["confidence"]  # answers are the same with it, in bfloat16 but for near ties
+    if recipe.decode.grammar == "none":  # studies from before there were grammars go on
+        del settings["decode"]["grammar"]
+    return settings
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """A study folder's study.json, empty if there is none."""
+    path = folder / "study.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def note_seconds(folder: Path, seconds: float) -> None:
+    """Notes how long the study has taken so far, over all its starts."""
+    summary = {**summary_of(folder), "seconds": round(seconds, 1)}
+    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
