@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from spoken_rows import mixed_rows, text_row, weights_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from sottovoce.core.errors import UserError
 from sottovoce.data.collate import LENGTH_STEP, collate_training
@@ -133,3 +134,22 @@ def test_modalities_and_lengths_meet_in_a_batch() -> None:
     order = training_order(600, num_epochs=1, seed=0)
     spoken = [sum(row >= 400 for row in order[start : start + 8]) for start in range(0, 600, 8)]  # the last 200 rows
     assert sum(0 < number < 8 for number in spoken) > 60  # by chance 72 of 75
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("_get_train_sampler", ["train_dataset"]),
+        ("compute_loss", ["model", "inputs", "return_outputs", "num_items_in_batch"]),
+        ("save_model", ["output_dir", "_internal_call"]),
+        ("_load_from_checkpoint", ["resume_from_checkpoint", "model"]),
+        ("_save_optimizer_and_scheduler", ["output_dir"]),
+        ("_load_optimizer_and_scheduler", ["checkpoint"]),
+        ("log", ["logs", "start_time"]),
+    ],
+)
+def test_the_trainer_of_transformers_still_asks_what_ours_answers(name: str, arguments: list[str]) -> None:
+    asked = inspect.signature(getattr(Trainer, name)).parameters
+    answered = inspect.signature(getattr(AnswerTrainer, name)).parameters
+    assert list(asked) == list(answered) == ["self", *arguments]
+    assert f"self.{name}" in inspect.getsource(Trainer).replace(f"def {name}", "")

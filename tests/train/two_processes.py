@@ -24,7 +24,7 @@ from sottovoce.core.recipe import Lora, StageSettings, Train
 from sottovoce.data.collate import Row
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.train.schemes import Stage
-from sottovoce.train.trainer import AnswerTrainer, OrderedTrainer
+from sottovoce.train.trainer import AnswerTrainer
 
 BATCH = 2
 CONFIGS = Path(__file__).parents[2] / "recipes" / "accelerate"
@@ -91,15 +91,15 @@ def die_at(last: int) -> None:
 
 def shard_on_cpus() -> None:
     """accelerate turns to FSDP on GPUs only: tells it to do so here."""
-    create = OrderedTrainer.create_accelerator_and_postprocess
+    create = AnswerTrainer.create_accelerator_and_postprocess
 
-    def sharding(self: OrderedTrainer) -> None:
+    def sharding(self: AnswerTrainer) -> None:
         create(self)
         self.accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
         self.accelerator.state.distributed_type = DistributedType.FSDP
         self.is_fsdp_enabled = True
 
-    OrderedTrainer.create_accelerator_and_postprocess = sharding  # type: ignore[method-assign]
+    AnswerTrainer.create_accelerator_and_postprocess = sharding  # type: ignore[method-assign]
 
 
 def without_compiler() -> None:

@@ -66,25 +66,51 @@ def last_checkpoint(home: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-class OrderedTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer on a data set that is in training order already, with checkpoints that hold what is trained.
+class AnswerTrainer(Trainer):  # type: ignore[misc]
+    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split
+    over accumulated batches and processes.
+
+    Beside the loss it logs ``padding_share``: of the positions that the language model computed since the last log, the
+    share (0..1) that held no token. That is not what a collated batch holds as padding, most of which families that
+    pack leave out.
+
+    What it replaces of transformers' Trainer, and why; a test holds the Trainer to these names and arguments:
+
+    ==============================  ====================================================================================
+    _get_train_sampler              the rows stand in training order already, so that a resumed run sees the same ones
+    compute_loss, model.forward     only answers have logits; what several processes wrap is the model's forward, and
+                                    only through that do their gradients come together
+    save_model,                     a checkpoint holds what is trained, under the model's own names: transformers would
+    _load_from_checkpoint           write the names of the hub's files, find none of them in the model on resuming, and
+                                    continue without the weights
+    _save_optimizer_and_scheduler,  sharded by FSDP2, they are the files that one process would have written; DeepSpeed
+    _load_optimizer_and_scheduler   has its own, with the weights in them
+    ==============================  ====================================================================================
+
+    Args:
+        first_layer: the rows hold the states below that layer of the language model; 0: they hold none.
 
     Raises:
         UserError: one process has several GPUs, or the launcher asks for a sharding that does not go with the model.
     """
 
-    def __init__(self, model: Any, args: TrainingArguments, train_dataset: Dataset[Any], **kwargs: Any) -> None:
+    def __init__(
+        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0, **kwargs: Any
+    ) -> None:
         if args.n_gpu > 1:
             advice = f"start `accelerate launch --num_processes {args.n_gpu} -m sottovoce ...`"
             raise UserError(f"one process does not train on {args.n_gpu} GPUs", advice)
         args.remove_unused_columns = False
         args.label_names = ["labels"]
-        super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
+        collator = partial(_counted, pad_id=pad_id)
+        super().__init__(model=model, args=args, train_dataset=rows, data_collator=collator, **kwargs)
         self.engine = engine_of(self.accelerator)
         if self.engine:
             set_up(self.accelerator, self.engine, model, args.bf16)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
+        self._num_tokens = self._num_computed = 0
+        self._first_layer = first_layer
 
     def train_shown(self, name: str, resumed: str | None) -> Any:
         """Trains with a progress line of that name, from a checkpoint if there is one; what ``train`` returns.
@@ -104,64 +130,7 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
         finally:
             line.stop()
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
-
-    # A checkpoint holds what is trained, under the model's own names. transformers would write the names of the hub's
-    # files, and on resuming find none of them in the model and go on without the weights. Sharded by FSDP2 it is the
-    # checkpoint that one process would have written; DeepSpeed has its own, with the weights in it.
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        if not self.engine.startswith("ZeRO"):
-            save_weights(self.model, folder)
-        elif self.args.should_save:
-            note_zero(folder, self.engine, self.args.world_size)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if model is not None:  # sharded, and loaded before it was
-            return
-        if isinstance(self.model, PeftModel):
-            super()._load_from_checkpoint(resume_from_checkpoint)
-        else:
-            load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.engine != "FSDP2":
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        save_optimizer(self.optimizer, Path(output_dir) / OPTIMIZER_NAME if self.args.should_save else None)
-        if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if self.engine != "FSDP2" or checkpoint is None:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        load_optimizer(self.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
-
-
-class AnswerTrainer(OrderedTrainer):
-    """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split
-    over accumulated batches and processes.
-
-    Beside the loss it logs ``padding_share``: of the positions that the language model computed since the last log, the
-    share (0..1) that held no token. That is not what a collated batch holds as padding, most of which families that
-    pack leave out.
-
-    Args:
-        first_layer: the rows hold the states below that layer of the language model; 0: they hold none.
-    """
-
-    def __init__(
-        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0, **kwargs: Any
-    ) -> None:
-        super().__init__(model, args, rows, data_collator=partial(_counted, pad_id=pad_id), **kwargs)
-        self._num_tokens = self._num_computed = 0
-        self._first_layer = first_layer
-
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        # What several processes wrap is the model's forward: only through that their gradients come together.
         model = self.model
         model.forward = partial(_connected_loss, model, self._first_layer)
         try:
@@ -191,6 +160,39 @@ class AnswerTrainer(OrderedTrainer):
             logs["padding_share"] = 1 - num_tokens / num_computed
             self._num_tokens = self._num_computed = 0
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        if not self.engine.startswith("ZeRO"):
+            save_weights(self.model, folder)
+        elif self.args.should_save:
+            note_zero(folder, self.engine, self.args.world_size)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if model is not None:  # sharded, and loaded before it was
+            return
+        if isinstance(self.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint)
+        else:
+            load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.engine != "FSDP2":
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(self.optimizer, Path(output_dir) / OPTIMIZER_NAME if self.args.should_save else None)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.engine != "FSDP2" or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(self.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 
 
 def _counted(rows: Sequence[Row], pad_id: int) -> Batch:
