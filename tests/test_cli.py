@@ -130,7 +130,7 @@ def test_ctrl_c_is_one_line_and_exit_status_130(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(registry, "prepare", stop)
     outcome = run("prepare", "home", "-", "out")
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err.strip() == "stopped; start the same command again to go on"
+    assert outcome.err.strip() == "stopped; rerun the same command to resume"
 
 
 def test_a_full_disk_is_one_line_and_exit_status_2(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_an_unfit_manifest_is_said_to_be_unfit_and_why(tmp_path: Path) -> None:
     path = save_rows(tmp_path, *every_kind(tmp_path))
     page = page_of(path)
     assert '<h1 class="unfit">Not fit to train</h1>' in page
-    assert "2 faults (recordings 1, intents 1) to mend before training." in page
+    assert "2 faults (recordings 1, intents 1) to fix before training." in page
     assert f"<li>{path}:6: no such recording: {tmp_path / 'gone.wav'}</li>" in page
     assert f"{path}:7: the intent &#39;lamp_explode&#39; is in test" in page
 
