@@ -232,7 +232,7 @@ def test_check_lists_faults_and_exits_2(run: Run, tiny_corpus: Path) -> None:
     assert "train" in outcome.out
     faults = [line for line in outcome.err.splitlines() if line.startswith("fault: ")]
     assert faults == [f"fault: {tiny_corpus}:1: no such recording: {clip}"]
-    assert outcome.err.splitlines()[-1] == f"error: {tiny_corpus} is not fit to train; mend the faults above"
+    assert outcome.err.splitlines()[-1] == f"error: {tiny_corpus} is not fit to train; fix the faults above"
 
 
 def test_check_warns_of_clips_beyond_the_window(run: Run, tiny_corpus: Path) -> None:

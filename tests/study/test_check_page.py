@@ -13,7 +13,7 @@ from markupsafe import escape
 from sottovoce.check.charts import MAX_BARS, MAX_NAME_CELLS
 from sottovoce.check.manifest import MAX_LISTED, check_manifest
 from sottovoce.check.page import check_html, write_check_page
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 
 SCRIPT = "<script>alert('heard')</script>"
