@@ -96,7 +96,7 @@ def test_faults_are_listed_in_full_and_the_terminal_has_the_first(
     err = capsys.readouterr().err
     assert err.count("no such recording") == MAX_LISTED
     assert f"page: {page}\n" in err
-    assert err.splitlines()[-1] == f"error: {path} is not fit to train; mend the faults above"
+    assert err.splitlines()[-1] == f"error: {path} is not fit to train; fix the faults above"
     written = page.read_text(encoding="utf-8")
     assert written.count("no such recording") == MAX_LISTED + 5
     assert f"{path}:{5 + MAX_LISTED + 5}: no such recording" in written
