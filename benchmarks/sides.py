@@ -45,7 +45,7 @@ class Job(ABC):
     """What is measured: ``num_steps`` steps of ``batch`` rows, of which ``per_device`` are computed at once.
 
     ``share`` of the rows are speech, spread evenly; the rows are gone through ``num_epochs`` times in the same order.
-    LoRA's adapters are on the layers from ``first_layer`` on.
+    LoRA's adapters are on the layers from ``first_layer`` on. ``checkpointing`` is gradient checkpointing.
     """
 
     num_steps: int
@@ -57,6 +57,7 @@ class Job(ABC):
     num_epochs: int = 1
     seed: int = 0
     first_layer: int = 0
+    checkpointing: bool = False
 
     @abstractmethod
     def loaded(self) -> LoadedModel:
@@ -88,7 +89,7 @@ class Job(ABC):
             {
                 "language_model": kind, "bf16": self.bf16, "per_device_train_batch_size": self.per_device,
                 "gradient_accumulation_steps": self.batch // self.per_device, "logging_steps": 1,
-                "lora": {"first_layer": self.first_layer},
+                "lora": {"first_layer": self.first_layer}, "gradient_checkpointing": self.checkpointing,
             }
         )  # fmt: skip
 
@@ -121,8 +122,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Course:
-    """How a training went: the seconds of each step but the first, the loss of each step in nats a token."""
+    """How a training went: the seconds of the first step, in which much happens once, and of each other one; the loss
+    of each step in nats a token."""
 
+    first_seconds: float
     step_seconds: tuple[float, ...]
     losses: tuple[float, ...]
 
@@ -207,9 +210,9 @@ def own_inputs(loaded: LoadedModel, clips: Sequence[Samples]) -> dict[str, torch
 
 
 def num_places(family: Family, num_samples: int) -> int:
-    """Placeholders that a prompt has for a clip: one for the embedded model, whose rows grow by what it hears; of
-    Qwen2-Audio as many as its processor counts from mel frames of 10 ms."""
-    if family.brings_code:
+    """Placeholders that a prompt has for a clip: of Qwen2-Audio as many as its processor counts from mel frames of
+    10 ms; one for other families, whose rows grow by what is heard."""
+    if family.model_type != "qwen2_audio":
         return 1
     num_frames = -(-num_samples // 160)
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
@@ -238,15 +241,18 @@ def train(side: Side) -> Course:
         trainer.add_callback(clock)
         trainer.train()
     losses = tuple(line["loss"] for line in trainer.state.log_history if "loss" in line)
-    seconds = tuple(after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
-    return Course(seconds, losses)
+    first, *others = (after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
+    return Course(first, tuple(others), losses)
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """When each step ended."""
+    """When the first step began, and when each one ended."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.times.append(time.perf_counter())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.cuda.is_available():

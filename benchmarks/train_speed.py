@@ -27,7 +27,8 @@ import torch
 from counts import Counts, count
 from home_job import HomeJob
 from own_process import MIB, alone, peak_bytes
-from random_job import TINY, RandomJob
+from random_job import RandomJob
+from real_sizes import TINY
 from sides import OURS, PLAIN, SIDES, Job, train
 from written import write
 
@@ -162,7 +163,7 @@ def jobs_of(
         first_layer=first_layer,
     )  # fmt: skip
     small = RandomJob(
-        config=TINY, seconds=0.8, num_steps=num_steps, batch=4, per_device=4, share=0.0, bf16=False,
+        size=TINY, seconds=0.8, num_steps=num_steps, batch=4, per_device=4, share=0.0, bf16=False,
         learning_rate=1e-2, num_epochs=2, first_layer=first_layer,
     )  # fmt: skip
     return {name: replace(small if tiny else home, share=SHARES[name]) for name in names}
