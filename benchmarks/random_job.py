@@ -6,6 +6,7 @@ import random
 import tempfile
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,15 +65,16 @@ class RandomJob(Job):
                 attn_implementation=self.attention or attention(),
             )
         model.to(self.device)  # what a class makes on the CPU whatever it is asked for
+        return LoadedModel(model.requires_grad_(False).eval(), self.processor(config), family, self.bf16)
+
+    def processor(self, config: Any) -> Any:
+        """What stands for the processor: a tokenizer without words, whose end of turn is never chosen."""
         tokenizer = SimpleNamespace(
             pad_token_id=0, eos_token_id=-1, unk_token_id=None, convert_tokens_to_ids=lambda token: None
         )
-        processor = SimpleNamespace(
-            feature_extractor=self.size.extractor(config),
-            tokenizer=tokenizer,
-            audio_token_id=family.audio_token_id(config),
-        )
-        return LoadedModel(model.requires_grad_(False).eval(), processor, family, self.bf16)
+        placeholder = family_of(self.size.model_type).audio_token_id(config)
+        extractor = self.size.extractor(config)
+        return SimpleNamespace(feature_extractor=extractor, tokenizer=tokenizer, audio_token_id=placeholder)
 
     def forecast(self, kind: str) -> Memory:
         """What ``plan-memory`` says of a step of our side. Of speech it counts the longest row."""

@@ -139,7 +139,7 @@ def ours(job: Job, kind: str) -> Side:
     hook = tower_of(loaded).register_forward_hook(lambda module, args, output: heard.append(len(output[0])))
     started = time.perf_counter()
     states = iter(encode_clips(loaded.model, loaded.processor, [clip for _, clip in rows if clip is not None]))
-    kept = [row if clip is None else _with_states(row, next(states), loaded) for row, clip in rows]
+    kept = [row if clip is None else with_states(row, next(states), loaded) for row, clip in rows]
     if job.first_layer:
         kept = LowerStates(job.first_layer).of(loaded, kept)
     early = time.perf_counter() - started
@@ -218,7 +218,7 @@ def num_places(family: Family, num_samples: int) -> int:
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
-def _with_states(row: Row, states: torch.Tensor, loaded: LoadedModel) -> Row:
+def with_states(row: Row, states: torch.Tensor, loaded: LoadedModel) -> Row:
     """The row with its placeholders, which stand together, as many as there are states."""
     placeholder = loaded.family.audio_token_id(loaded.model.config)
     first, number = row.prompt_ids.index(placeholder), row.prompt_ids.count(placeholder)
