@@ -46,8 +46,8 @@ def main() -> None:
     }  # fmt: skip
     where = f"{content['gpu']}, {content['gpu_bytes'] / 2**30:.0f} GiB" if gpu else content["processor"]
     text = (
-        f"{where}; {content['cores']} CPU cores, {content['memory_bytes'] / 2**30:.0f} GiB; Python {content['python']}, "
-        f"torch {content['torch']}; bfloat16 matrix products at {content['products_per_second'] / 1e12:.3g} TFLOP/s"
+        f"{where}; {content['cores']} CPU cores, {content['memory_bytes'] / 2**30:.0f} GiB; "
+        f"Python {content['python']}, torch {content['torch']}; bfloat16 matrix products at {content['products_per_second'] / 1e12:.3g} TFLOP/s"
     )
     print(text)
     write(options.out, text, content)

@@ -6,9 +6,9 @@
     python benchmarks/gpu_day.py --tiny [--on-cpu]     # shows that it works, and no more
     python benchmarks/gpu_day.py --write-docs OUT/gpu_day.json
 
-What is missing is installed from .gpu-wheels into a folder that is thrown away. Each step is a process with a time limit
-of its own; after each, gpu_day.json and gpu_day.md are written, so that what is cut off still counts. Nothing but the
-standard library is imported here.
+What is missing is installed from .gpu-wheels into a folder that is thrown away. Each step is a process with a time
+limit of its own; after each, gpu_day.json and gpu_day.md are written, so that what is cut off still counts. Nothing but
+the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,16 @@ def missing(wheels: Path) -> list[str]:
 
 
 def install_step(names: Sequence[str], site: Path) -> Step:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-index",
-        "--no-deps",
-    ]
-    command += ["--no-compile", "--no-cache-dir", "--find-links", str(WHEELS), "--target", str(site), *names]
+    options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
+    places = ["--find-links", str(WHEELS), "--target", str(site)]
+    command = [sys.executable, "-m", "pip", "install", *options, *places, *names]
     return Step("install", f"Installed from {WHEELS.name}: {len(names)} packages", command, 60)
 
 
 def environment(site: Path) -> dict[str, str]:
     """Of the steps: what was installed goes before what the machine has, and the package is the one of this tree."""
     return os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(site), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(site), str(ROOT / "src"), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",  # nothing is asked of a hub that cannot be reached
     }
@@ -107,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", help="with --on-cpu: some of those in real_sizes.py; all by default")
     parser.add_argument("--minutes", type=float, help="in all; 8, with --on-cpu 120")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "out")
-    parser.add_argument(
-        "--write-docs", type=Path, metavar="JSON", help="fill docs from what a day came to, and nothing else"
-    )
+    parser.add_argument("--write-docs", type=Path, metavar="JSON", help="fill the docs from a day, and do nothing else")
     options = parser.parse_args(arguments)
     if options.write_docs:
         for page in write_docs(json.loads(options.write_docs.read_text(encoding="utf-8")), ROOT / "docs"):
@@ -121,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         content = {
             "kind": "on-cpu" if options.on_cpu else "gpu-day", "tiny": options.tiny, "steps": [],
-            "started": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         }  # fmt: skip
         day = Day(options.out, Path(folder), time.monotonic() + 60 * minutes, content)
         if names := missing(WHEELS):
