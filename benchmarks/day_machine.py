@@ -5,23 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from pathlib import Path
 
 import torch
 from written import write
 
-
-def products_per_second(device: torch.device, size: int, dtype: torch.dtype) -> float:
-    """Operations a second of a square matrix product, the best of five after a first one."""
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(6):
-        started = time.perf_counter()
-        product = left @ right
-        product[0, 0].item()  # waits for it
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times[1:])
+from sottovoce.models.precision import product_rate
 
 
 def processor() -> str:
@@ -42,12 +31,13 @@ def main() -> None:
         "gpu_bytes": torch.cuda.get_device_properties(0).total_memory if gpu else 0,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "torch": torch.__version__, "cuda": torch.version.cuda or "", "python": platform.python_version(),
-        "products_per_second": products_per_second(device, 8192 if gpu else 1024, torch.bfloat16),
+        "products_per_second": product_rate(device, bf16=True, size=8192 if gpu else 1024),
     }  # fmt: skip
     where = f"{content['gpu']}, {content['gpu_bytes'] / 2**30:.0f} GiB" if gpu else content["processor"]
     text = (
         f"{where}; {content['cores']} CPU cores, {content['memory_bytes'] / 2**30:.0f} GiB; "
-        f"Python {content['python']}, torch {content['torch']}; bfloat16 matrix products at {content['products_per_second'] / 1e12:.3g} TFLOP/s"
+        f"Python {content['python']}, torch {content['torch']}; "
+        f"bfloat16 matrix products at {content['products_per_second'] / 1e12:.3g} TFLOP/s"
     )
     print(text)
     write(options.out, text, content)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,6 +30,8 @@ from random_job import RandomJob
 from real_sizes import TINY
 from sides import OURS, PLAIN, SIDES, Job, train
 from written import write
+
+from sottovoce.models.precision import product_rate
 
 SHARES = {"speech": 1.0, "mixed": 0.05, "text": 0.0}
 """The jobs, by their share of speech among the rows."""
@@ -98,15 +99,9 @@ def matrix_product(size: int, bf16: bool, num_threads: int | None, num_tries: in
     """Operations a second of this machine's own matrix product, size x size by size x size: the best of several."""
     set_threads(num_threads)
     dtype = torch.bfloat16 if bf16 else torch.float32
-    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    seconds = []
-    for _ in range(num_tries):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
     return {
         "size": size, "dtype": str(dtype).removeprefix("torch."), "num_threads": torch.get_num_threads(),
-        "operations_per_second": 2 * size**3 / min(seconds),
+        "operations_per_second": product_rate(torch.device("cpu"), bf16, size, num_tries),
     }  # fmt: skip
 
 
