@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from day_docs import day_text, write_docs
-from day_steps import Outcome, Step, cpu_steps, gpu_steps, run_step
+from day_steps import TINY_LIMIT, Outcome, Step, cpu_steps, gpu_steps, run_step
 
 ROOT = Path(__file__).parents[1]
 WHEELS = ROOT / ".gpu-wheels"
@@ -116,7 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         day = Day(options.out, Path(folder), time.monotonic() + 60 * minutes, content)
         if names := missing(WHEELS):
             day.run(install_step(names, day.work / "site"))
-        machine = day.run(Step("machine", "The machine", [sys.executable, "benchmarks/day_machine.py"], 90)).content
+        machine = day.run(
+            Step(
+                "machine",
+                "The machine",
+                [sys.executable, "benchmarks/day_machine.py"],
+                TINY_LIMIT if options.tiny else 90,
+            )
+        ).content
         if not options.tiny and not options.on_cpu and not machine.get("gpu"):
             print("there is no GPU here, or torch does not run: --on-cpu and --tiny need none", file=sys.stderr)
             return 2

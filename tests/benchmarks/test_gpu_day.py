@@ -1,4 +1,4 @@
-"""The prepared session: its steps run with tiny models, each within its limit, and the docs are filled from its JSON."""
+"""The prepared session: its steps run with tiny models, within their limits, and the docs are filled from its JSON."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def test_what_is_stopped_at_its_limit_or_fails_has_left_what_it_wrote(tmp_path: 
 
 
 def test_when_the_time_is_up_steps_are_not_begun(tmp_path: Path) -> None:
+    from day_steps import Step
     from gpu_day import Day
-    from gpu_day import Step as Each
 
     day = Day(tmp_path, tmp_path, time.monotonic() + 1, {"kind": "gpu-day", "tiny": True, "started": "", "steps": []})
-    assert day.run(Each("x", "X", ["false"], 60)).status == "not begun"
+    assert day.run(Step("x", "X", ["false"], 60)).status == "not begun"
     assert "the time was up" in (tmp_path / "gpu_day.md").read_text()
 
 
@@ -125,7 +125,7 @@ def test_what_pytest_printed_before_it_was_stopped_counts() -> None:
 
 @pytest.mark.parametrize(("kind", "page"), [("gpu-day", "benchmarks.md"), ("on-cpu", "models.md")])
 def test_docs_are_filled_between_their_markers_and_not_with_tiny_figures(tmp_path: Path, kind: str, page: str) -> None:
-    from gpu_day import write_docs
+    from day_docs import write_docs
 
     before = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (tmp_path / page).write_text(before, encoding="utf-8")
