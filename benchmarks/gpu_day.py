@@ -114,16 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         }  # fmt: skip
         day = Day(options.out, Path(folder), time.monotonic() + 60 * minutes, content)
-        if names := missing(WHEELS):
+        if not options.on_cpu and (names := missing(WHEELS)):
             day.run(install_step(names, day.work / "site"))
-        machine = day.run(
-            Step(
-                "machine",
-                "The machine",
-                [sys.executable, "benchmarks/day_machine.py"],
-                TINY_LIMIT if options.tiny else 90,
-            )
-        ).content
+        limit = TINY_LIMIT if options.tiny else 90
+        machine = day.run(Step("machine", "The machine", [sys.executable, "benchmarks/day_machine.py"], limit)).content
         if not options.tiny and not options.on_cpu and not machine.get("gpu"):
             print("there is no GPU here, or torch does not run: --on-cpu and --tiny need none", file=sys.stderr)
             return 2

@@ -24,7 +24,7 @@ import torch
 from counts import count
 from gpu_decoding import Length
 from own_process import peak_bytes
-from random_job import RandomJob
+from random_job import ANSWER_TOKENS, RandomJob
 from real_sizes import REAL, TINIES, Size
 from sides import OURS, SIDES, train
 from written import markdown, write
@@ -41,7 +41,7 @@ from sottovoce.study.memory import GIB
 SENTENCES, EPOCHS = 400, 3
 COLUMNS = (
     "model", "sizes", "weights, G", "held by forecast, GiB", "peak GiB", "loaded in s", "a clip heard in s",
-    "text row, s", "tokens", "speech row, s", "TFLOP a text row", "token of an answer, s", "text-only, h",
+    "text row, s", "tokens", "speech row, s", "TFLOP a text row", f"answer of {ANSWER_TOKENS} tokens, s", "text-only, h",
 )  # fmt: skip
 
 
@@ -80,13 +80,13 @@ def measured(job: CpuJob) -> dict[str, Any]:
         "hearing_seconds": side.early_seconds / max(1, side.num_heard), "losses": course.losses,
         "first_seconds": course.first_seconds, "text_row_seconds": a_row,
         "text_row_tokens": mean(len(row) for row in text), "text_row_operations": operations,
-        "speech_row_seconds": speech_seconds / job.batch, "answer_token_seconds": answering,
+        "speech_row_seconds": speech_seconds / job.batch, "answer_seconds": answering,
         "text_only_hours": SENTENCES * EPOCHS * a_row / 3600,
     }  # fmt: skip
 
 
-def answer_seconds(job: CpuJob, side: Any, num_tokens: int = 12) -> float | None:
-    """Of a token of an answer to a recording, its prompt included; None of families that our loop does not read."""
+def answer_seconds(job: CpuJob, side: Any) -> float | None:
+    """Of an answer as long as the rows' to a recording that was heard; None of families that our loop does not read."""
     base = bare(side.model)
     loaded = LoadedModel(base, job.processor(base.config), family_of(job.size.model_type), job.bf16)
     if not goes_by_steps(loaded.family, base):
@@ -94,20 +94,21 @@ def answer_seconds(job: CpuJob, side: Any, num_tokens: int = 12) -> float | None
     row: Row = side.rows[-1]
     side.model.eval()
     started = time.perf_counter()
-    (ids,) = greedy(loaded, side.model, [row], [Length(num_tokens)], num_tokens)
-    return (time.perf_counter() - started) / len(ids)
+    with torch.autocast("cpu", torch.bfloat16, enabled=job.bf16):
+        greedy(loaded, side.model, [row], [Length(ANSWER_TOKENS)], ANSWER_TOKENS)
+    return time.perf_counter() - started
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """The results as Markdown."""
     rows = []
     for r in results:
-        answer = r["answer_token_seconds"]
+        answer = r["answer_seconds"]
         rows.append(
             [r["model"], r["sizes"], f"{r['num_weights'] / 1e9:.2f}", f"{r['forecast_bytes'] / GIB:.1f}",
              f"{r['peak_bytes'] / GIB:.1f}", f"{r['loading_seconds']:.0f}", f"{r['hearing_seconds']:.2f}",
              f"{r['text_row_seconds']:.2f}", f"{r['text_row_tokens']:.0f}", f"{r['speech_row_seconds']:.2f}",
-             f"{r['text_row_operations'] / 1e12:.2f}", "–" if answer is None else f"{answer:.2f}",
+             f"{r['text_row_operations'] / 1e12:.3g}", "–" if answer is None else f"{answer:.1f}",
              f"{r['text_only_hours']:.1f}"]
         )  # fmt: skip
     return markdown(COLUMNS, rows)

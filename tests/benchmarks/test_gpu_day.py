@@ -59,7 +59,7 @@ def test_the_cpu_day_trains_and_answers_with_each_tiny_model(tmp_path: Path) -> 
     found = steps_of(tmp_path)
     for name in TINY_MODELS:
         (result,) = found[name]["content"]["results"]
-        assert len(result["losses"]) == 4 and result["text_row_seconds"] > 0 and result["answer_token_seconds"] > 0
+        assert len(result["losses"]) == 4 and result["text_row_seconds"] > 0 and result["answer_seconds"] > 0
         assert result["peak_bytes"] > result["forecast_bytes"] > 0  # the interpreter weighs more than the model
         assert result["text_only_hours"] == pytest.approx(1200 * result["text_row_seconds"] / 3600)
 
@@ -109,6 +109,8 @@ def test_a_card_that_is_too_small_is_not_given_the_whole_language_model() -> Non
     assert [step.name for step in gpu_steps(False, 79 * 2**30) if step.left_out] == ["full"]
     assert not [step for step in gpu_steps(False, 139 * 2**30) if step.left_out]
     assert sum(step.limit for step in gpu_steps(False, 0.0)) <= 480
+    tests = [argument for argument in gpu_steps(False, 0.0)[0].command if argument.startswith("tests/")]
+    assert tests == ["tests/families/test_on_gpu.py", "tests/train/test_stage_on_gpu.py"]
 
 
 def test_what_pytest_printed_before_it_was_stopped_counts() -> None:
