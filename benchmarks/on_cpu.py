@@ -41,7 +41,8 @@ from sottovoce.study.memory import GIB
 SENTENCES, EPOCHS = 400, 3
 COLUMNS = (
     "model", "sizes", "weights, G", "held by forecast, GiB", "peak GiB", "loaded in s", "a clip heard in s",
-    "text row, s", "tokens", "speech row, s", "TFLOP a text row", f"answer of {ANSWER_TOKENS} tokens, s", "text-only, h",
+    "text row, s", "tokens", "speech row, s", "TFLOP a text row", f"answer of {ANSWER_TOKENS} tokens, s",
+    "text-only, h",
 )  # fmt: skip
 
 

@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch._dynamo
 from sides import OURS, PLAIN
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -35,8 +33,11 @@ class Way:
             for layer in decoder_layers(base):
                 layer.compile(dynamic=True, backend="inductor" if base.device.type == "cuda" else "aot_eager")
         with ExitStack() as stack:
-            if self.compiled:  # by default layers beyond the eighth that differ in anything are not compiled
-                stack.enter_context(torch._dynamo.config.patch(recompile_limit=64))
+            if self.compiled:
+                from torch import _dynamo  # seconds to import
+
+                # By default layers beyond the eighth that differ in anything are not compiled.
+                stack.enter_context(_dynamo.config.patch(recompile_limit=64))
             if self.kernel is not None:
                 stack.enter_context(sdpa_kernel(self.kernel))
             yield
