@@ -2,13 +2,14 @@
 # make test   set up and run the fast tests
 # make check  lint and types
 # make slow   the slow tests: the real embedded model, killed and resumed studies
+# make gpu-wheels   what benchmarks/gpu_day.py installs on a GPU machine that has torch and no network, into .gpu-wheels
 
 PYTHON ?= python3
 # torch's index decides which build arrives; name another build here, for example: make demo TORCH="torch==2.13.0 --index-url URL"
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test slow check clean FORCE
+.PHONY: demo test slow check gpu-wheels clean FORCE
 
 demo: .venv/.installed
 	$(BIN)/sottovoce study recipes/quickstart.yaml
@@ -23,6 +24,21 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# For x86-64 and one release of Python, that of the GPU machine: for two of them they would weigh too much.
+GPU_PYTHON ?= 3.12
+GLIBC := 5 12 17 24 27 28 31 34 35 39
+WHEELS = $(PYTHON) -m pip download --quiet --disable-pip-version-check --only-binary=:all: --dest .gpu-wheels \
+  --implementation cp --python-version $(GPU_PYTHON) $(GLIBC:%=--platform manylinux_2_%_x86_64) --platform manylinux2014_x86_64
+
+gpu-wheels:
+	rm -rf .gpu-wheels
+	$(WHEELS) --no-deps --requirement benchmarks/gpu_wheels.txt
+	$(WHEELS) pydantic
+	@git ls-files -z | $(PYTHON) -c 'import sys; from pathlib import Path; \
+	tree = [Path(name) for name in sys.stdin.read().split("\0") if name]; \
+	size = sum(path.stat().st_size for path in [*tree, *Path(".gpu-wheels").iterdir()] if path.is_file()) / 2**20; \
+	print(f"{size:.1f} MiB with the working tree"); sys.exit("more than the 60 MiB that may be carried" if size > 60 else 0)'
 
 # Holds the TORCH of the last time, and is touched only when another one is asked for: that sets up again.
 .torch: FORCE
@@ -40,4 +56,4 @@ check: .venv/.installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .torch .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .torch .gpu-wheels .mypy_cache .ruff_cache .pytest_cache

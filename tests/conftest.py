@@ -12,6 +12,8 @@ import pytest
 from platformdirs import user_cache_path
 
 if TYPE_CHECKING:
+    import torch
+
     from sottovoce.models.load import LoadedModel
 
 # Before torch is imported: a tiny model's threads wait for each other longer than they work.
@@ -40,6 +42,18 @@ def bf16_everywhere() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sottovoce.models.load.computes_bf16", lambda: True)
         yield
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The CPU, of which the code is told that there is nothing else, and the GPU, if there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    if request.param == "cpu":
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return torch.device(request.param)
 
 
 @pytest.fixture(scope="session")
