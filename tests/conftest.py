@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Before torch is imported: a tiny model's threads wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ("pytester", "skips")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,16 +35,16 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def bf16_everywhere() -> Iterator[None]:
-    """What is tested in bfloat16 is small enough for processors that emulate it."""
+    """For tests in bfloat16: what they compute is small enough for processors that emulate it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sottovoce.models.load.computes_bf16", lambda: True)
         yield
 
 
 @pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, bf16_everywhere: None) -> Path:
     from tiny_model import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
