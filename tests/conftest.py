@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from platformdirs import user_cache_path
 
 if TYPE_CHECKING:
@@ -66,10 +67,29 @@ def tiny_corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_study(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_study(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of one finished study of all schemes at two budgets; tests must leave it as it is."""
     from tiny_model import save_corpus
     from tiny_study import run_tiny_study
 
-    folder = tmp_path_factory.mktemp("study")
-    return run_tiny_study(folder, tiny_model_dir, save_corpus(folder / "corpus"))
+    shared = shared_folder(tmp_path_factory)
+    done = shared / "study.done"
+    with FileLock(shared / "study.lock"):  # the second of two workers waits for the first one's
+        if not done.exists():
+            (shared / "study").mkdir()
+            done.write_text(str(run_tiny_study(shared / "study", tiny_model_dir, save_corpus(shared / "study/corpus"))))
+    study = Path(done.read_text())
+    before = written(study)
+    yield study
+    assert written(study) == before, "a test has written to the shared study"
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run, which all of pytest-xdist's workers share."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file of a folder was last written, in nanoseconds."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
