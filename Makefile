@@ -57,7 +57,7 @@ $(ALL)/.installed: pyproject.toml Makefile .torch
 	touch $@
 
 debian:
-	.ci/debian-packages espeak-ng flite chromium
+	.ci/debian-packages espeak-ng flite chromium slurmctld slurmd slurm-client munge
 
 clean:
 	rm -rf .venv .venv-all .torch .mypy_cache .ruff_cache .pytest_cache
