@@ -41,6 +41,7 @@ def test_the_folder_holds_what_transformers_needs_and_no_pickle(exported: Path) 
     assert not any("lora" in name for name in load_file(exported / "model.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_model_of_our_own_class_brings_its_code(tmp_path: Path) -> None:
     """Written as ``export`` writes it, and verified in a process that loads the code beside the weights."""
     save_tiny_whisper_lm(tmp_path / "model")

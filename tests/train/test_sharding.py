@@ -52,6 +52,7 @@ def by_two(config: str, model: Path, out: Path, *rest: str, dies: bool = False) 
     return launched(two_processes.__file__, str(model), str(out), *rest, config=config, dies=dies)
 
 
+@pytest.mark.slow
 def test_sharded_one_reads_text_and_the_other_hears_speech_and_the_result_is_that_of_one(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
