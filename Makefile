@@ -11,7 +11,7 @@ BIN := .venv/bin
 ALL := .venv-all
 # All but gemma: the package index has torchvision for torch's CUDA build only, which a CPU build cannot import.
 EXTRAS := speech,hub,qlora,ray,slurm,deepspeed,grammar,serve,browser,reference,dev
-# Two processes, of one torch thread each (tests/conftest.py).
+# Two processes, of one torch thread each (tests/conftest.py); files stay whole, as a browser is open for one file at a time.
 PYTEST := -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-all slow check clean debian FORCE
