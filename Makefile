@@ -3,22 +3,31 @@
 # make check  lint and types
 # make slow   the slow tests: the real embedded model, killed and resumed studies
 # make gpu-wheels   what benchmarks/gpu_day.py installs on a GPU machine that has torch and no network, into .gpu-wheels
+# make test-all  all tests, with every extra, a browser and Debian's packages; any skip but the allowed ones fails
 
 PYTHON ?= python3
 # torch's index decides which build arrives; name another build here, for example: make demo TORCH="torch==2.13.0 --index-url URL"
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+ALL := .venv-all
+# All but gemma: the package index has torchvision for torch's CUDA build only, which a CPU build cannot import.
+EXTRAS := speech,hub,qlora,ray,slurm,deepspeed,grammar,serve,browser,reference,dev
+# Two processes, of one torch thread each (tests/conftest.py); files stay whole, as a browser is open for one file at a time.
+PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test slow check gpu-wheels clean FORCE
+.PHONY: demo test test-all slow check gpu-wheels debian clean FORCE
 
 demo: .venv/.installed
 	$(BIN)/sottovoce study recipes/quickstart.yaml
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python $(PYTEST) -m slow
+
+test-all: $(ALL)/.installed debian
+	$(ALL)/bin/python $(PYTEST) -m 'slow or not slow' --no-skips-but 'no GPU' --no-skips-but '../shared/data is absent'
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -55,5 +64,16 @@ gpu-wheels:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+# An extra gets the torch that was asked for, never another one.
+$(ALL)/.installed: pyproject.toml Makefile .torch
+	$(PYTHON) -m venv $(ALL)
+	$(ALL)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(ALL)/bin/python -m pip freeze | grep '^torch==' > $(ALL)/constraints.txt
+	$(ALL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(ALL)/constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+debian:
+	.ci/debian-packages espeak-ng flite chromium slurmctld slurmd slurm-client munge
+
 clean:
-	rm -rf .venv .torch .gpu-wheels .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-all .torch .gpu-wheels .mypy_cache .ruff_cache .pytest_cache
