@@ -42,7 +42,7 @@ def decode(run: Path) -> None:
 
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a family that cannot be read by steps."""
-    for where in ("study.cell_run", "evaluate.decode", "serve.model"):
+    for where in ("study.cell", "decode.batches", "inference.model"):
         monkeypatch.setattr(f"sottovoce.{where}.goes_by_steps", lambda *_: False)
 
 

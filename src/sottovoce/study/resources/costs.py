@@ -107,7 +107,8 @@ def _others_at_work(number: int) -> Iterator[None]:
     over = Event()
 
     def work() -> None:
-        left, right = torch.ones(BUSY_SIZE, BUSY_SIZE), torch.ones(BUSY_SIZE, BUSY_SIZE)
+        # The dtype is named, as the default is another one while a model is loaded in the main thread.
+        left = right = torch.ones(BUSY_SIZE, BUSY_SIZE, dtype=torch.float32)
         while not over.is_set():
             torch.mm(left, right)
 
