@@ -15,7 +15,8 @@ from sottovoce.data.corpora import registry
 
 VERBS = (
     "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "serve", "export", "gap",
-    "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer", "embedded confusions",
+    "recipe", "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer",
+    "embedded confusions",
 )  # fmt: skip
 FIGURES = {
     "scenario_accuracy", "action_accuracy", "intent_accuracy", "entity_f1", "slu_precision", "slu_recall", "slu_f1",
