@@ -1,6 +1,7 @@
 # make demo   set up and run the main job (recipes/quickstart.yaml)
 # make test   set up and run the fast tests
-# make check  lint and types
+# make check  lint, types and import order
+# make docs   the docs site, into site/; a broken link fails
 # make slow   the slow tests: the real embedded model, killed and resumed studies
 
 PYTHON ?= python3
@@ -22,6 +23,7 @@ slow: .venv/.installed-dev
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 # Holds the TORCH of the last time, and is touched only when another one is asked for: that sets up again.
@@ -33,6 +35,14 @@ check: .venv/.installed-dev
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.PHONY: docs
+docs: .venv/.installed-docs
+	$(BIN)/mkdocs build --quiet --strict
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from tiny_study import SCHEMES, results_of, run_tiny_study, write_recipe
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.downloads import sha256_of
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe

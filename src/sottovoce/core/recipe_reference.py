@@ -10,9 +10,9 @@ from sottovoce.core.recipe import Recipe
 
 HEAD = """# Recipe keys
 
-A recipe is a YAML file with these keys and no others; [quickstart.yaml](../recipes/quickstart.yaml) is the one to copy. Any
-key can be set on the command line, too: `sottovoce study mine.yaml seed=1 train.lora.r=32`. This page is what `sottovoce
-recipe` prints.
+A recipe is a YAML file with these keys and no others; [quickstart.yaml](../recipes/quickstart.yaml) is the one to copy.
+Any key can be set on the command line, too: `sottovoce study mine.yaml seed=1 train.lora.r=32`. This page is what
+`sottovoce recipe` prints.
 
 **In an editor.** Write the JSON schema into a file beside your recipes,
 

@@ -16,7 +16,8 @@ that curves can be drawn from the posterior without a chain. Quantiles of the dr
 
 The plain way, resampling utterances and seeds, fitting each time and taking percentiles, is the baseline of the
 simulation in docs/evidence/planner.md. It counts the chance of each answer twice, with the utterances and with the
-seeds, which happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are too wide.
+seeds, which happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are
+too wide.
 
 The ceiling may lie above 1, since a bound that far outside the measured range bends the curve inside it. The score must
 lie between 0 and 1 as far as the curve is used, SUPPORT times the largest number measured.
