@@ -20,10 +20,12 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "src/sottovoce/score/metrics/README.md": "metrics.md",
     **{path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/**/*.yaml")},
 }
 IN_REPOSITORY = {page: path for path, page in PAGES.items()}
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)]*)?\)")
+CODE = re.compile(r"`[^`\n]+`")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -45,4 +47,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]
         return f"]({posixpath.relpath(target, posixpath.dirname(own) or '.')}{link[2] or ''})"
 
-    return LINK.sub(of_site, markdown)
+    # GitHub wants a bar in a table's code escaped, Python-Markdown shows the escape.
+    return CODE.sub(lambda code: code[0].replace("\\|", "|"), LINK.sub(of_site, markdown))

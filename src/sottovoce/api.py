@@ -12,20 +12,9 @@ if TYPE_CHECKING:
     from sottovoce.core.recipe import Grammar
     from sottovoce.inference.model import Model
 
-PathLike = Path | str
 
-
-def _quiet(line: str) -> None:
-    """Says nothing."""
-
-
-def load(run: PathLike, grammar: Grammar | None = None) -> Model:
+def load(run: Path | str, grammar: Grammar | None = None) -> Model:
     """A trained run, ready to understand recordings and typed text.
-
-    >>> import sottovoce
-    >>> model = sottovoce.load("runs/home-en/cells/curriculum-5pct")  # doctest: +SKIP
-    >>> model.understand("clip.wav").frame  # doctest: +SKIP
-    Frame(scenario='light', action='on', entities=(Entity(type='room', filler='kitchen'),))
 
     Args:
         run: its folder, STUDY/cells/CELL.
@@ -37,6 +26,12 @@ def load(run: PathLike, grammar: Grammar | None = None) -> Model:
 
     Raises:
         UserError: the folder is no run, or its training is not finished.
+
+    Examples:
+        >>> import sottovoce
+        >>> model = sottovoce.load("runs/home-en/cells/curriculum-5pct")  # doctest: +SKIP
+        >>> model.understand("clip.wav").frame  # doctest: +SKIP
+        Frame(scenario='light', action='on', entities=(Entity(type='room', filler='kitchen'),))
     """
     from sottovoce.inference.model import load_model_of
 
@@ -44,21 +39,16 @@ def load(run: PathLike, grammar: Grammar | None = None) -> Model:
 
 
 def score(
-    predictions: PathLike,
-    gold: PathLike,
+    predictions: Path | str,
+    gold: Path | str,
     *,
     split: str | None = None,
     by: Sequence[str] = (),
     intervals: bool = False,
     target_accuracy: float | None = None,
-    say: Callable[[str], None] = _quiet,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Scores a prediction file as `sottovoce score` does; no model is loaded.
-
-    >>> import sottovoce
-    >>> report = sottovoce.score("predictions.jsonl", "manifest.jsonl", split="test")  # doctest: +SKIP
-    >>> report["strict"]["slu_f1"]  # doctest: +SKIP
-    0.739
 
     Args:
         predictions: JSONL in SLURP's format.
@@ -67,7 +57,7 @@ def score(
         by: breakdowns, such as `intent`, `slot` or `speaker`.
         intervals: adds 95 % intervals, by a bootstrap over utterances.
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
-        say: takes each note on rows that are missing, repeated or unknown; by default nothing does, and the counts
+        say: takes each note on rows that are missing, repeated or unknown; without it the counts
             `num_missing`, `num_duplicates` and `num_unknown` tell.
 
     Returns:
@@ -76,28 +66,30 @@ def score(
     Raises:
         UserError: a file cannot be read, they do not belong together, a breakdown does not exist, or no threshold
             reaches the target.
+
+    Examples:
+        >>> import sottovoce
+        >>> report = sottovoce.score("predictions.jsonl", "manifest.jsonl", split="test")  # doctest: +SKIP
+        >>> report["strict"]["slu_f1"]  # doctest: +SKIP
+        0.739
     """
     from sottovoce.score.evaluate import read_answers, score_report
     from sottovoce.score.files import read_gold
 
-    answers = read_answers(Path(predictions), read_gold(Path(gold), split), say)
+    answers = read_answers(Path(predictions), read_gold(Path(gold), split), say or _quiet)
     return score_report(answers, by, intervals, target_accuracy)
 
 
 def compare(
-    systems: Sequence[PathLike | Sequence[PathLike]],
-    gold: PathLike,
+    systems: Sequence[Path | str | Sequence[Path | str]],
+    gold: Path | str,
     *,
     split: str | None = None,
     num_resamples: int = 2000,
     seed: int = 0,
-    say: Callable[[str], None] = _quiet,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Compares prediction files as `sottovoce compare` does: which of them really differ; no model is loaded.
-
-    >>> import sottovoce
-    >>> seeds = ["a-0.jsonl", "a-1.jsonl"]
-    >>> sottovoce.compare([seeds, "b.jsonl"], "manifest.jsonl")["sentences"]  # doctest: +SKIP
 
     Args:
         systems: two or more, each a prediction file, or a list with one file for each seed.
@@ -113,23 +105,23 @@ def compare(
 
     Raises:
         UserError: a file cannot be read, or the files do not answer the same gold items.
+
+    Examples:
+        >>> import sottovoce
+        >>> seeds = ["a-0.jsonl", "a-1.jsonl"]
+        >>> sottovoce.compare([seeds, "b.jsonl"], "manifest.jsonl")["sentences"]  # doctest: +SKIP
     """
     from sottovoce.score.compare import compare_systems
     from sottovoce.score.files import read_gold
 
     names = [str(each) if isinstance(each, Path | str) else ",".join(map(str, each)) for each in systems]
-    return compare_systems(names, read_gold(Path(gold), split), say, num_resamples, seed)
+    return compare_systems(names, read_gold(Path(gold), split), say or _quiet, num_resamples, seed)
 
 
 def run_study(
-    recipe: PathLike, overrides: Sequence[str] = (), *, on: str = "here", say: Callable[[str], None] = print
+    recipe: Path | str, overrides: Sequence[str] = (), *, on: str = "here", say: Callable[[str], None] = print
 ) -> Path:
     """Trains, decodes, scores and reports every scheme of a recipe; what an earlier call has finished is kept.
-
-    >>> import sottovoce
-    >>> folder = sottovoce.run_study("recipes/quickstart.yaml", ["seed=1"])  # doctest: +SKIP
-    >>> (folder / "report.json").exists()  # doctest: +SKIP
-    True
 
     Args:
         recipe: a YAML file.
@@ -143,6 +135,12 @@ def run_study(
 
     Raises:
         UserError: the recipe or its data is at fault; or cells failed, when the others have been finished and reported.
+
+    Examples:
+        >>> import sottovoce
+        >>> folder = sottovoce.run_study("recipes/quickstart.yaml", ["seed=1"])  # doctest: +SKIP
+        >>> (folder / "report.json").exists()  # doctest: +SKIP
+        True
     """
     from sottovoce.core.recipe_file import load_recipe
     from sottovoce.report.html import read_report, write_report
@@ -161,3 +159,7 @@ def run_study(
             "each cell's log.txt says why; the same call tries them again",
         )
     return settings.folder
+
+
+def _quiet(line: str) -> None:
+    """Takes a line and says nothing."""
