@@ -58,15 +58,24 @@ def prediction(**key: Any) -> dict[str, Any]:
     return {**key, "scenario": "alarm", "action": "set", "entities": [{"type": "time", "filler": "five am"}]}
 
 
-@pytest.mark.parametrize("code", ["import sottovoce", "from sottovoce.cli.main import main; main()"])
-def test_neither_the_package_nor_its_help_loads_torch(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "light"),
+    [
+        ("import sottovoce", ("numpy", "pydantic", "rich")),
+        ("from sottovoce.cli.main import main; main()", ()),
+        ("from sottovoce.cli.main import main; sys.argv[1:] = ['recipe', '--schema']; main()", ("numpy",)),
+    ],
+    ids=["package", "help", "recipe"],
+)
+def test_neither_the_package_nor_its_help_nor_its_recipe_loads_torch(code: str, light: tuple[str, ...]) -> None:
+    heavy = {"torch", "transformers", "matplotlib", "onnxruntime", *light}
     script = f"""
 import sys
 sys.argv = ["sottovoce", "--help"]
 try:
     {code}
 finally:
-    print(*sorted({{"torch", "transformers", "matplotlib", "onnxruntime"}} & set(sys.modules)), file=sys.stderr)
+    print(*sorted({heavy} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
