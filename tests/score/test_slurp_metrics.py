@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_data import SHARED, needs_shared
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import Entity, Frame
@@ -22,8 +23,7 @@ from sottovoce.score.metrics.slurp import (
     word_distance,
 )
 
-SLURP = Path(__file__).parents[3] / "shared" / "data" / "slurp"
-needs_slurp = pytest.mark.skipif(not SLURP.is_dir(), reason="SLURP's text and predictions (../shared/data) are absent")
+SLURP = SHARED / "slurp"
 
 # The official scorer's own figures for the published outputs, from the data folder's README.
 OFFICIAL = {
@@ -229,7 +229,7 @@ def test_items_are_listed_in_gold_order_in_the_strict_view() -> None:
     assert sum(item.intent_right for item in items) / 5 == score(gold, rows)["strict"]["intent_accuracy"]
 
 
-@needs_slurp
+@needs_shared
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_published_outputs_get_the_official_scorers_figures(name: str) -> None:
     scored, items, *figures = OFFICIAL[name]

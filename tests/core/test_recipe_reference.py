@@ -15,7 +15,7 @@ from sottovoce.core.recipe import Recipe
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.recipe_reference import recipe_page, recipe_schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALLEST: dict[str, Any] = {"name": "r", "model": "embedded", "corpus": {"builtin": "home", "locale": "en-US"}}
 
 

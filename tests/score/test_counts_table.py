@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from score_rows import answer, frame
+from shared_data import SHARED, needs_shared
 
 from sottovoce.score.counts import COLUMNS, FIGURES, counts_table, figures_of
 from sottovoce.score.files import read_gold, stream_predictions
 from sottovoce.score.matching import VIEWS, match_answers
 from sottovoce.score.metrics.slurp import score_answers
 
-SLURP = Path(__file__).parents[3] / "shared" / "data" / "slurp"
+SLURP = SHARED / "slurp"
 GOLD = frame("a b", "t:five am", "d:today")
 ANSWERS = [
     answer(GOLD, GOLD, "1"),
@@ -63,7 +62,7 @@ def test_figures_of_many_sums_at_once_are_those_of_each_and_empty_ones_are_0() -
     assert not figures_of(np.zeros(len(COLUMNS))).any()
 
 
-@pytest.mark.skipif(not SLURP.is_dir(), reason="SLURP's text and predictions (../shared/data) are absent")
+@needs_shared
 def test_the_table_gives_the_scores_of_a_published_output() -> None:
     rows = stream_predictions(SLURP / "predictions" / "google_sfid_predictions.jsonl")
     answers = match_answers(read_gold(SLURP / "test.jsonl"), rows)
