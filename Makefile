@@ -64,7 +64,7 @@ gpu-wheels:
 
 .PHONY: docs
 docs: .venv/.installed-docs
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 .venv/.installed-docs: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
