@@ -1,6 +1,7 @@
 # make demo   set up and run the main job (recipes/quickstart.yaml)
 # make test   set up and run the fast tests
-# make check  lint and types
+# make check  lint, types and import order
+# make docs   the docs site, into site/; a broken link fails
 # make slow   the slow tests: the real embedded model, killed and resumed studies
 # make gpu-wheels   what benchmarks/gpu_day.py installs on a GPU machine that has torch and no network, into .gpu-wheels
 # make test-all  all tests, with every extra, a browser and Debian's packages; any skip but the allowed ones fails
@@ -32,6 +33,7 @@ test-all: $(ALL)/.installed debian
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 # For x86-64 and one release of Python, that of the GPU machine: for two of them they would weigh too much.
@@ -60,6 +62,14 @@ gpu-wheels:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
+.PHONY: docs
+docs: .venv/.installed-docs
+	$(BIN)/mkdocs build --strict
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
 .venv/.installed-dev: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
@@ -76,4 +86,4 @@ debian:
 	.ci/debian-packages espeak-ng flite chromium slurmctld slurmd slurm-client munge
 
 clean:
-	rm -rf .venv .venv-all .torch .gpu-wheels .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-all .torch .gpu-wheels site .mypy_cache .ruff_cache .pytest_cache

@@ -184,7 +184,7 @@ def coverage(truth: Truth, num_draws: int, plain: bool = False) -> Floats:
 
 
 def main(num_draws: int) -> None:
-    """Prints the table of docs/planner.md."""
+    """Prints the table of docs/evidence/planner.md."""
     print("| truth | " + " | ".join((*QUESTIONS, *(f"plain: {each}" for each in QUESTIONS))) + " |")
     print("| --- |" + " ---: |" * 6)
     rows = []

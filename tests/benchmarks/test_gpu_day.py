@@ -125,11 +125,12 @@ def test_what_pytest_printed_before_it_was_stopped_counts() -> None:
     assert text == "1 failed, 1 passed, 1 skipped\n- failed: `tests/a.py::test_y[1.5 s]`\n"
 
 
-@pytest.mark.parametrize(("kind", "page"), [("gpu-day", "benchmarks.md"), ("on-cpu", "models.md")])
+@pytest.mark.parametrize(("kind", "page"), [("gpu-day", "evidence/benchmarks.md"), ("on-cpu", "evidence/models.md")])
 def test_docs_are_filled_between_their_markers_and_not_with_tiny_figures(tmp_path: Path, kind: str, page: str) -> None:
     from day_docs import write_docs
 
     before = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (tmp_path / "evidence").mkdir()
     (tmp_path / page).write_text(before, encoding="utf-8")
     step = {"title": "LoRA", "status": "stopped", "reason": "at its limit of 9 s", "seconds": 9.2, "text": "| a |\n"}
     content = {"kind": kind, "tiny": False, "started": "2026-11-28 12:00 UTC", "steps": [step]}

@@ -15,7 +15,8 @@ from sottovoce.data.corpora import registry
 
 VERBS = (
     "prepare", "check", "train", "decode", "score", "compare", "study", "report", "predict", "serve", "export", "gap",
-    "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer", "embedded confusions",
+    "recipe", "embedded", "embedded path", "embedded speak-home", "embedded speak", "embedded wer",
+    "embedded confusions",
 )  # fmt: skip
 FIGURES = {
     "scenario_accuracy", "action_accuracy", "intent_accuracy", "entity_f1", "slu_precision", "slu_recall", "slu_f1",
@@ -57,15 +58,24 @@ def prediction(**key: Any) -> dict[str, Any]:
     return {**key, "scenario": "alarm", "action": "set", "entities": [{"type": "time", "filler": "five am"}]}
 
 
-@pytest.mark.parametrize("code", ["import sottovoce", "from sottovoce.cli.main import main; main()"])
-def test_neither_the_package_nor_its_help_loads_torch(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "light"),
+    [
+        ("import sottovoce", ("numpy", "pydantic", "rich")),
+        ("from sottovoce.cli.main import main; main()", ()),
+        ("from sottovoce.cli.main import main; sys.argv[1:] = ['recipe', '--schema']; main()", ("numpy",)),
+    ],
+    ids=["package", "help", "recipe"],
+)
+def test_neither_the_package_nor_its_help_nor_its_recipe_loads_torch(code: str, light: tuple[str, ...]) -> None:
+    heavy = {"torch", "transformers", "matplotlib", "onnxruntime", *light}
     script = f"""
 import sys
 sys.argv = ["sottovoce", "--help"]
 try:
     {code}
 finally:
-    print(*sorted({{"torch", "transformers", "matplotlib", "onnxruntime"}} & set(sys.modules)), file=sys.stderr)
+    print(*sorted({heavy} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"

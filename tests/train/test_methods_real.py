@@ -1,6 +1,6 @@
 """The real embedded model through every way of training: the loss falls, and what moves is what was asked for.
 
-``pytest -m slow -s tests/train/test_methods_real.py`` also prints the table of docs/models.md.
+``pytest -m slow -s tests/train/test_methods_real.py`` also prints the table of docs/evidence/models.md.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def embedded_speak(
 def embedded_wer(
     manifest: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(help="a manifest with recordings; none: the four sets of docs/embedded-model.md"),
+        typer.Argument(help="a manifest with recordings; none: the four sets of docs/evidence/embedded-model.md"),
     ] = None,
     split: Annotated[str, typer.Option(help="which split of the manifest to transcribe")] = "test",
     out: Annotated[Optional[Path], typer.Option(help="write the manifest's transcripts there (JSONL)")] = None,  # noqa: UP045

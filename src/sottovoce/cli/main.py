@@ -130,11 +130,12 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
     """Score a prediction file, as SLURP's official scorer does and strictly; and its confidences, if it has any."""
-    from sottovoce.score.evaluate import read_answers, score_report
-    from sottovoce.score.files import read_gold
+    from sottovoce import api
     from sottovoce.score.tables import report_tables
 
-    report = score_report(read_answers(predictions, read_gold(gold, split), say), by or [], intervals, target_accuracy)
+    report = api.score(
+        predictions, gold, split=split, by=by or [], intervals=intervals, target_accuracy=target_accuracy, say=say
+    )
     if as_json:
         print(json.dumps(report))
     else:
@@ -151,11 +152,11 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
     """Compare prediction files: scores with intervals, and which of them really differ."""
-    from sottovoce.score.compare import compare_systems, comparison_tables
-    from sottovoce.score.files import read_gold
+    from sottovoce import api
+    from sottovoce.score.compare import comparison_tables
     from sottovoce.score.tables import printable
 
-    comparison = compare_systems(systems, read_gold(gold, split), say, num_resamples, seed)
+    comparison = api.compare(systems, gold, split=split, num_resamples=num_resamples, seed=seed, say=say)
     if as_json:
         print(json.dumps(comparison))
     else:

@@ -53,6 +53,16 @@ def study(
         sys.exit(1)
 
 
+@studies.command()
+def recipe(
+    schema: Annotated[bool, typer.Option("--schema", help="the JSON schema instead, for editors")] = False,
+) -> None:
+    """Print every key of a recipe with its type, default and meaning, as Markdown."""
+    from sottovoce.core.recipe_reference import recipe_page, recipe_schema
+
+    print(json.dumps(recipe_schema(), indent=2) if schema else recipe_page().rstrip())
+
+
 @studies.command("plan-memory")
 def plan_memory(
     recipe: RecipePath,

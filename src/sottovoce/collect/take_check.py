@@ -2,7 +2,7 @@
 
 What it finds is refused where the recording would teach wrong things or nothing, and noted where it is only not as good
 as it could be: the speaker is still there and can say it once more. All is read from levels of short frames;
-``docs/label.md`` says how the recordings of the built-in corpus fare.
+``docs/evidence/label.md`` says how the recordings of the built-in corpus fare.
 """
 
 from __future__ import annotations

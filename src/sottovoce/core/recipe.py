@@ -41,25 +41,25 @@ class Corpus(_Closed):
 class SpeechUtterances(_Closed):
     """A speech budget counted in recordings."""
 
-    utterances: int = Field(ge=1)
+    utterances: int = Field(ge=1, description="so many recordings")
 
 
 class SpeechSeconds(_Closed):
     """A speech budget counted in seconds of speech."""
 
-    seconds: float = Field(gt=0)
+    seconds: float = Field(gt=0, description="so many seconds of speech")
 
 
 class SpeechHours(_Closed):
     """A speech budget counted in hours of speech."""
 
-    hours: float = Field(gt=0)
+    hours: float = Field(gt=0, description="so many hours of speech")
 
 
 class SpeechSpeakers(_Closed):
     """A speech budget counted in speakers: all that these have recorded."""
 
-    speakers: int = Field(ge=1)
+    speakers: int = Field(ge=1, description="all recordings of so many speakers")
 
 
 Size = Share | Literal["all"] | SpeechUtterances | SpeechSeconds | SpeechHours | SpeechSpeakers
@@ -76,15 +76,15 @@ class Noise(_Closed):
     """Recognition noise on text; rates are shares of the words outside fillers, in the sentences that have noise."""
 
     rows: Share = Field(0.5, description="share of the sentences that have noise, drawn anew for each epoch")
-    replace: Share = 0.1
-    drop: Share = 0.03
-    insert: Share = 0.01
+    replace: Share = Field(0.1, description="share of their words that are replaced")
+    drop: Share = Field(0.03, description="share of their words that are left out")
+    insert: Share = Field(0.01, description="share of their words after which a word that nobody said is put in")
     source: NoiseSource = Field(
         "shipped",
         description="what words are replaced by: shipped, what the embedded model hears in their place; budget, what "
         "the model itself hears in the budget's clips; spelling, words of the training text that sound alike",
     )
-    seed: int = 0
+    seed: int = Field(0, description="draws sentences, words and replacements")
 
     @model_validator(mode="after")
     def _leaves_words(self) -> Noise:
@@ -94,23 +94,24 @@ class Noise(_Closed):
 
 
 class Lora(_Closed):
-    """The adapter on the language model. ``first_layer`` is written only if set, so that earlier studies keep names."""
+    """The adapter on the language model, where ``train.language_model`` is ``lora``; the names are PEFT's."""
 
-    r: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
-    lora_dropout: Share = 0.0
+    r: int = Field(16, ge=1, description="its rank")
+    lora_alpha: int = Field(32, ge=1, description="its scale is lora_alpha / r")
+    lora_dropout: Share = Field(0.0, description="dropout before it")
     use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
-    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest adapted one; docs/study.md")
+    # Written only if set, so that earlier studies keep the names of their stages.
+    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest layer that has one, from 0")
 
 
 class StageSettings(_Closed):
     """How one stage is trained; the names are those of transformers' TrainingArguments."""
 
-    num_train_epochs: int = Field(3, ge=1)
-    learning_rate: float = Field(5e-6, gt=0)
-    warmup_ratio: Share = 0.04
+    num_train_epochs: int = Field(3, ge=1, description="how often the stage's mixture is gone through")
+    learning_rate: float = Field(5e-6, gt=0, description="the highest, which the warm-up ends at")
+    warmup_ratio: Share = Field(0.04, description="share of the steps in which the learning rate rises from 0")
     speech_repeats: int = Field(1, ge=1, description="how often each clip of the speech budget occurs in one epoch")
-    perturb_repeats: bool = Field(False, description="from the second on at another tempo, level, with silence, noise")
+    perturb_repeats: bool = Field(False, description="repeats at another tempo and level, with silence and noise")
     max_speech_share: float = Field(
         1.0, gt=0, le=1, description="clips are repeated less often where speech would be more than this of an epoch"
     )
@@ -119,14 +120,14 @@ class StageSettings(_Closed):
 class Train(_Closed):
     """Training: the defaults are the paper's settings for a 7B model; audio tower and projector stay frozen."""
 
-    language_model: Literal["full", "lora", "frozen"] = "full"
-    projector: Literal["full", "frozen"] = "frozen"
+    language_model: Literal["full", "lora", "frozen"] = Field("full", description="how the language model is trained")
+    projector: Literal["full", "frozen"] = Field("frozen", description="how the projector is trained")
     audio_tower: Literal["full", "lora", "frozen"] = Field(
-        "frozen", description="if it is trained, every recording is encoded at every step"
+        "frozen", description="how the audio tower is trained; if it is, every recording is encoded at every step"
     )
-    lora: Lora = Lora()
+    lora: Lora = Field(Lora(), description="the adapter")
     load_in_4bit: bool = Field(False, description="the frozen language model in 4 bits: QLoRA (extra `qlora`)")
-    stage: StageSettings = Field(StageSettings(), description="text_only and direct_mixing: their only stage")
+    stage: StageSettings = Field(StageSettings(), description="of schemes with one stage, such as text_only")
     first_stage: StageSettings = Field(
         StageSettings(num_train_epochs=2), description="curriculum's text-only stage, shared by all budgets"
     )
@@ -135,17 +136,17 @@ class Train(_Closed):
         description="curriculum's stage with text and speech together",
     )
     noise: Noise = Field(Noise(), description="recognition noise on the text of schemes that use it")
-    per_device_train_batch_size: int = Field(128, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
-    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    per_device_train_batch_size: int = Field(128, ge=1, description="rows computed at once")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="batches a step, over all processes")
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = Field("cosine", description="after the warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     gradient_checkpointing: Literal["auto", True, False] = Field(
-        "auto", description="compute layers again in the backward pass; auto: on a GPU that has too little memory else"
+        "auto", description="compute layers again in the backward pass; auto: on a GPU with too little memory otherwise"
     )
     bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
     save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run resumes from")
-    logging_steps: int = Field(5, ge=1)
+    logging_steps: int = Field(5, ge=1, description="steps between lines of the training log")
 
     @model_validator(mode="after")
     def _trainable(self) -> Train:
@@ -164,8 +165,8 @@ class Train(_Closed):
 class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
-    batch_size: int = Field(32, ge=1)
-    max_new_tokens: int = Field(96, ge=1)
+    batch_size: int = Field(32, ge=1, description="utterances answered at once")
+    max_new_tokens: int = Field(96, ge=1, description="an answer that is longer is cut, and unreadable")
     grammar: Grammar = Field(
         "none", description="ontology: answers can only name intents and slot types of the training utterances"
     )
@@ -175,37 +176,37 @@ class Decode(_Closed):
 class Recipe(_Closed):
     """One comparison: schemes x speech budgets x seeds x mixtures x models, tested on the speech of one corpus."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
-    title: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", description="names the study's folder in out")
+    title: str = Field("", description="of the report")
     model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
     models: tuple[str, ...] = Field((), description="several of these in place of model")
     corpus: Corpus = Field(description="the target: its test speech is what is scored, its training speech is budgeted")
     sources: dict[str, Source] = Field({}, description="corpora of other languages, by names of your own")
     mixtures: tuple[tuple[str, ...], ...] = Field(
-        (), description="which sources join the target, such as [[], [en]]; if not given, all of them"
+        (), description="which sources join the target, such as `[[], [en]]`; if not given, all of them"
     )
     synthetic_speech: Path | None = Field(None, description="a folder with synthetic recordings, each named by its id")
     schemes: tuple[str, ...] = Field(
         ("zero_shot", "text_only", "cascade", "direct_mixing", "curriculum"),
-        description="their names in train/schemes.py",
+        description="names of schemes, of those that docs/study.md lists",
     )
     asr: str = Field(
         "",
         description="the recogniser of the scheme cascade: `embedded` (if not given), a hub id or folder of one that "
-        'transformers loads, or a JSONL file of transcripts, rows {"id": ..., "text": ...}',
+        'transformers loads, or a JSONL file of transcripts, rows `{"id": ..., "text": ...}`',
     )
     budgets: tuple[Size, ...] = Field(
         (0.05,),
-        description="shares of the training utterances that keep their speech, or {utterances: 20}, {seconds: 600}, "
-        "{hours: 1.5} or {speakers: 3}, or all: every recording there is",
+        description="shares of the training utterances that keep their speech, or `{utterances: 20}`, "
+        "`{seconds: 600}`, `{hours: 1.5}` or `{speakers: 3}`, or `all`: every recording there is",
     )
     num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
-    num_test_utterances: int | None = Field(None, ge=1)
-    train: Train = Train()
-    decode: Decode = Decode()
+    num_test_utterances: int | None = Field(None, ge=1, description="test on only so many (stratified by intent)")
+    train: Train = Field(Train(), description="how the model is trained")
+    decode: Decode = Field(Decode(), description="how it answers")
     seed: int = Field(0, description="draws the utterances to use, and trains if seeds are not given")
     seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains cells of its own")
-    out: Path = Path("runs")
+    out: Path = Field(Path("runs"), description="where studies' folders lie")
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Recipe:

@@ -29,7 +29,7 @@ NUM_LIKELIEST = 5  # intents that an answer tells the probability of
 
 @dataclass(frozen=True)
 class Model:
-    """A run's model with its weights; :func:`load_model_of` makes one.
+    """A run's model with its weights; `sottovoce.load` makes one.
 
     Args:
         tuned: ``loaded.model`` with the run's weights.

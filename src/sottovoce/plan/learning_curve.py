@@ -15,8 +15,9 @@ their deviations, the exponent and the offset are taken from grids. Given these 
 that curves can be drawn from the posterior without a chain. Quantiles of the draws are the intervals.
 
 The plain way, resampling utterances and seeds, fitting each time and taking percentiles, is the baseline of the
-simulation in docs/planner.md. It counts the chance of each answer twice, with the utterances and with the seeds, which
-happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are too wide.
+simulation in docs/evidence/planner.md. It counts the chance of each answer twice, with the utterances and with the
+seeds, which happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are
+too wide.
 
 The ceiling may lie above 1, since a bound that far outside the measured range bends the curve inside it. The score must
 lie between 0 and 1 as far as the curve is used, SUPPORT times the largest number measured.

@@ -1,0 +1,165 @@
+"""What ``import sottovoce`` offers; heavy imports stand inside, so that it takes a blink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sottovoce.core.errors import UserError
+
+if TYPE_CHECKING:
+    from sottovoce.core.recipe import Grammar
+    from sottovoce.inference.model import Model
+
+
+def load(run: Path | str, grammar: Grammar | None = None) -> Model:
+    """A trained run, ready to understand recordings and typed text.
+
+    Args:
+        run: its folder, STUDY/cells/CELL.
+        grammar: `ontology` holds answers to the intents and slot types of the training labels, `none` leaves them
+            free; None: as the run's recipe says.
+
+    Returns:
+        The model with the run's weights.
+
+    Raises:
+        UserError: the folder is no run, or its training is not finished.
+
+    Examples:
+        >>> import sottovoce
+        >>> model = sottovoce.load("runs/home-en/cells/curriculum-5pct")  # doctest: +SKIP
+        >>> model.understand("clip.wav").frame  # doctest: +SKIP
+        Frame(scenario='light', action='on', entities=(Entity(type='room', filler='kitchen'),))
+    """
+    from sottovoce.inference.model import load_model_of
+
+    return load_model_of(run, grammar=grammar)
+
+
+def score(
+    predictions: Path | str,
+    gold: Path | str,
+    *,
+    split: str | None = None,
+    by: Sequence[str] = (),
+    intervals: bool = False,
+    target_accuracy: float | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Scores a prediction file as `sottovoce score` does; no model is loaded.
+
+    Args:
+        predictions: JSONL in SLURP's format.
+        gold: a SLURP release file or a manifest.
+        split: of a manifest, this split only.
+        by: breakdowns, such as `intent`, `slot` or `speaker`.
+        intervals: adds 95 % intervals, by a bootstrap over utterances.
+        target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
+        say: takes each note on rows that are missing, repeated or unknown; without it the counts
+            `num_missing`, `num_duplicates` and `num_unknown` tell.
+
+    Returns:
+        What `sottovoce score --json` prints: the figures (0..1) as `official` and `strict`, and what was asked for.
+
+    Raises:
+        UserError: a file cannot be read, they do not belong together, a breakdown does not exist, or no threshold
+            reaches the target.
+
+    Examples:
+        >>> import sottovoce
+        >>> report = sottovoce.score("predictions.jsonl", "manifest.jsonl", split="test")  # doctest: +SKIP
+        >>> report["strict"]["slu_f1"]  # doctest: +SKIP
+        0.739
+    """
+    from sottovoce.score.evaluate import read_answers, score_report
+    from sottovoce.score.files import read_gold
+
+    answers = read_answers(Path(predictions), read_gold(Path(gold), split), say or _quiet)
+    return score_report(answers, by, intervals, target_accuracy)
+
+
+def compare(
+    systems: Sequence[Path | str | Sequence[Path | str]],
+    gold: Path | str,
+    *,
+    split: str | None = None,
+    num_resamples: int = 2000,
+    seed: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Compares prediction files as `sottovoce compare` does: which of them really differ; no model is loaded.
+
+    Args:
+        systems: two or more, each a prediction file, or a list with one file for each seed.
+        gold: a SLURP release file or a manifest.
+        split: of a manifest, this split only.
+        num_resamples: behind intervals and p-values.
+        seed: of the resamples.
+        say: takes each note on rows that are missing, repeated or unknown.
+
+    Returns:
+        What `sottovoce compare --json` prints: `systems` with their figures (0..1) and intervals, `pairs` with
+        differences, p-values and which is better, and `sentences` that say it in words.
+
+    Raises:
+        UserError: a file cannot be read, or the files do not answer the same gold items.
+
+    Examples:
+        >>> import sottovoce
+        >>> seeds = ["a-0.jsonl", "a-1.jsonl"]
+        >>> sottovoce.compare([seeds, "b.jsonl"], "manifest.jsonl")["sentences"]  # doctest: +SKIP
+    """
+    from sottovoce.score.compare import compare_systems
+    from sottovoce.score.files import read_gold
+
+    names = [str(each) if isinstance(each, Path | str) else ",".join(map(str, each)) for each in systems]
+    return compare_systems(names, read_gold(Path(gold), split), say or _quiet, num_resamples, seed)
+
+
+def run_study(
+    recipe: Path | str, overrides: Sequence[str] = (), *, on: str = "here", say: Callable[[str], None] = print
+) -> Path:
+    """Trains, decodes, scores and reports every scheme of a recipe; what an earlier call has finished is kept.
+
+    Args:
+        recipe: a YAML file.
+        overrides: `key=value`, such as `train.stage.learning_rate=1e-4`.
+        on: where cells run, as `sottovoce study --on` has it. With `auto` and `processes:2` cells run in processes that
+            import the calling script again, which therefore needs `if __name__ == "__main__":`.
+        say: takes each line about what is done.
+
+    Returns:
+        The study's folder, with report.html, report.json and the runs in cells/.
+
+    Raises:
+        UserError: the recipe or its data is at fault; or cells failed, when the others have been finished and reported.
+
+    Examples:
+        >>> import sottovoce
+        >>> folder = sottovoce.run_study("recipes/quickstart.yaml", ["seed=1"])  # doctest: +SKIP
+        >>> (folder / "report.json").exists()  # doctest: +SKIP
+        True
+    """
+    from sottovoce.core.recipe_file import load_recipe
+    from sottovoce.report.html import read_report, write_report
+    from sottovoce.study import runner
+    from sottovoce.study.engines.select import engine_named
+    from sottovoce.train.processes import processes
+
+    path = Path(recipe)
+    settings = load_recipe(path, list(overrides))
+    failures = runner.run_study(settings, path, say, engine_named(on, None, 1.0))
+    if processes().is_main_process:
+        write_report(read_report(settings.folder))
+    if failures:
+        raise UserError(
+            f"{settings.folder}: {len(failures)} cells failed: {', '.join(failure.cell for failure in failures)}",
+            "each cell's log.txt says why; the same call tries them again",
+        )
+    return settings.folder
+
+
+def _quiet(line: str) -> None:
+    """Takes a line and says nothing."""
