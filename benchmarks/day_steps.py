@@ -62,7 +62,8 @@ def gpu_steps(tiny: bool, gpu_bytes: float) -> list[Step]:
     # By name: to look for the mark elsewhere would import what is not carried.
     tests = ["-m", "gpu", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/**/test_*on_gpu.py")))]
     if tiny:  # the same bodies on the CPU, of one family
-        tests = ["-m", "not gpu", "-k", "qwen2 and not omni and (loss_is or generate)", "tests/models/families/test_on_gpu.py"]
+        of_one = "qwen2 and not omni and (loss_is or generate)"
+        tests = ["-m", "not gpu", "-k", of_one, "tests/models/families/test_on_gpu.py"]
     pytest = [sys.executable, "-m", "pytest", "-v", "--no-header", "--tb=short", "-p", "no:cacheprovider", *tests]
     lora = _script("gpu_training", "--kinds", "lora", "--batch", "64", *small)
     ways = _script("gpu_training", "--kinds", "lora", "--batch", "32", *small, "--ways")
