@@ -24,7 +24,7 @@ from sottovoce.study.engines import processes as process_engine
 from sottovoce.study.engines import select as engines
 from sottovoce.study.engines.base import one_by_one
 from sottovoce.study.engines.jobs import shared_stages
-from sottovoce.study.engines.processes import OUTPUT, InProcesses, threads_of_each
+from sottovoce.study.engines.processes import InProcesses, threads_of_each
 from sottovoce.study.engines.select import auto, engine_named, settled
 from sottovoce.study.resources.memory import forecast_memory, longest_row
 from sottovoce.study.runner import plan_study, run_study
@@ -150,7 +150,7 @@ def test_two_processes_give_what_one_gives(
     (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): begins"))
     assert said.index(f"{shared} (shared): finished") < said.index("text_only: begins")
     assert any(line.startswith("about") and "with 2 cells at once (one after the other: " in line for line in said)
-    assert (study / OUTPUT).exists() and "decoding" not in "".join(capfd.readouterr())
+    assert (study / "processes.txt").exists() and "decoding" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import MODALITIES, Modality, Prediction
 from sottovoce.score import files
+from sottovoce.study.layout import CellFolder, StudyFolder
 from sottovoce.train.schemes import SCHEMES
 
 Metric = Literal["intent_accuracy", "slu_f1"]
@@ -140,6 +141,10 @@ class StudyResults:
     unheard_voices: bool = False
 
     @property
+    def layout(self) -> StudyFolder:
+        return StudyFolder(self.folder)
+
+    @property
     def finished(self) -> tuple[CellResult, ...]:
         return tuple(cell for cell in self.cells if cell.finished)
 
@@ -176,21 +181,21 @@ def read_study(folder: Path) -> StudyResults:
     Raises:
         UserError: the folder holds no study, or one of its files is damaged; the message names the file.
     """
-    path = folder / "study.json"
+    path = StudyFolder(folder).summary
     if not path.is_file():
-        raise UserError(f"{folder} is no study folder: it holds no study.json", "give a folder that a study wrote")
+        raise UserError(f"{folder} is no study folder: it holds no {path.name}", "give a folder that a study wrote")
     card = _object(path)
     names = card.get("cells")
     if not isinstance(names, list):
         raise UserError(f"{path}: the list 'cells' is missing", _ADVICE)
     models = str(card.get("model", "")).split(", ")
-    cells = tuple(_read_cell(folder / "cells" / str(name), models) for name in names)
+    cells = tuple(_read_cell(StudyFolder(folder).cell(str(name)), models) for name in names)
     return _checked(StudyResults, {**card, "folder": folder, "cells": cells}, str(path))
 
 
 def prediction_file(results: StudyResults, cell: CellResult, modality: Modality) -> Path:
     """Where a cell's answers on an input lie."""
-    return results.folder / "cells" / cell.name / f"predictions-{modality}.jsonl"
+    return results.layout.cell(cell.name).predictions(modality)
 
 
 def read_predictions(results: StudyResults, cell: CellResult, modality: Modality) -> dict[str, Prediction]:
@@ -204,11 +209,11 @@ def read_predictions(results: StudyResults, cell: CellResult, modality: Modality
     }
 
 
-def _read_cell(folder: Path, models: list[str]) -> CellResult:
-    card, failed, scores = (folder / name for name in ("cell.json", "failed.json", "scores.json"))
-    cell = cell_named(folder.name, models)
+def _read_cell(files: CellFolder, models: list[str]) -> CellResult:
+    card, failed, scores, name = files.card, files.failed, files.scores(), files.path.name
+    cell = cell_named(name, models)
     if card.is_file():
-        cell |= {**_object(card), "name": folder.name}
+        cell |= {**_object(card), "name": name}
         if scores.is_file():
             both = _object(scores)
             for modality in MODALITIES:
@@ -216,7 +221,7 @@ def _read_cell(folder: Path, models: list[str]) -> CellResult:
                     cell[modality] = _checked(InputScores, both[modality], f"{scores}: {modality}")
     if failed.is_file():
         cell["failed"] = _object(failed).get("what", "")
-    return _checked(CellResult, cell, str(card) if card.is_file() else f"{folder.parent}: cell {folder.name}")
+    return _checked(CellResult, cell, str(card) if card.is_file() else f"{files.path.parent}: cell {name}")
 
 
 def cell_named(name: str, models: list[str]) -> dict[str, Any]:

@@ -37,10 +37,11 @@ from sottovoce.study.cell_inputs import (
     recogniser_of_cell,
 )
 from sottovoce.study.cells import Cell, example_keys
+from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import decided
 from sottovoce.study.runs import answer_form, intent_tree, prediction_row, tuned
-from sottovoce.study.workspace import CELLS, STAGES, Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, StagePlan, plan_stages, run_stage
 
@@ -97,14 +98,14 @@ def is_finished(study: Study, cell: Cell) -> bool:
     Raises:
         UserError: they are of another model, of other training data, or a cascade's by another recogniser.
     """
-    folder = study.folder / CELLS / cell.name
-    if not (folder / "scores.json").exists():
+    files = study.layout.cell(cell.name)
+    if not files.scores().exists():
         return False
     if not _is_same(study, cell):
         advice = "delete that folder to train it again, or give the study another name"
         if _reads_others(study, cell):
-            raise UserError(f"{folder} holds results of another recogniser or other transcripts", advice)
-        raise UserError(f"{folder} holds results of another model or of other training data", advice)
+            raise UserError(f"{files.path} holds results of another recogniser or other transcripts", advice)
+        raise UserError(f"{files.path} holds results of another model or of other training data", advice)
     return True
 
 
@@ -126,7 +127,7 @@ def run_cell(study: Study, cell: Cell) -> None:
     started = time.monotonic()
     train_cell(study, cell)
     if not processes().is_main_process:
-        wait_for(study.folder / CELLS / cell.name / "scores.json")
+        wait_for(study.layout.cell(cell.name).scores())
         return
     decode_cell(study, cell)
     describe_cell(study, cell, time.monotonic() - started)
@@ -134,29 +135,29 @@ def run_cell(study: Study, cell: Cell) -> None:
 
 
 def train_cell(study: Study, cell: Cell) -> None:
-    """Runs the cell's stages and puts the resulting weights into its folder, ``cells/<cell>/weights``."""
+    """Runs the cell's stages and puts the resulting weights into its folder."""
     if cell.budget:
         for line in cell.budget.lines():
             study.say(f"{cell.name}: {line}")
-    folder = study.folder / CELLS / cell.name
+    files = study.layout.cell(cell.name)
     if processes().is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.path.mkdir(parents=True, exist_ok=True)
         if card_of(study, cell) and not _is_same(study, cell):
-            for results in (*folder.glob("predictions-*"), *folder.glob("scores-*")):
+            for results in files.all_results():
                 results.unlink()  # an earlier start gave them with other weights
         describe_cell(study, cell, None)
     weights = None
     for item in work_of(study, [cell]):
         weights = train_stage(study, item)
     if weights and processes().is_main_process:
-        shutil.rmtree(folder / "weights", ignore_errors=True)  # they, too, may be those of an earlier start
-        with written_whole(folder / "weights") as copy:
+        shutil.rmtree(files.weights, ignore_errors=True)  # they, too, may be those of an earlier start
+        with written_whole(files.weights) as copy:
             shutil.copytree(weights, copy, dirs_exist_ok=True)
 
 
 def train_stage(study: Study, item: Work) -> Path:
     """Trains a stage, or finds it trained, and returns the folder of its weights."""
-    model, folder = item.cell.model, study.folder / STAGES
+    model, folder = item.cell.model, study.layout.stages
     folder.mkdir(exist_ok=True)
     # Cells that run at once elsewhere may need the same stage; processes that train it together must not wait.
     alone = processes().num_processes == 1
@@ -172,9 +173,9 @@ def train_stage(study: Study, item: Work) -> Path:
         return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed, lower)
 
 
-def other_grammar(recipe: Recipe, grammar: Grammar) -> str:
-    """What the names of a cell's files end with that were decoded with another grammar than the recipe's."""
-    return "" if grammar == recipe.decode.grammar else f"-{grammar}"
+def other_grammar(recipe: Recipe, grammar: Grammar) -> Grammar | None:
+    """The grammar if it is another than the recipe's, whose answers then lie in files of their own."""
+    return None if grammar == recipe.decode.grammar else grammar
 
 
 def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool = False) -> None:
@@ -192,12 +193,11 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
         UserError: ``confidence``, and the model cannot tell; or a cascade's transcripts cannot be had.
     """
     grammar = grammar or study.recipe.decode.grammar
-    ending = other_grammar(study.recipe, grammar)
-    folder = study.folder / CELLS / cell.name
+    other, files = other_grammar(study.recipe, grammar), study.layout.cell(cell.name)
     keep_freed_memory()
     heard = read_by(study, cell)  # before there is another model in memory
     loaded, store = study.load(cell.model), study.store(cell.model)
-    model, form = tuned(loaded, study.recipe, folder), answer_form(study.folder, grammar, loaded)
+    model, form = tuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
     measured = confidence or study.recipe.decode.confidence
     if measured and not goes_by_steps(loaded.family, bare(model)):
         if confidence:
@@ -211,7 +211,7 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
         if not cell.asr:
             store.encode([(utterance, 0) for utterance in study.data.test], progress)
         for modality in MODALITIES:
-            target = folder / f"predictions-{modality}{ending}.jsonl"
+            target = files.predictions(modality, other)
             if target.exists() and (tree is None or has_confidence(target)):
                 continue
             same = answered_with_same_weights(study, cell, target.name) if modality == "text" else None
@@ -226,8 +226,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
             found = [(parse_answer(u.id, answers[u.id].text), answers[u.id].confidence) for u in study.data.test]
             write_predictions([prediction_row(*each) for each in found], target)
             partial.unlink()
-    if not ending:
-        card, most = folder / "cell.json", study.recipe.decode.max_new_tokens
+    if not other:
+        card, most = files.card, study.recipe.decode.max_new_tokens
         note_cost(card, cell.asr, loaded, model, study.data.test, most, form, study.say)
 
 
@@ -261,19 +261,20 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
     if _is_same(study, cell):
         earlier = card_of(study, cell)
         summary |= {key: earlier[key] for key in MEASURED if key in earlier}
-    write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(summary, indent=1))
+    write_whole(study.layout.cell(cell.name).card, json.dumps(summary, indent=1))
 
 
-def score_cell(study_folder: Path, name: str, ending: str = "") -> dict[str, Any]:
-    """Scores the cell's prediction files against the study's gold and writes scores.json.
+def score_cell(study_folder: Path, name: str, other: Grammar | None = None) -> dict[str, Any]:
+    """Scores the cell's prediction files against the study's gold and writes their scores.
 
     Args:
-        ending: of the files' names, see :func:`other_grammar`.
+        other: see :func:`other_grammar`.
     """
-    gold, folder = read_gold(study_folder / "gold.jsonl"), study_folder / CELLS / name
-    files = {modality: folder / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES}
+    layout = StudyFolder(study_folder)
+    gold, files = read_gold(layout.gold), layout.cell(name)
+    decoded = {modality: files.predictions(modality, other) for modality in MODALITIES}
     scores: dict[str, Any] = {
-        modality: score(gold, read_predictions(path)) for modality, path in files.items() if path.exists()
+        modality: score(gold, read_predictions(path)) for modality, path in decoded.items() if path.exists()
     }
-    write_whole(folder / f"scores{ending}.json", json.dumps(scores, indent=1))
+    write_whole(files.scores(other), json.dumps(scores, indent=1))
     return scores

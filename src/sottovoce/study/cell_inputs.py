@@ -11,13 +11,14 @@ from sottovoce.core.storage import write_whole
 from sottovoce.core.types import Example, Modality
 from sottovoce.data.prompts import slu_example
 from sottovoce.study.cells import Cell
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.transcripts import error_rate, recogniser_identity, transcripts_of
-from sottovoce.study.workspace import CELLS, Study
+from sottovoce.study.workspace import Study
 
 
 def card_of(study: Study, cell: Cell) -> dict[str, Any]:
     """The cell's cell.json, empty if there is none."""
-    path = study.folder / CELLS / cell.name / "cell.json"
+    path = study.layout.cell(cell.name).card
     card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return card
 
@@ -37,7 +38,7 @@ def read_by(study: Study, cell: Cell) -> dict[str, str]:
         return {}
     heard = transcripts_of(study.data.test, cell.asr, study.folder, study.say)
     card = card_of(study, cell) | {"word_error_rate": round(error_rate(study.data.test, heard), 4)}
-    write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(card, indent=1))
+    write_whole(study.layout.cell(cell.name).card, json.dumps(card, indent=1))
     if not card["word_error_rate"]:
         study.say(f"warning: {cell.name}: the transcripts of {cell.asr} are the gold ones, word for word")
     return heard
@@ -54,8 +55,8 @@ def examples_to_answer(study: Study, cell: Cell, modality: Modality, heard: dict
 def answered_with_same_weights(study: Study, cell: Cell, name: str) -> Path | None:
     """A prediction file of that name in the folder of another cell that was trained by the same stages."""
     stages = card_of(study, cell).get("stages")
-    for path in sorted((study.folder / CELLS).glob(f"*/{name}")) if stages else ():
-        card = path.with_name("cell.json")
+    for path in sorted(study.layout.cells.glob(f"*/{name}")) if stages else ():
+        card = CellFolder(path.parent).card
         other = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
         if path.parent.name != cell.name and other.get("stages") == stages:
             return path

@@ -13,7 +13,7 @@ from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.preflight import COUNTS, PROOFS, prove, telling_examples
 from sottovoce.study.resources.fit import check_memory, decided
 from sottovoce.study.resources.memory import longest_of
-from sottovoce.study.workspace import STAGES, Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.stage import DONE
 
 
@@ -23,7 +23,7 @@ def prove_ready(study: Study, cells: list[Cell]) -> None:
     Proofs that held before, in the same circumstances, are not run again.
     """
     work = work_of(study, cells)
-    todo = [item for item in work if not (study.folder / STAGES / item.plan.key / DONE).exists()]
+    todo = [item for item in work if not (study.layout.stages / item.plan.key / DONE).exists()]
     for model in dict.fromkeys(item.cell.model for item in todo):
         recipe = study.recipe.of_model(model)
         epochs = [item.examples for item in work if item.cell.model == model]

@@ -29,12 +29,12 @@ from sottovoce.study.cells import Cell, left_out_lines, plan_cells
 from sottovoce.study.engines.base import Failure, Launch, one_by_one
 from sottovoce.study.engines.processes import InProcesses, threads_of_one
 from sottovoce.study.engines.select import settled
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.ready import prove_ready
 from sottovoce.study.resources.time import forecast_lines
 from sottovoce.study.runs import recipe_of, trained_recipe
 from sottovoce.study.transcripts import check_transcripts
 from sottovoce.study.workspace import (
-    CELLS,
     Study,
     check_recordings,
     machine,
@@ -153,7 +153,7 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
             prove_ready(study, cells)
         for cell in cells:
             train_cell(study, cell)
-    return [study.folder / CELLS / cell.name for cell in cells]
+    return [study.layout.cell(cell.name).path for cell in cells]
 
 
 def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: bool = False) -> list[Path]:
@@ -163,17 +163,17 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
         grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
         confidence: measure it, also where the recipe does not ask for it.
     """
-    study_folder = run.resolve().parent.parent
+    files = CellFolder(run)
     recipe = trained_recipe(run)  # refuses what is no run, or not trained
-    ending = other_grammar(recipe, grammar or recipe.decode.grammar)
+    other = other_grammar(recipe, grammar or recipe.decode.grammar)
     if grammar == "ontology":
         require_llguidance()
-    with opened(recipe_of(study_folder), study_folder / "recipe.yaml", say) as (study, cells):
-        cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
+    with opened(recipe_of(files.study.path), files.study.recipe, say) as (study, cells):
+        cell = next((cell for cell in cells if cell.name == files.name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        if not (run / "cell.json").exists():  # else it says how long the cell took, and with which versions
+        if not files.card.exists():  # else it says how long the cell took, and with which versions
             describe_cell(study, cell, None)
         decode_cell(study, cell, grammar, confidence)
-        score_cell(study.folder, cell.name, ending)
-    return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]
+        score_cell(study.folder, cell.name, other)
+    return [files.predictions(modality, other) for modality in MODALITIES]

@@ -32,11 +32,11 @@ from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.models.precision import precision_named
 from sottovoce.study.cells import Cell, recording_sha256
-from sottovoce.study.runs import ONTOLOGY, load_for
+from sottovoce.study.layout import StudyFolder
+from sottovoce.study.runs import load_for
 from sottovoce.train.parts import hears_anew
 from sottovoce.train.processes import processes
 
-CELLS, STAGES = "cells", "stages"
 AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
 
 
@@ -59,6 +59,10 @@ class Study:
     lower: dict[str, LowerStates] = field(default_factory=dict)
     work: dict[str, list[Any]] = field(default_factory=dict)
     example_keys: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> StudyFolder:
+        return StudyFolder(self.folder)
 
     def load(self, model: str) -> LoadedModel:
         """One of the recipe's models, freshly."""
@@ -90,24 +94,24 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     Raises:
         UserError: the folder holds results of other settings, data or recordings.
     """
-    folder = recipe.folder
+    folder, layout = recipe.folder, StudyFolder(recipe.folder)
     earlier = summary_of(folder)
     fingerprint = _fingerprint(recipe, data)
     if earlier and earlier.get("fingerprint") != fingerprint:
-        if any(folder.glob("cells/*/scores.json")):
+        if layout.has_scores():
             raise UserError(
                 f"{folder} holds results of other settings, data or recordings",
                 f"give this study another name (name={recipe.name}-2), or delete that folder",
             )
-        shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
-        for kept in folder.glob("transcripts-*"):  # perhaps of other recordings
+        shutil.rmtree(layout.cells, ignore_errors=True)  # nothing is finished; stages are kept by their own names
+        for kept in layout.all_transcripts():  # perhaps of other recordings
             kept.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
-    write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
-    write_whole(folder / ONTOLOGY, ontology_of(utterance.frame for utterance in data.train))
+    write_whole(layout.recipe, yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
+    write_whole(layout.gold, json_lines([row_of(utterance, folder) for utterance in data.test]))
+    write_whole(layout.ontology, ontology_of(utterance.frame for utterance in data.train))
     # Verbs that go on with a study read its own copy of the recipe, which is not what it was made from.
-    fresh = "recipe" not in earlier or recipe_path.resolve() != (folder / "recipe.yaml").resolve()
+    fresh = "recipe" not in earlier or recipe_path.resolve() != (layout.recipe).resolve()
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     summary = {
         "name": recipe.name,
@@ -128,7 +132,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "cells": [cell.name for cell in cells],
         "fingerprint": fingerprint,
     }
-    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    write_whole(layout.summary, json.dumps(summary, indent=1, ensure_ascii=False))
     study = Study(recipe, recipe_path, data, folder, say)
     for model in recipe.all_models:
         for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
@@ -192,11 +196,11 @@ def deciding_settings(recipe: Recipe) -> dict[str, Any]:
 
 def summary_of(folder: Path) -> dict[str, Any]:
     """A study folder's study.json, empty if there is none."""
-    path = folder / "study.json"
+    path = StudyFolder(folder).summary
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def note_seconds(folder: Path, seconds: float) -> None:
     """Notes how long the study has taken so far, over all its starts."""
     summary = {**summary_of(folder), "seconds": round(seconds, 1)}
-    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    write_whole(StudyFolder(folder).summary, json.dumps(summary, indent=1, ensure_ascii=False))

@@ -12,10 +12,9 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.storage import disk_is_full, write_whole
 from sottovoce.study.cell import run_cell
 from sottovoce.study.cells import Cell
-from sottovoce.study.workspace import CELLS, Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes
 
-LOG, FAILED = "log.txt", "failed.json"
 OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # what may fail one cell and not the next
 
 
@@ -38,14 +37,14 @@ def one_by_one(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
 
 
 def attempt(study: Study, cell: Cell) -> Failure | None:
-    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its ``log.txt``.
+    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its log.
 
     A full disk would fail the next cell, too, and of several processes the others would wait for the one that failed:
     these are raised.
     """
-    folder = study.folder / CELLS / cell.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("a", encoding="utf-8") as log:
+    files = study.layout.cell(cell.name)
+    files.path.mkdir(parents=True, exist_ok=True)
+    with files.log.open("a", encoding="utf-8") as log:
 
         def say(line: str) -> None:
             log.write(f"{_now()} {line}\n")
@@ -59,10 +58,10 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
                 raise
             traceback.print_exc(file=log)
             what = in_one_line(error)
-            write_whole(folder / FAILED, json.dumps({"what": what, "when": _now()}))
-            say(f"{cell.name} failed: {what} (log: {folder / LOG}); the other cells go on")
+            write_whole(files.failed, json.dumps({"what": what, "when": _now()}))
+            say(f"{cell.name} failed: {what} (log: {files.log}); the other cells go on")
             return Failure(cell.name, what)
-    (folder / FAILED).unlink(missing_ok=True)
+    files.failed.unlink(missing_ok=True)
     return None
 
 

@@ -27,8 +27,6 @@ from sottovoce.study.engines.base import Failure, one_by_one
 from sottovoce.study.engines.jobs import submit_all, tell
 from sottovoce.study.workspace import Study
 
-OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as warnings
-
 
 def threads_of_each(num_processes: int) -> int:
     """How many of the cores that this process may use each of several processes computes with."""
@@ -65,14 +63,14 @@ class InProcesses:
         if torch.cuda.is_available():
             raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
         number = min(self.num_processes, len(cells))
-        options = (threads_of_each(number), study.folder.absolute() / OUTPUT)
+        options = (threads_of_each(number), study.layout.output.absolute())
         pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
         try:
             with TemporaryDirectory(ignore_cleanup_errors=True) as reports, JobLines(Path(reports), study.say) as lines:
                 yield from _run(pool, replace(study, say=lines.say), cells, lines)
         except BrokenProcessPool as error:
             advice = "if memory ran out, start it again with `--on here`, or fewer `--on processes:N`"
-            raise UserError(f"one of {number} processes was killed ({study.folder / OUTPUT})", advice) from error
+            raise UserError(f"one of {number} processes was killed ({study.layout.output})", advice) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -19,7 +19,7 @@ from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.resources.costs import MAX_ROWS, Costs, measure
 from sottovoce.study.resources.fit import decided
 from sottovoce.study.transcripts import is_file_of_transcripts
-from sottovoce.study.workspace import STAGES, Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.stage import DONE
 
 SAMPLE = 32  # examples whose lengths stand for all
@@ -100,7 +100,7 @@ def minutes(seconds: float) -> str:
 
 
 def _is_done(study: Study, item: Work) -> bool:
-    return (study.folder / STAGES / item.plan.key / DONE).exists()
+    return (study.layout.stages / item.plan.key / DONE).exists()
 
 
 def _num_rows(item: Work) -> int:
