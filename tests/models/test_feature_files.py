@@ -136,7 +136,9 @@ def test_only_code_that_a_clip_goes_through_decides_the_folder(
     package = Path(feature_files.__file__).parent.parent
     own = "whisper_lm" if brings_code else "qwen2_audio"
     there = set(package.rglob("*.py"))
-    through = {package / f"models/{name}.py" for name in (f"families/{own}", "families/base", "features", "audio_states")}
+    through = {
+        package / f"models/{name}.py" for name in (f"families/{own}", "families/base", "features", "audio_states")
+    }
     through |= {package / "data/audio.py", package / "data/perturb.py"}
     if brings_code:
         through |= set(package.glob("models/whisper_lm/*.py"))
