@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,6 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
 
 
 def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: list[str]) -> list[str]:
-    stages = json.loads(results.layout.cell(cell.name).card.read_text(encoding="utf-8"))["stages"]
     versions = ", ".join(f"{name} {version}" for name, version in cell.versions.items())
     return [
         "## Training",
@@ -78,7 +76,7 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
         f"- Data: {results.corpus} ({', '.join(locales)}), {results.num_train} utterances; "
         f"manifest sha256 `{cell.data.get('sha256', '')}`",
         f"- Speech: {speech_used(cell)}",
-        f"- Stages: {', '.join(stages) or 'none'}; language model: {recipe.train.language_model}"
+        f"- Stages: {', '.join(cell.stages or ()) or 'none'}; language model: {recipe.train.language_model}"
         f"{' on 4-bit weights, merged here into those in full precision' if recipe.train.load_in_4bit else ''}, "
         f"projector: {recipe.train.projector}, audio tower: {recipe.train.audio_tower}",
         f"- Seed {cell.seed}; {versions}",

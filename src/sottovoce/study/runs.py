@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from sottovoce.decode.ontology import GrammarForm, labels_of
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.precision import precision_lines
 from sottovoce.score.files import PredictionRow
+from sottovoce.study.card import read_card, trained_alike
 from sottovoce.study.layout import CellFolder, StudyFolder
 from sottovoce.train.parts import with_weights
-from sottovoce.train.schemes import SCHEMES, scheme_named
+from sottovoce.train.schemes import SCHEMES
 
 
 def load_for(recipe: Recipe, say: Say) -> LoadedModel:
@@ -90,7 +90,7 @@ def trained_recipe(run: Path) -> Recipe:
     """The recipe of a run whose training is finished. Raises UserError if it is not, or the folder is no run."""
     recipe = recipe_of_run(run)
     cell = CellFolder(run)
-    if not cell.weights.exists() and run.resolve().name.partition("-")[0] != "zero_shot":
+    if not cell.weights.exists() and SCHEMES[read_card(cell).scheme].is_trained:
         advice = f"run `sottovoce study {cell.study.recipe}`"
         raise UserError(f"{run} is not trained yet", advice)
     return recipe
@@ -98,28 +98,29 @@ def trained_recipe(run: Path) -> Recipe:
 
 def refuse_cascade(run: Path) -> None:
     """Raises UserError if a run is a cascade, which is two models: a recogniser and one that reads its words."""
-    folder = run.resolve()
-    scheme, dash, rest = folder.name.partition("-")
-    if scheme_named(scheme).reads != "transcripts":
+    cell = CellFolder(run)
+    if not _is_cascade(cell):
         return
-    same_weights = run.parent / f"text_only{dash}{rest}"
-    advice = f"its weights are those of {same_weights}: name that, for what a recogniser wrote with --text"
-    if not same_weights.is_dir():
+    same_weights = [str(other.path) for other in trained_alike(cell) if not _is_cascade(other)]
+    advice = f"its weights are those of {', '.join(same_weights)}: name that, for what a recogniser wrote with --text"
+    if not same_weights:
         advice = "add text_only to the study's schemes, which has the same weights, and name its run"
     raise UserError(f"{run} is a cascade, a recogniser and a model that reads its transcripts", advice)
+
+
+def _is_cascade(cell: CellFolder) -> bool:
+    return SCHEMES[read_card(cell).scheme].reads == "transcripts"
 
 
 def recipe_of_run(run: Path) -> Recipe:
     """The recipe that a run folder was trained by, with its model alone. Raises UserError if the folder is no run."""
     cell = CellFolder(run)
-    if not cell.is_in_study() or cell.name.split("-")[0] not in SCHEMES:
+    if not cell.is_in_study() or not cell.card.is_file():
         cells = sorted(map(str, StudyFolder(run).cells.glob("*"))) if run.is_dir() else []
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
-    recipe, card = recipe_of(cell.study.path), cell.card
-    if not recipe.models or not card.exists():
-        return recipe.of_model(recipe.all_models[0])
-    return recipe.of_model(json.loads(card.read_text(encoding="utf-8"))["model_name"])
+    recipe, card = recipe_of(cell.study.path), read_card(cell)
+    return recipe.of_model(card.model_name if recipe.models else recipe.model)
 
 
 def locale_of_run(run: Path) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.storage import disk_is_full, write_whole
@@ -26,14 +27,29 @@ class Failure:
     what: str
 
 
-Launch = Callable[[Study, list[Cell]], Iterator[Failure | None]]
-"""Runs cells and yields once for each that has ended, and how if it failed."""
+class Engine(Protocol):
+    """Where cells run."""
+
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        """How many of the cells it runs at once on this machine."""
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        """Runs the cells and yields once for each that has ended, and how if it failed."""
 
 
-def one_by_one(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
-    """Runs the cells in this process."""
-    for cell in cells:
-        yield attempt(study, cell)
+@dataclass(frozen=True)
+class Here:
+    """Runs the cells in this process, one after the other."""
+
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return 1
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        for cell in cells:
+            yield attempt(study, cell)
+
+
+HERE = Here()
 
 
 def attempt(study: Study, cell: Cell) -> Failure | None:

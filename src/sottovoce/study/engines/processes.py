@@ -23,7 +23,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.machine import num_cores
 from sottovoce.core.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
-from sottovoce.study.engines.base import Failure, one_by_one
+from sottovoce.study.engines.base import HERE, Failure
 from sottovoce.study.engines.jobs import submit_all, tell
 from sottovoce.study.workspace import Study
 
@@ -51,14 +51,17 @@ class InProcesses:
 
     num_processes: int
 
-    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return self.num_processes
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
             UserError: a process was killed, or there is a GPU, which the processes would quarrel about.
         """
         if len(cells) < 2:
-            yield from one_by_one(study, cells)
+            yield from HERE.run(study, cells)
             return
         if torch.cuda.is_available():
             raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")

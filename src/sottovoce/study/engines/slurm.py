@@ -36,7 +36,10 @@ class OnSlurm:
     hours: float = 24.0
     cluster: str = "slurm"
 
-    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return 1  # as this machine computes none
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
