@@ -58,7 +58,8 @@ class Auto:
 
     def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         number = self.num_at_once(study, cells)
-        yield from (InProcesses(number) if number > 1 else HERE).run(study, cells)
+        engine: Engine = InProcesses(number) if number > 1 else HERE
+        yield from engine.run(study, cells)
 
 
 def several_fit(study: Study, cells: list[Cell]) -> bool:
