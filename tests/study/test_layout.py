@@ -21,7 +21,7 @@ SOURCE = Path(sottovoce.__file__).parent
     ],
 )
 def test_no_other_file_writes_the_name_down(name: str) -> None:
-    written = re.compile(rf"""[f/"']{re.escape(name)}""")
+    written = re.compile(rf"""["'*}}]/?{re.escape(name)}""")
     found = [path for path in SOURCE.rglob("*.py") if written.search(_code(path))]
     assert [path.relative_to(SOURCE).as_posix() for path in found] == ["study/layout.py"]
 
