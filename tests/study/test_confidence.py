@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_study import results_of, run_tiny_study
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import MODALITIES
@@ -42,7 +42,7 @@ def decode(run: Path) -> None:
 
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a family that cannot be read by steps."""
-    for where in ("study.cell_run", "evaluate.decode", "serve.model"):
+    for where in ("study.cell", "decode.batches", "inference.model"):
         monkeypatch.setattr(f"sottovoce.{where}.goes_by_steps", lambda *_: False)
 
 

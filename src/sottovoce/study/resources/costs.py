@@ -107,7 +107,8 @@ def _others_at_work(number: int) -> Iterator[None]:
     over = Event()
 
     def work() -> None:
-        left, right = torch.ones(BUSY_SIZE, BUSY_SIZE), torch.ones(BUSY_SIZE, BUSY_SIZE)
+        # The dtype is named, as the default is another one while a model is loaded in the main thread.
+        left = right = torch.ones(BUSY_SIZE, BUSY_SIZE, dtype=torch.float32)
         while not over.is_set():
             torch.mm(left, right)
 
@@ -150,7 +151,7 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
 
 
 class _Clock:
-    """A form by which no answer ends, and that notes when tokens are chosen; it is the course of every answer."""
+    """A form by which no answer ends, and that notes when tokens are chosen; it is the state of every answer."""
 
     ended = False
 
@@ -160,10 +161,10 @@ class _Clock:
         self._going = np.ones(len(tokenizer), dtype=np.bool_)
         self._going[end_of_turn_id(tokenizer)] = False
 
-    def course(self) -> _Clock:
+    def new_state(self) -> _Clock:
         return self
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         pass
 
     def forced(self) -> list[int]:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from score_rows import answer, frame
+from shared_data import SHARED, needs_shared
+
+from sottovoce.score.counts import COLUMNS, FIGURES, counts_table, figures_of
+from sottovoce.score.files import read_gold, stream_predictions
+from sottovoce.score.matching import VIEWS, match_answers
+from sottovoce.score.metrics.slurp import score_answers
+
+SLURP = SHARED / "slurp"
+GOLD = frame("a b", "t:five am", "d:today")
+ANSWERS = [
+    answer(GOLD, GOLD, "1"),
+    answer(GOLD, frame("a b", "t:five pm"), "2"),
+    answer(GOLD, frame("a c", "t:five am", "p:here"), "3"),
+    answer(GOLD, GOLD, "4", status="unreadable"),
+    answer(GOLD, GOLD, "5", status="duplicate"),
+    answer(GOLD, None, "6"),
+]
+
+
+def test_official_skips_what_is_missing_and_strict_counts_every_item() -> None:
+    items = COLUMNS.index("item")
+    assert counts_table(ANSWERS, "official").rows[:, items].tolist() == [1, 1, 1, 1, 1, 0]
+    assert counts_table(ANSWERS, "strict").rows[:, items].tolist() == [1] * 6
+    assert not counts_table(ANSWERS, "official").rows[-1].any()
+    assert counts_table(ANSWERS, "official").figures()["intent_accuracy"] == 4 / 5
+    assert counts_table(ANSWERS, "strict").figures()["intent_accuracy"] == 2 / 6
+
+
+def test_recordings_are_summed_by_utterance_and_utterances_weigh_the_same() -> None:
+    wrong = frame("a c")
+    answers = [
+        answer(GOLD, GOLD, "1", utterance="u"),
+        answer(GOLD, wrong, "2", utterance="v"),
+        answer(GOLD, GOLD, "3", utterance="u"),
+        answer(GOLD, GOLD, "4", utterance="u"),
+    ]
+    table = counts_table(answers, "strict")
+    assert table.num_utterances == 2
+    assert table.per_utterance()[:, COLUMNS.index("item")].tolist() == [3, 1]
+    assert table.per_utterance()[:, COLUMNS.index("entity_tp")].tolist() == [6, 0]
+    assert table.figures()["intent_accuracy"] == 3 / 4
+    assert table.figures_per_utterance()["intent_accuracy"] == 1 / 2
+    assert table.figures_per_utterance()["entity_recall"] == pytest.approx(2 / 4)
+
+
+def test_an_utterance_that_official_skips_altogether_does_not_weigh() -> None:
+    answers = [answer(GOLD, GOLD, "1"), answer(GOLD, None, "2")]
+    assert counts_table(answers, "official").figures_per_utterance()["intent_accuracy"] == 1.0
+    assert counts_table(answers, "strict").figures_per_utterance()["intent_accuracy"] == 0.5
+
+
+def test_figures_of_many_sums_at_once_are_those_of_each_and_empty_ones_are_0() -> None:
+    sums = np.random.default_rng(0).random((3, 4, len(COLUMNS)))
+    together = figures_of(sums)
+    assert together.shape == (3, 4, len(FIGURES))
+    assert together[1, 2].tolist() == pytest.approx(figures_of(sums[1, 2]).tolist())
+    assert not figures_of(np.zeros(len(COLUMNS))).any()
+
+
+@needs_shared
+def test_the_table_gives_the_scores_of_a_published_output() -> None:
+    rows = stream_predictions(SLURP / "predictions" / "google_sfid_predictions.jsonl")
+    answers = match_answers(read_gold(SLURP / "test.jsonl"), rows)
+    scores = score_answers(answers)
+    for view in VIEWS:
+        table = counts_table(answers.all, view)
+        assert table.num_utterances == 2974
+        for name, value in table.figures().items():
+            assert value == pytest.approx(scores[view][name], abs=1e-12), name
