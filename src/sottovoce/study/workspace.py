@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,7 +67,7 @@ class Study:
     def layout(self) -> StudyFolder:
         return StudyFolder(self.folder)
 
-    def work_of(self, cells: Iterable[Cell]) -> list[Work]:
+    def work_of(self, cells: Sequence[Cell]) -> list[Work]:
         """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
 
         A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
@@ -80,7 +80,7 @@ class Study:
                 self.work[cell.name] = cell_work(self.recipe, cell, self.data, self.example_keys)
         return [item for cell in cells for item in self.work[cell.name]]
 
-    def stages_to_do(self, cells: Iterable[Cell]) -> dict[str, Work]:
+    def stages_to_do(self, cells: Sequence[Cell]) -> dict[str, Work]:
         """By their keys the stages that are still to be trained, each once."""
         work = self.work_of(cells)
         return {item.plan.key: item for item in work if not (self.layout.stages / item.plan.key / DONE).exists()}
