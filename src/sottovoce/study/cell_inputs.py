@@ -1,4 +1,4 @@
-"""What a cell's test recordings are answered from, and what its cell.json has said of it so far."""
+"""What a cell's test recordings are answered from, and its card."""
 
 from __future__ import annotations
 
