@@ -8,6 +8,7 @@ from pathlib import Path
 from sottovoce.core.recipe import GRAMMARS
 from sottovoce.core.types import MODALITIES
 from sottovoce.study.cell import other_grammar
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.runs import recipe_of_run
 
 FIGURES = ("intent_accuracy", "slu_f1", "frame_accuracy")
@@ -22,7 +23,7 @@ def decodings_table(run: Path) -> list[list[str]]:
     recipe = recipe_of_run(run)
     table = [["grammar", "answered from", *(name.replace("_", " ") for name in FIGURES), "unreadable"]]
     for grammar in GRAMMARS:
-        path = run / f"scores{other_grammar(recipe, grammar)}.json"
+        path = CellFolder(run).scores(other_grammar(recipe, grammar))
         scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for modality in MODALITIES:
             if modality in scores:
