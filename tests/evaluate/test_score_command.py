@@ -106,7 +106,7 @@ def test_compare_prints_tables_and_says_in_words_who_is_better(folder: Folder) -
     outcome = folder.run("compare", folder.a, folder.b)
     assert outcome.code == 0
     assert cells(outcome.out, "a - b")[1:4] == ["intent accuracy", "+50.00", "0.00, 100.00"]
-    expected = "a and b cannot be told apart in intent accuracy, frame accuracy, entity F1 and SLU-F1.\n"
+    expected = "a and b cannot be told apart in intent accuracy, frame accuracy, entity F1, SLU-F1 and entity recall"
     assert expected in outcome.out  # four utterances say very little
     comparison = json.loads(folder.run("compare", folder.a, folder.b, "--json", "--num-resamples", "200").out)
     assert comparison["num_resamples"] == 200

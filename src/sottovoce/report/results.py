@@ -12,19 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import MODALITIES, Modality, Prediction
 from sottovoce.score import files
+from sottovoce.score.metrics import registry
 from sottovoce.train.schemes import SCHEMES
 
-Metric = Literal["intent_accuracy", "slu_f1"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-
-_Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 _T = TypeVar("_T")
 _ADVICE = "the file is damaged: delete it and run the study again"
@@ -44,20 +41,19 @@ def _known(scheme: str) -> str:
 _Scheme = Annotated[str, AfterValidator(_known)]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One scorer's figures for one cell on one input; shares from 0 to 1, then counts of utterances."""
+def _possible(scores: dict[str, float]) -> dict[str, float]:
+    for name in (*registry.headline_keys(), "num_scored", "num_unreadable"):
+        if name not in scores:
+            raise ValueError(f"{name} is missing")
+    for metric in registry.METRICS:
+        if metric.unit and scores.get(metric.key, 0.0) > 1:
+            raise ValueError(f"{metric.key} is above 1")
+    return scores
 
-    scenario_accuracy: _Share
-    action_accuracy: _Share
-    intent_accuracy: _Share
-    entity_f1: _Share
-    slu_precision: _Share
-    slu_recall: _Share
-    slu_f1: _Share
-    num_scored: _Count
-    num_missing: _Count
-    num_unreadable: _Count
+
+Scores = Annotated[dict[str, Annotated[int | float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_possible)]
+"""What one scorer says of one cell on one input, as scores.json has it: metrics by their keys (a study that ran before
+there was a metric lacks it), then counts of utterances."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,10 @@ class CellResult:
             raise ValueError(f"cell {self.name} is unfinished")
         return scores.strict
 
+    def headline_on_speech(self) -> list[float]:
+        """The headline metrics of a finished cell on speech, strict: the larger, the better the cell."""
+        return [self.strict("speech")[key] for key in registry.headline_keys()]
+
 
 @dataclass(frozen=True)
 class StudyResults:
@@ -162,12 +162,10 @@ class StudyResults:
 
     @property
     def best(self) -> CellResult | None:
-        """The finished cell with training speech (of whatever language) that is best on test speech: by intent
-        accuracy, then SLU-F1. A cascade is a baseline, as text-only is: what the best is set against."""
+        """The finished cell with training speech (of whatever language) that is best on test speech: by the
+        headline metrics in their order. A cascade is a baseline, as text-only is: what the best is set against."""
         heard = [cell for cell in self.finished if SCHEMES[cell.scheme].has_budget]
-        return max(
-            heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None
-        )
+        return max(heard, key=CellResult.headline_on_speech, default=None)
 
 
 def read_study(folder: Path) -> StudyResults:
