@@ -45,7 +45,7 @@ class Job(ABC):
     """What is measured: ``num_steps`` steps of ``batch`` rows, of which ``per_device`` are computed at once.
 
     ``share`` of the rows are speech, spread evenly; the rows are gone through ``num_epochs`` times in the same order.
-    LoRA's adapters are on the layers from ``first_layer`` on.
+    LoRA's adapters are on the layers from ``first_layer`` on. ``checkpointing`` is gradient checkpointing.
     """
 
     num_steps: int
@@ -57,6 +57,7 @@ class Job(ABC):
     num_epochs: int = 1
     seed: int = 0
     first_layer: int = 0
+    checkpointing: bool = False
 
     @abstractmethod
     def loaded(self) -> LoadedModel:
@@ -88,7 +89,7 @@ class Job(ABC):
             {
                 "language_model": kind, "bf16": self.bf16, "per_device_train_batch_size": self.per_device,
                 "gradient_accumulation_steps": self.batch // self.per_device, "logging_steps": 1,
-                "lora": {"first_layer": self.first_layer},
+                "lora": {"first_layer": self.first_layer}, "gradient_checkpointing": self.checkpointing,
             }
         )  # fmt: skip
 
@@ -121,8 +122,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Course:
-    """How a training went: the seconds of each step but the first, the loss of each step in nats a token."""
+    """How a training went: the seconds of the first step, in which much happens once, and of each other one; the loss
+    of each step in nats a token."""
 
+    first_seconds: float
     step_seconds: tuple[float, ...]
     losses: tuple[float, ...]
 
@@ -136,7 +139,7 @@ def ours(job: Job, kind: str) -> Side:
     hook = tower_of(loaded).register_forward_hook(lambda module, args, output: heard.append(len(output[0])))
     started = time.perf_counter()
     states = iter(encode_clips(loaded.model, loaded.processor, [clip for _, clip in rows if clip is not None]))
-    kept = [row if clip is None else _with_states(row, next(states), loaded) for row, clip in rows]
+    kept = [row if clip is None else with_states(row, next(states), loaded) for row, clip in rows]
     if job.first_layer:
         kept = LowerStates(job.first_layer).of(loaded, kept)
     early = time.perf_counter() - started
@@ -207,15 +210,15 @@ def own_inputs(loaded: LoadedModel, clips: Sequence[Samples]) -> dict[str, torch
 
 
 def num_places(family: Family, num_samples: int) -> int:
-    """Placeholders that a prompt has for a clip: one for the embedded model, whose rows grow by what it hears; of
-    Qwen2-Audio as many as its processor counts from mel frames of 10 ms."""
-    if family.brings_code:
+    """Placeholders that a prompt has for a clip: of Qwen2-Audio as many as its processor counts from mel frames of
+    10 ms; one for other families, whose rows grow by what is heard."""
+    if family.model_type != "qwen2_audio":
         return 1
     num_frames = -(-num_samples // 160)
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
-def _with_states(row: Row, states: torch.Tensor, loaded: LoadedModel) -> Row:
+def with_states(row: Row, states: torch.Tensor, loaded: LoadedModel) -> Row:
     """The row with its placeholders, which stand together, as many as there are states."""
     placeholder = loaded.family.audio_token_id(loaded.model.config)
     first, number = row.prompt_ids.index(placeholder), row.prompt_ids.count(placeholder)
@@ -238,15 +241,18 @@ def train(side: Side) -> Course:
         trainer.add_callback(clock)
         trainer.train()
     losses = tuple(line["loss"] for line in trainer.state.log_history if "loss" in line)
-    seconds = tuple(after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
-    return Course(seconds, losses)
+    first, *others = (after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
+    return Course(first, tuple(others), losses)
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """When each step ended."""
+    """When the first step began, and when each one ended."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.times.append(time.perf_counter())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.cuda.is_available():

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,9 +26,12 @@ import torch
 from counts import Counts, count
 from home_job import HomeJob
 from own_process import MIB, alone, peak_bytes
-from random_job import TINY, RandomJob
+from random_job import RandomJob
+from real_sizes import TINY, Size
 from sides import OURS, PLAIN, SIDES, Job, train
 from written import write
+
+from sottovoce.models.precision import product_rate
 
 SHARES = {"speech": 1.0, "mixed": 0.05, "text": 0.0}
 """The jobs, by their share of speech among the rows."""
@@ -97,15 +99,9 @@ def matrix_product(size: int, bf16: bool, num_threads: int | None, num_tries: in
     """Operations a second of this machine's own matrix product, size x size by size x size: the best of several."""
     set_threads(num_threads)
     dtype = torch.bfloat16 if bf16 else torch.float32
-    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    seconds = []
-    for _ in range(num_tries):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
     return {
         "size": size, "dtype": str(dtype).removeprefix("torch."), "num_threads": torch.get_num_threads(),
-        "operations_per_second": 2 * size**3 / min(seconds),
+        "operations_per_second": product_rate(torch.device("cpu"), bf16, size, num_tries),
     }  # fmt: skip
 
 
@@ -162,10 +158,15 @@ def jobs_of(
         first_layer=first_layer,
     )  # fmt: skip
     small = RandomJob(
-        config=TINY, seconds=0.8, num_steps=num_steps, batch=4, per_device=4, share=0.0, bf16=False,
+        size=TINY, seconds=0.8, num_steps=num_steps, batch=4, per_device=4, share=0.0, bf16=False,
         learning_rate=1e-2, num_epochs=2, first_layer=first_layer,
     )  # fmt: skip
     return {name: replace(small if tiny else home, share=SHARES[name]) for name in names}
+
+
+def described(job: Job) -> dict[str, Any]:
+    """A job's settings; of its model's size the name."""
+    return {key: value.name if isinstance(value, Size) else value for key, value in vars(job).items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print(text)
     content = {
-        "machine": said, "matrix_product": product, "jobs": {name: asdict(job) for name, job in jobs.items()},
+        "machine": said, "matrix_product": product, "jobs": {name: described(job) for name, job in jobs.items()},
         "results": [asdict(result) for result in results],
         "losses_apart": {name: losses_apart(results, name) for name in jobs},
     }  # fmt: skip

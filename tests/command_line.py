@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 
 
 class Outcome(NamedTuple):

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from platformdirs import user_cache_path
 
 if TYPE_CHECKING:
+    import torch
+
     from sottovoce.models.load import LoadedModel
 
 # Before torch is imported: a tiny model's threads wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ("pytester", "skips")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,16 +38,28 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def bf16_everywhere() -> Iterator[None]:
-    """What is tested in bfloat16 is small enough for processors that emulate it."""
+    """For tests in bfloat16: what they compute is small enough for processors that emulate it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sottovoce.models.load.computes_bf16", lambda: True)
         yield
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The CPU, of which the code is told that there is nothing else, and the GPU, if there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    if request.param == "cpu":
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return torch.device(request.param)
+
+
 @pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, bf16_everywhere: None) -> Path:
     from tiny_model import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
@@ -65,10 +81,29 @@ def tiny_corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_study(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_study(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of one finished study of all schemes at two budgets; tests must leave it as it is."""
     from tiny_model import save_corpus
     from tiny_study import run_tiny_study
 
-    folder = tmp_path_factory.mktemp("study")
-    return run_tiny_study(folder, tiny_model_dir, save_corpus(folder / "corpus"))
+    shared = shared_folder(tmp_path_factory)
+    done = shared / "study.done"
+    with FileLock(shared / "study.lock"):  # the second of two workers waits for the first one's
+        if not done.exists():
+            (shared / "study").mkdir()
+            done.write_text(str(run_tiny_study(shared / "study", tiny_model_dir, save_corpus(shared / "study/corpus"))))
+    study = Path(done.read_text())
+    before = written(study)
+    yield study
+    assert written(study) == before, "a test has written to the shared study"
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run, which all of pytest-xdist's workers share."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file of a folder was last written, in nanoseconds."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

@@ -130,7 +130,7 @@ def test_ctrl_c_is_one_line_and_exit_status_130(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(registry, "prepare", stop)
     outcome = run("prepare", "home", "-", "out")
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err.strip() == "stopped; start the same command again to go on"
+    assert outcome.err.strip() == "stopped; rerun the same command to resume"
 
 
 def test_a_full_disk_is_one_line_and_exit_status_2(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_check_lists_faults_and_exits_2(run: Run, tiny_corpus: Path) -> None:
     assert "train" in outcome.out
     faults = [line for line in outcome.err.splitlines() if line.startswith("fault: ")]
     assert faults == [f"fault: {tiny_corpus}:1: no such recording: {clip}"]
-    assert outcome.err.splitlines()[-1] == f"error: {tiny_corpus} is not fit to train; mend the faults above"
+    assert outcome.err.splitlines()[-1] == f"error: {tiny_corpus} is not fit to train; fix the faults above"
 
 
 def test_check_warns_of_clips_beyond_the_window(run: Run, tiny_corpus: Path) -> None:

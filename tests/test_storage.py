@@ -57,7 +57,7 @@ def test_half_a_line_is_cut_off_where_nothing_more_can_be_written(tmp_path: Path
 def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"id": "1"}\n' + line + b'\n{"id": "3"}\n')
-    with pytest.raises(UserError, match=r"rows\.jsonl:2 is damaged: .*; mend that line, or take it out"):
+    with pytest.raises(UserError, match=r"rows\.jsonl:2 is damaged: .*; fix that line, or remove it"):
         whole_rows(path)
 
 

@@ -12,9 +12,6 @@ import soundfile
 from sottovoce.core.errors import UserError
 from sottovoce.data.corpora.registry import prepare
 
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not there")
-
 
 def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import SHARED, clip, fault_of, jsonl, needs_shared
+from corpus_files import clip, fault_of, jsonl
+from shared_data import SHARED, needs_shared
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import Entity, Frame, Utterance

@@ -23,12 +23,12 @@ PIECES = ("{", "}", '"', "\\", "[", "]", ":", ",", " ", "é", "\n", "a", FRAME %
 
 def read(text: str) -> str:
     """The text as far as it is read."""
-    ids, course = TOKENIZER(text, add_special_tokens=False).input_ids, JsonObject(TOKENIZER).course()
+    ids, state = TOKENIZER(text, add_special_tokens=False).input_ids, JsonObject(TOKENIZER).new_state()
     taken: list[int] = []
     for token in ids:
-        if course.ended:
+        if state.ended:
             break
-        course.take(token)
+        state.advance(token)
         taken.append(token)
     return str(TOKENIZER.decode(taken))
 

@@ -35,18 +35,18 @@ def llguidance() -> None:
 
 def accepts(form: GrammarForm, tokenizer: Any, answer: str) -> bool:
     """Whether the answer, tokenised as for training, is one of the form; what is forced must be what it goes on by."""
-    ids, course = tokenizer(answer, add_special_tokens=False).input_ids, form.course()
+    ids, state = tokenizer(answer, add_special_tokens=False).input_ids, form.new_state()
     while True:
-        forced = course.forced()
+        forced = state.forced()
         if forced != ids[: len(forced)]:
             return False
         ids = ids[len(forced) :]
-        if not ids or course.ended:
-            return course.ended and not ids
-        allowed = course.allowed()
+        if not ids or state.ended:
+            return state.ended and not ids
+        allowed = state.allowed()
         if ids[0] >= len(allowed) or not allowed[ids[0]]:
             return False
-        course.take(ids.pop(0))
+        state.advance(ids.pop(0))
 
 
 def test_the_ontology_is_a_function_of_intents_and_slot_types_alone() -> None:
@@ -109,8 +109,8 @@ def test_labels_of_any_letters_are_written_as_json_writes_them() -> None:
 def test_without_slot_types_there_are_no_entities() -> None:
     tokenizer = tiny_tokenizer()
     form = GrammarForm(ontology_of(FRAMES[1:2]), tokenizer)
-    (course, ids) = form.course(), tokenizer(answer_of(FRAMES[1]), add_special_tokens=False).input_ids
-    assert course.forced() == ids and course.ended  # a single intent: nothing is left to choose
+    (state, ids) = form.new_state(), tokenizer(answer_of(FRAMES[1]), add_special_tokens=False).input_ids
+    assert state.forced() == ids and state.ended  # a single intent: nothing is left to choose
 
 
 @pytest.mark.slow

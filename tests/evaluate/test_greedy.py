@@ -31,7 +31,7 @@ class Lengths(AnyText):
     lengths: list[int]
     begun: int = 0
 
-    def course(self) -> Any:
+    def new_state(self) -> Any:
         self.begun += 1
         return Length(self.lengths[self.begun - 1])
 
@@ -41,7 +41,7 @@ class Length(AnyText):
     left: int
     ended: bool = False
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         self.left -= 1
         self.ended = self.left == 0
 
@@ -55,10 +55,10 @@ class Scripted(AnyText):
     at: int = 0
     chosen: list[int] = field(default_factory=list)
 
-    def course(self) -> Any:
+    def new_state(self) -> Any:
         return replace(self, chosen=[])
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         self.at += 1
         self.ended = self.at == len(self.script)
 
@@ -66,17 +66,17 @@ class Scripted(AnyText):
         tokens: list[int] = []
         while not self.ended and self.script[self.at] is not None:
             tokens.append(self.script[self.at] or 0)
-            self.take(tokens[-1])
+            self.advance(tokens[-1])
         return tokens
 
 
 def test_the_loop_gives_the_tokens_of_transformers_generate(lively: LoadedModel) -> None:
     rows = mixed_rows(lively)
     expected = ids_of_transformers(lively, rows, 14)
-    courses = [ANY_TEXT.course() for _ in rows]
-    assert greedy(lively, lively.model, rows, courses, 14) == expected
+    states = [ANY_TEXT.new_state() for _ in rows]
+    assert greedy(lively, lively.model, rows, states, 14) == expected
     for row, alone in zip(rows, expected, strict=True):  # batches of one
-        assert greedy(lively, lively.model, [row], courses[:1], 14) == [alone]
+        assert greedy(lively, lively.model, [row], states[:1], 14) == [alone]
     assert len({tuple(ids) for ids in expected}) == len(rows)
 
 
@@ -88,7 +88,7 @@ def test_rows_whose_answer_has_ended_leave_the_batch(lively: LoadedModel) -> Non
     lengths = [1, 2, 2, 9, 3, 4, 4, 9]
     form = Lengths(lengths)
     with steps_of(lively) as steps:
-        found = greedy(lively, lively.model, rows, [form.course() for _ in rows], 9)
+        found = greedy(lively, lively.model, rows, [form.new_state() for _ in rows], 9)
     assert found == [ids[:length] for ids, length in zip(whole, lengths, strict=True)]
     # One of eight is too few to be taken out; with the next two, three are, then one of five is not, and so on.
     assert [num_rows for num_rows, _ in steps[-9:]] == [8, 8, 5, 5, 2, 2, 2, 2, 2]
@@ -138,7 +138,7 @@ def test_forced_tokens_cost_no_step_of_their_own(lively: LoadedModel) -> None:
     script = [20, 21, 22, None, 30, 31, 32, 33, None, None, 40, 41]
     form = Scripted(script)
     with steps_of(lively) as steps:
-        found = greedy(lively, lively.model, rows, [form.course() for _ in rows], 20)
+        found = greedy(lively, lively.model, rows, [form.new_state() for _ in rows], 20)
     num_read = sum(len(row.prompt_ids) + 3 for row in rows)  # without padding, in one sequence
     assert steps == [(1, -(-num_read // TOKEN_STEP) * TOKEN_STEP), (4, 5), (4, 1)]
     for ids, row in zip(found, rows, strict=True):

@@ -87,8 +87,8 @@ def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel
         pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
         frames = [Frame(*intent, (Entity("room", "den"),)) for intent in KNOWN]
         form = GrammarForm(ontology_of(frames), lively.processor.tokenizer)
-    alone = greedy(lively, lively.model, rows, [form.course() for _ in rows], 60)
-    tokens, found = greedy_with_intents(lively, lively.model, rows, [form.course() for _ in rows], 60, tree)
+    alone = greedy(lively, lively.model, rows, [form.new_state() for _ in rows], 60)
+    tokens, found = greedy_with_intents(lively, lively.model, rows, [form.new_state() for _ in rows], 60, tree)
     assert tokens == alone
     texts = lively.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     assert all(text.startswith('{"scenario": "') for text in texts) == (grammar == "ontology")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from score_rows import answer, frame
+from shared_data import SHARED, needs_shared
 
 from sottovoce.core.types import Entity, Frame
 from sottovoce.data.corpora.brackets import parse_brackets
@@ -21,7 +21,7 @@ from sottovoce.score.metrics.massive import (
 from sottovoce.score.metrics.metric import Counts, Sums
 from sottovoce.score.metrics.registry import metric_named
 
-MASSIVE = Path(__file__).parents[3] / "shared" / "data" / "massive"
+MASSIVE = SHARED / "massive"
 SAID = "wake me at five am today at five"
 
 
@@ -119,7 +119,7 @@ def test_japanese_and_chinese_are_split_into_letters_and_latin_words_are_not() -
     assert slot_counts(gold, gold, "朝七時", "ja-JP") == Counts(1, 0, 0)
 
 
-@pytest.mark.skipif(not MASSIVE.is_dir(), reason="MASSIVE (../shared/data) is absent")
+@needs_shared
 @pytest.mark.parametrize(("locale", "elsewhere"), [("en-US", 1), ("fr-FR", 1), ("de-DE", 0)])
 def test_fillers_are_placed_where_the_annotation_has_them(locale: str, elsewhere: int) -> None:
     """All but one utterance of each locale, whose filler is said twice and meant the second time."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from score_rows import manifest_row, prediction_row, write_rows
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 
 
 class Outcome(NamedTuple):

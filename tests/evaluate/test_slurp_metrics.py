@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_data import SHARED, needs_shared
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import Entity, Frame
@@ -13,8 +14,7 @@ from sottovoce.score.files import Gold, GoldItem, PredictionRow, read_gold, read
 from sottovoce.score.metrics.metric import Counts
 from sottovoce.score.metrics.slurp import char_distance, distance_counts, entity_counts, word_distance
 
-SLURP = Path(__file__).parents[3] / "shared" / "data" / "slurp"
-needs_slurp = pytest.mark.skipif(not SLURP.is_dir(), reason="SLURP's text and predictions (../shared/data) are absent")
+SLURP = SHARED / "slurp"
 
 # The official scorer's own figures for the published outputs, from the data folder's README.
 OFFICIAL = {
@@ -201,7 +201,7 @@ def test_keys_of_two_kinds_are_refused() -> None:
         score(gold_of(frame("a b")), rows)
 
 
-@needs_slurp
+@needs_shared
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_published_outputs_get_the_official_scorers_figures(name: str) -> None:
     scored, items, *figures = OFFICIAL[name]

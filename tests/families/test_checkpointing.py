@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from spoken_rows import mixed_rows, tone
-from test_families import GENERIC, SECONDS, TINY
-from tiny_parts import Tiny, audio_part_in_full
+from test_families import SECONDS
+from tiny_parts import audio_part_in_full
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Train
@@ -25,16 +25,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "full": {"language_model": "full"},
     "audio": {},  # audio_part_in_full
 }
-
-
-@pytest.fixture(scope="module", params=[None, *TINY, *GENERIC], ids=lambda tiny: tiny.model_type if tiny else "qwen2")
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> Path:
-    tiny: Tiny | None = request.param
-    if tiny is None:
-        return tiny_model_dir
-    made = tmp_path_factory.mktemp(tiny.model_type)
-    tiny.build(made)
-    return made
 
 
 def step(folder: Path, kind: str, checkpointing: bool) -> tuple[float, dict[str, torch.Tensor], int]:

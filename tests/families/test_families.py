@@ -67,7 +67,7 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=TINY + GENERIC, ids=lambda tiny: tiny.model_type)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bf16_everywhere: None) -> Case:
     """A tiny model with a row of text, two of speech and one more of text; tests leave it as it is."""
     folder = tmp_path_factory.mktemp(request.param.model_type)
     request.param.build(folder)

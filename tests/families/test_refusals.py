@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from spoken_rows import utterance
 from tiny_audio_flamingo import build_audio_flamingo
-from tiny_gemma3n import HAS_TIMM
 from tiny_gemma3n import build as build_gemma3n
 from tiny_parts import LANGUAGE, byte_tokenizer
 from tiny_qwen3_asr import build as build_qwen3_asr
 from transformers import AutoModel, LlamaConfig, LlamaForCausalLM, Qwen3ASRForConditionalGeneration
 from transformers.models.gemma3n import modeling_gemma3n
+from transformers.utils import import_utils
 
 from sottovoce.core.errors import UserError
 from sottovoce.data.prompts import messages_of, slu_example
@@ -51,10 +51,11 @@ def test_transformers_that_is_too_old(tmp_path: Path, monkeypatch: pytest.Monkey
         load_model(str(tmp_path), bf16=False)
 
 
-@pytest.mark.skipif(HAS_TIMM, reason="timm and torchvision are installed")
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_gemma3n(tmp_path)
     monkeypatch.setattr(modeling_gemma3n, "AutoModel", AutoModel)
+    _, message = import_utils.BACKENDS_MAPPING["timm"]
+    monkeypatch.setitem(import_utils.BACKENDS_MAPPING, "timm", (lambda: False, message))  # also where it is installed
     for load in (load_model, load_skeleton):
         with pytest.raises(UserError, match=r"requires the timm library .*; install what it asks for$"):
             load(str(tmp_path))

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def embedded() -> LoadedModel:
+def embedded(bf16_everywhere: None) -> LoadedModel:
     try:
         return load_model("embedded")
     except UserError as error:

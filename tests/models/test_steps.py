@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache
 
 from sottovoce.models import incremental_attention as module
-from sottovoce.models.incremental_attention import RoomyLayer, roomy_cache
+from sottovoce.models.incremental_attention import PreallocatedCacheLayer, preallocated_cache
 
 
 def states(batch: int, num_places: int) -> torch.Tensor:
@@ -19,7 +19,7 @@ def states(batch: int, num_places: int) -> torch.Tensor:
 
 def test_keys_and_values_are_those_that_transformers_keeps() -> None:
     torch.manual_seed(0)
-    ours, theirs = roomy_cache(), DynamicCache()
+    ours, theirs = preallocated_cache(), DynamicCache()
 
     def append(batch: int, num_places: int) -> None:
         for layer in (0, 1):
@@ -43,7 +43,7 @@ def test_keys_and_values_are_those_that_transformers_keeps() -> None:
 
 
 def test_what_is_held_is_moved_only_when_there_is_no_room_left() -> None:
-    layer, places = RoomyLayer(), set()
+    layer, places = PreallocatedCacheLayer(), set()
     for _ in range(2 * module.ROOM):
         layer.update(states(2, 1), states(2, 1))
         places.add((layer.keys.data_ptr(), layer.values.data_ptr()))

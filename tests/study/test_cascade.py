@@ -322,6 +322,7 @@ def test_other_processes_find_the_transcripts_and_the_models_from_another_folder
         assert (recipe.asr, recipe.model, recipe.models) == (there, "", ("a/b", "c/d"))
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(
     by_recogniser: Path, tiny_model_dir: Path, recogniser: Path, tmp_path: Path
 ) -> None:

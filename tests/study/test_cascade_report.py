@@ -10,7 +10,7 @@ from grid_folder import learning_rights, write_grid
 from rich.console import Console
 from study_folder import NUM_TEST, answer, gold_rows, scores, write_lines, write_study
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.plan.planner import make_plan, parse_target
 from sottovoce.plan.text import plan_json, plan_sentences, plan_tables
 from sottovoce.report.html import read_report, report_html, write_report

@@ -13,7 +13,7 @@ from markupsafe import escape
 from sottovoce.check.charts import MAX_BARS, MAX_NAME_CELLS
 from sottovoce.check.manifest import MAX_LISTED, check_manifest
 from sottovoce.check.page import check_html, write_check_page
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 
 SCRIPT = "<script>alert('heard')</script>"
@@ -62,7 +62,7 @@ def test_an_unfit_manifest_is_said_to_be_unfit_and_why(tmp_path: Path) -> None:
     path = save_rows(tmp_path, *every_kind(tmp_path))
     page = page_of(path)
     assert '<h1 class="unfit">Not fit to train</h1>' in page
-    assert "2 faults (recordings 1, intents 1) to mend before training." in page
+    assert "2 faults (recordings 1, intents 1) to fix before training." in page
     assert f"<li>{path}:6: no such recording: {tmp_path / 'gone.wav'}</li>" in page
     assert f"{path}:7: the intent &#39;lamp_explode&#39; is in test" in page
 
@@ -96,7 +96,7 @@ def test_faults_are_listed_in_full_and_the_terminal_has_the_first(
     err = capsys.readouterr().err
     assert err.count("no such recording") == MAX_LISTED
     assert f"page: {page}\n" in err
-    assert err.splitlines()[-1] == f"error: {path} is not fit to train; mend the faults above"
+    assert err.splitlines()[-1] == f"error: {path} is not fit to train; fix the faults above"
     written = page.read_text(encoding="utf-8")
     assert written.count("no such recording") == MAX_LISTED + 5
     assert f"{path}:{5 + MAX_LISTED + 5}: no such recording" in written

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_study import results_of, run_tiny_study
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import MODALITIES

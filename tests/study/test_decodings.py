@@ -13,7 +13,7 @@ import soundfile
 import yaml
 from tiny_study import results_of
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.decode import ontology as grammar

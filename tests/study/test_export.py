@@ -41,7 +41,8 @@ def test_the_folder_holds_what_transformers_needs_and_no_pickle(exported: Path) 
     assert not any("lora" in name for name in load_file(exported / "model.safetensors"))
 
 
-def test_a_model_of_our_own_class_brings_its_code(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_model_of_our_own_class_brings_its_code(tmp_path: Path, bf16_everywhere: None) -> None:
     """Written as ``export`` writes it, and verified in a process that loads the code beside the weights."""
     save_tiny_whisper_lm(tmp_path / "model")
     study = run_tiny_study(tmp_path, tmp_path / "model", save_corpus(tmp_path / "corpus"), schemes=["text_only"])

@@ -12,7 +12,7 @@ import soundfile
 from filelock import FileLock
 from tiny_study import results_of, run_tiny_study, write_recipe
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.storage import LOCK

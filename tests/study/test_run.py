@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from tiny_study import SCHEMES, results_of, run_tiny_study, write_recipe
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.downloads import sha256_of
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
@@ -95,17 +95,21 @@ def test_the_shared_first_stage_is_trained_once_for_all_budgets(tiny_study: Path
     assert not list(tiny_study.glob("stages/*/checkpoint-*"))
 
 
-def test_a_finished_study_is_neither_trained_nor_decoded_again(
-    tiny_study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")}
+@pytest.fixture
+def copy(tiny_study: Path, tmp_path: Path) -> Path:
+    """The finished study in a folder of its own, for tests that start it again."""
+    return Path(shutil.copytree(tiny_study, tmp_path / "tiny"))
+
+
+def test_a_finished_study_is_neither_trained_nor_decoded_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (copy / "cells").rglob("*")}
     for name in ("run_stage", "decode"):
         monkeypatch.setattr(cell_run, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
-    path = tiny_study / "recipe.yaml"
+    path = copy / "recipe.yaml"
     said: list[str] = []
-    assert running.run_study(load_recipe(path), path, said.append) == []
+    assert running.run_study(load_recipe(path, [f"out={copy.parent}"]), path, said.append) == []
     assert "everything is finished already" in said
-    assert {path: path.stat().st_mtime_ns for path in (tiny_study / "cells").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (copy / "cells").rglob("*")} == before
 
 
 def test_a_cell_s_stages_are_named_once_for_all_that_asks(
@@ -122,11 +126,12 @@ def test_a_cell_s_stages_are_named_once_for_all_that_asks(
     assert sorted(named) == sorted(FEWER_CELLS)
 
 
-def test_a_study_folder_refuses_other_settings_and_stays_as_it_was(tiny_study: Path) -> None:
-    path = tiny_study / "recipe.yaml"
+def test_a_study_folder_refuses_other_settings_and_stays_as_it_was(copy: Path) -> None:
+    path = copy / "recipe.yaml"
     before = path.read_bytes()
+    changes = [f"out={copy.parent}", "train.stage.learning_rate=1e-3"]
     with pytest.raises(UserError, match="results of other settings"):
-        running.run_study(load_recipe(path, ["train.stage.learning_rate=1e-3"]), path, lambda line: None)
+        running.run_study(load_recipe(path, changes), path, lambda line: None)
     assert path.read_bytes() == before
 
 

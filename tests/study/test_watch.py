@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from study_folder import write_study
 
-from sottovoce.cli.main import main as cli
+from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.report import watch
 from sottovoce.report.watch import watch_report

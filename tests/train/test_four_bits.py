@@ -44,7 +44,7 @@ def test_the_whole_language_model_is_not_trained_in_four_bits() -> None:
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wide(tmp_path_factory: pytest.TempPathFactory, bf16_everywhere: None) -> Path:
     """A tiny model of a width that bitsandbytes takes on a CPU."""
     return save_tiny_model(tmp_path_factory.mktemp("wide") / "model", hidden_size=128)
 

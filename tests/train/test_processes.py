@@ -16,7 +16,8 @@ from sottovoce.core.errors import UserError
 from sottovoce.train.processes import accumulation_of
 
 
-@pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lora", "full"])
 def test_one_reads_text_and_the_other_hears_speech_and_the_result_is_that_of_one(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

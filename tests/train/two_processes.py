@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from spoken_rows import speech_row, text_row
 
+import sottovoce.models.load as load_module
 import sottovoce.train.stage as module
 from sottovoce.cli.main import main
 from sottovoce.core.recipe import Lora, StageSettings, Train
@@ -27,6 +28,7 @@ from sottovoce.train.schemes import Stage
 from sottovoce.train.trainer import AnswerTrainer
 
 BATCH = 2
+NUM_STEPS, LEARNING_RATE = 3, 1e-2  # of each stage
 CONFIGS = Path(__file__).parents[2] / "recipes" / "accelerate"
 
 
@@ -64,7 +66,7 @@ def train(model: Path, out: Path, kind: str, projector: str = "full", num_stages
     """
     language_model, *others = kind.split("+")
     bf16, again = "bf16" in others, "again" in others
-    stage = Stage("text+speech", (), StageSettings(num_train_epochs=1, learning_rate=1e-2))
+    stage = Stage("text+speech", (), StageSettings(num_train_epochs=1, learning_rate=LEARNING_RATE))
     module.training_order = lambda num_rows, num_epochs, seed: list(range(num_rows))
     settings = Train.model_validate(
         {
@@ -110,6 +112,7 @@ def without_compiler() -> None:
 
 
 if __name__ == "__main__":
+    load_module.computes_bf16 = lambda: True  # as in the process that compares (tests/conftest.py)
     sharded = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}") == "true"]
     if sharded == ["FSDP"]:
         shard_on_cpus()

@@ -80,7 +80,7 @@ def check_html(report: CheckReport, name: str) -> str:
 def _verdict(report: CheckReport) -> str:
     faults, warnings = _counted(report.faults_by_kind, "fault"), _counted(report.warnings_by_kind, "warning")
     if faults:
-        return f"{faults} to mend before training."
+        return f"{faults} to fix before training."
     return f"No faults. {warnings} to look at." if warnings else "No faults and no warnings."
 
 

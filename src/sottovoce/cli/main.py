@@ -81,7 +81,7 @@ def check(
 
         say(f"page: {write_check_page(report, manifest, html)}")
     if not report.fit_to_train:
-        raise UserError(f"{manifest} is not fit to train", "mend the faults above")
+        raise UserError(f"{manifest} is not fit to train", "fix the faults above")
 
 
 @app.command()
@@ -228,7 +228,7 @@ def main() -> None:
             print(*lines, sep="\n")
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
-        say("stopped; start the same command again to go on")
+        say("stopped; rerun the same command to resume")
         sys.exit(INTERRUPTED)
     except _writing_errors() as error:
         if not disk_is_full(error):

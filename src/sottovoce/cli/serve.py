@@ -30,7 +30,7 @@ def predict(
         str | None,
         typer.Option(help="a typed text in place of recordings, or - for a text a line of standard input"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write rows there, and go on with what is there")] = None,
+    out: Annotated[Path | None, typer.Option(help="write rows there; a stopped run resumes from them")] = None,
     abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
     grammar: AnswerGrammar = None,
 ) -> None:
@@ -97,7 +97,7 @@ def label(
     ] = 12.0,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
-    token_file: Annotated[Optional[Path], typer.Option(help="whose first line whoever records must know")] = None,  # noqa: UP045
+    token_file: Annotated[Optional[Path], typer.Option(help="file with the access token, on its first line")] = None,  # noqa: UP045
     allow_outside: AllowOutside = False,
 ) -> None:
     """Collect recordings: a page asks for the most useful utterances and checks what it hears, until Ctrl-C."""

@@ -29,7 +29,7 @@ def study(
     ] = None,
     cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
 ) -> None:
-    """Train, decode, score and report every scheme of a recipe. Stopped and started again it goes on."""
+    """Train, decode, score and report every scheme of a recipe. A stopped study resumes where it stopped."""
     from sottovoce.core.recipe_file import load_recipe
 
     settings = load_recipe(recipe, overrides)

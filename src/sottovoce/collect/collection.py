@@ -192,7 +192,7 @@ def open_collection(
     Args:
         manifest: the source.
         folder: where recordings and the new manifest go (:mod:`sottovoce.collect.takes`).
-        say: is told what was found and put right.
+        say: takes a line for each thing that was found and repaired.
         split: whose utterances are recorded.
         study: a study's folder, whose results say which intents are worth most.
         share: how many takes there should be, 0..1 of the split; 0.05 if neither this nor ``num_utterances`` is given.

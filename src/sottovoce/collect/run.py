@@ -32,7 +32,7 @@ def label_manifest(
         manifest: whose utterances are wanted.
         out: the folder for recordings and manifest.
         port: 0 for any free one.
-        token_file: holds what whoever records must know.
+        token_file: holds the access token.
         speaker: who speaks, until the page names another.
         wanted: as `open_collection` takes it.
 

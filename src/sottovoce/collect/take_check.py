@@ -1,7 +1,7 @@
 """Whether a recording that somebody has just made is one to learn from: at once, from its samples, without a model.
 
 What it finds is refused where the recording would teach wrong things or nothing, and noted where it is only not as good
-as it could be: whoever records is still there and can say it once more. All is told from levels of short frames;
+as it could be: the speaker is still there and can say it once more. All is read from levels of short frames;
 ``docs/label.md`` says how the recordings of the built-in corpus fare.
 """
 

@@ -8,8 +8,8 @@
     OUT/label.jsonl         what was done, a line each: recorded, deleted, skipped, who speaks
     OUT/set-aside/          earlier and deleted takes, files that are not whole, and what the source names no longer
 
-A take is on the disk under its name before its line is, and its line before anybody is told. What a crash left between
-two of these steps is put right when the folder is opened.
+A take is on the disk under its name before its line is, and its line before anybody hears of it. What a crash left
+between two of these steps is put right when the folder is opened.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class TakeFolder:
         for identity in self.takes:
             if identity not in self.utterances or identity in reworded:
                 said = f"{self.path_of(identity)} is a recording of {identity!r}"
-                advice = "give the manifest that was recorded, or move that file away to go on without it"
+                advice = "give the manifest that was recorded, or move that file away to continue without it"
                 raise UserError(f"{said}, which is not in the manifest in these words", advice)
 
     def _reconcile(self, identity: str, is_reworded: bool, say: Say) -> None:
@@ -246,7 +246,7 @@ def open_takes(folder: Path, source: Path, utterances: Sequence[Utterance], say:
         folder: is made if it is not there.
         source: the manifest that the utterances were read from, which must lie elsewhere.
         utterances: all of the source, of all splits.
-        say: is told what was put right.
+        say: takes a line for each repair.
 
     Raises:
         UserError: another process has it open, it holds other things, or takes of another source; a recording of the

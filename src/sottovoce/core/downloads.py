@@ -71,7 +71,7 @@ def fetch_archive(
     """Returns the unpacked archive's folder, fetching it on the first call.
 
     Args:
-        needed_too: further archives to name where this one cannot be had, so that the user is told of all at once.
+        needed_too: further archives to name where this one cannot be had, so that the user hears of all at once.
 
     Raises:
         UserError: the registry does not answer, or the sha256 differs from the pinned one.

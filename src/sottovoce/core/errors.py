@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: what is wrong (and where, as ``file:line`` if there is one), and what to do.
+    """Something the user can fix: what is wrong (and where, as ``file:line`` if there is one), and what to do.
 
     Args:
         what: the fault in one line, with the place it was found.

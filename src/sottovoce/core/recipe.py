@@ -144,7 +144,7 @@ class Train(_Closed):
         "auto", description="compute layers again in the backward pass; auto: on a GPU that has too little memory else"
     )
     bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
-    save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run goes on from")
+    save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run resumes from")
     logging_steps: int = Field(5, ge=1)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, and JSONL files that grow line by line while long work goes on."""
+"""Files and folders that are whole or not there, and JSONL files that grow line by line while long work runs."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
 
 def damaged(where: str, error: object) -> UserError:
     """The error of a line, ``file:line``, that is none of those that are written there."""
-    return UserError(f"{where} is damaged: {error}", "mend that line, or take it out")
+    return UserError(f"{where} is damaged: {error}", "fix that line, or remove it")
 
 
 def _row(line: bytes, where: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def audio_level(source: Recording, where: str = "") -> AudioLevel:
     loudest, num_full, num_read = 0.0, 0, 0
     with _opened(source, where) as file:
         num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
-        # Not file.blocks: where a file ends early it goes on, with what it read before.
+        # Not file.blocks: where a file ends early it continues, with what it read before.
         while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 raise _not_finite(source, where)

@@ -1,4 +1,4 @@
-"""Greedy decoding in batches of similar length; finished batches are kept, so that a stopped run goes on."""
+"""Greedy decoding in batches of similar length; finished batches are kept, so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sottovoce.data.collate import Row, collate_prompts, end_of_turn_id, moved, 
 from sottovoce.decode.constraints import ANY_TEXT, Form
 from sottovoce.decode.greedy import greedy, greedy_with_intents
 from sottovoce.decode.intent_confidence import Intents, IntentTree
-from sottovoce.decode.logits_processor import HeldToForm
+from sottovoce.decode.logits_processor import ConstraintProcessor
 from sottovoce.decode.parse import parse_answer
 from sottovoce.decode.prefix_reader import first_logits, goes_by_steps
 from sottovoce.models.audio_states import AudioStore
@@ -93,14 +93,14 @@ def answered(
 ) -> list[tuple[str, Intents | None]]:  # fmt: skip
     """:func:`generate`, and with a tree the probability of each known intent, for models that can be read by steps."""
     tokenizer, by_steps = loaded.processor.tokenizer, goes_by_steps(loaded.family, bare(model))
-    courses, ids = [form.course() for _ in rows], list[list[int]]()
+    states, ids = [form.new_state() for _ in rows], list[list[int]]()
     intents: Sequence[Intents | None] = [None] * len(rows)
     if by_steps and tree:
-        ids, intents = greedy_with_intents(loaded, model, rows, courses, max_new_tokens, tree)
+        ids, intents = greedy_with_intents(loaded, model, rows, states, max_new_tokens, tree)
     elif by_steps:
-        ids = greedy(loaded, model, rows, courses, max_new_tokens)
+        ids = greedy(loaded, model, rows, states, max_new_tokens)
     else:
-        held = HeldToForm(form, len(rows), end_of_turn_id(tokenizer))
+        held = ConstraintProcessor(form, len(rows), end_of_turn_id(tokenizer))
         ids = _generated(loaded, model, rows, max_new_tokens, logits_processor=LogitsProcessorList([held]))
     texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     return list(zip(texts, intents, strict=True))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 
-class Course(Protocol):
+class ConstraintState(Protocol):
     """One answer under way."""
 
     @property
@@ -18,12 +18,12 @@ class Course(Protocol):
         """Whether the answer is whole before its end-of-turn token."""
         ...
 
-    def take(self, token: int) -> None:
-        """Goes on by a token that was chosen; it is one of those allowed."""
+    def advance(self, token: int) -> None:
+        """Takes the chosen token, which is one of those allowed."""
         ...
 
     def forced(self) -> list[int]:
-        """The tokens that nothing but can follow now; the answer goes on by them."""
+        """The tokens that must follow now; the state moves past them."""
         ...
 
     def allowed(self) -> NDArray[np.bool_] | None:
@@ -34,20 +34,20 @@ class Course(Protocol):
 class Form(Protocol):
     """The form of all answers of a decoding."""
 
-    def course(self) -> Course:
+    def new_state(self) -> ConstraintState:
         """A new answer."""
         ...
 
 
 class AnyText:
-    """Text that ends with the end-of-turn token alone. It is a course of its own, since it has nothing to remember."""
+    """Text that ends with the end-of-turn token alone. It is a state of its own, since it has nothing to remember."""
 
     ended = False
 
-    def course(self) -> Course:
+    def new_state(self) -> ConstraintState:
         return self
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         pass
 
     def forced(self) -> list[int]:
@@ -71,8 +71,8 @@ class JsonObject:
         self._tokenizer = tokenizer
         self._texts: dict[int, str] = {}
 
-    def course(self) -> Course:
-        return _ObjectCourse(self)
+    def new_state(self) -> ConstraintState:
+        return _ObjectState(self)
 
     def text(self, token: int) -> str:
         """What a token stands for; nothing, if it is a special one."""
@@ -81,12 +81,12 @@ class JsonObject:
         return self._texts[token]
 
 
-class _ObjectCourse(AnyText):
+class _ObjectState(AnyText):
     def __init__(self, form: JsonObject) -> None:
         self._form = form
         self._depth, self._in_string, self._escaped = 0, False, False
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         for letter in self._form.text(token):
             if self.ended:
                 return
@@ -108,7 +108,7 @@ def only_allowed(logits: torch.Tensor, allowed: Mapping[int, NDArray[np.bool_]])
     """The logits, (batch, vocabulary), with those of refused tokens at minus infinity.
 
     Args:
-        allowed: of some of the rows, what their course allows.
+        allowed: of some of the rows, what their state allows.
     """
     if not allowed:
         return logits

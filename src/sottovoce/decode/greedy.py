@@ -13,24 +13,24 @@ from typing import Any
 import torch
 
 from sottovoce.data.collate import Row, end_of_turn_id
-from sottovoce.decode.constraints import Course, only_allowed
+from sottovoce.decode.constraints import ConstraintState, only_allowed
 from sottovoce.decode.intent_confidence import Intents, IntentTree
 from sottovoce.decode.prefix_reader import Reader, reading
 from sottovoce.models.load import LoadedModel
 
-LONGER_SHARE = 0.25  # of the rows may have more tokens to read than a step takes; they go on in the next one
+LONGER_SHARE = 0.25  # of the rows may have more tokens to read than a step takes; the rest is read in the next one
 LEAVE_SHARE = 0.25  # of the rows in the batch; taking fewer of them out costs more than to compute them on
 
 
 def greedy(
-    loaded: LoadedModel, model: Any, rows: Sequence[Row], courses: Sequence[Course], max_new_tokens: int
+    loaded: LoadedModel, model: Any, rows: Sequence[Row], states: Sequence[ConstraintState], max_new_tokens: int
 ) -> list[list[int]]:
     """The tokens of each row's answer, its end-of-turn token included if it was reached.
 
     Args:
-        courses: a new one for each row.
+        states: a new one for each row.
     """
-    answers = _answers(loaded, courses, max_new_tokens)
+    answers = _answers(loaded, states, max_new_tokens)
     # What is forced from the start is part of the prompt.
     opened = [row.prompt_ids + answer.read(max_new_tokens) for row, answer in zip(rows, answers, strict=True)]
     rows = [replace(row, prompt_ids=ids) for row, ids in zip(rows, opened, strict=True)]
@@ -39,19 +39,19 @@ def greedy(
 
 
 def greedy_with_intents(
-    loaded: LoadedModel, model: Any, rows: Sequence[Row], courses: Sequence[Course], max_new_tokens: int,
+    loaded: LoadedModel, model: Any, rows: Sequence[Row], states: Sequence[ConstraintState], max_new_tokens: int,
     tree: IntentTree,
 ) -> tuple[list[list[int]], list[Intents]]:  # fmt: skip
     """What :func:`greedy` returns, and how probable each intent of ``tree`` is in each row; prompts are read once."""
-    answers = _answers(loaded, courses, max_new_tokens)
+    answers = _answers(loaded, states, max_new_tokens)
     with reading(loaded, model, rows) as (reader, logits):
         intents = tree.probabilities(reader)
         return _finished(answers, reader, logits), intents
 
 
-def _answers(loaded: LoadedModel, courses: Sequence[Course], max_new_tokens: int) -> list[_Answer]:
+def _answers(loaded: LoadedModel, states: Sequence[ConstraintState], max_new_tokens: int) -> list[_Answer]:
     end = end_of_turn_id(loaded.processor.tokenizer)
-    return [_Answer(course, end, max_new_tokens) for course in courses]
+    return [_Answer(state, end, max_new_tokens) for state in states]
 
 
 def _finished(answers: Sequence[_Answer], reader: Reader, logits: torch.Tensor) -> list[list[int]]:
@@ -59,7 +59,7 @@ def _finished(answers: Sequence[_Answer], reader: Reader, logits: torch.Tensor) 
     under_way = list(range(len(answers)))  # which answer each row of the batch holds
     while True:
         for place, token in _chosen(logits, [answers[number] for number in under_way]):
-            answers[under_way[place]].take(token)
+            answers[under_way[place]].advance(token)
         going = [place for place, number in enumerate(under_way) if not answers[number].ended]
         if not going:
             return [answer.tokens for answer in answers]
@@ -73,19 +73,19 @@ def _finished(answers: Sequence[_Answer], reader: Reader, logits: torch.Tensor) 
 class _Answer:
     """An answer so far, and which of its tokens the model has not read yet."""
 
-    def __init__(self, course: Course, end: int, max_new_tokens: int) -> None:
-        self.course, self.tokens = course, list[int]()
+    def __init__(self, state: ConstraintState, end: int, max_new_tokens: int) -> None:
+        self.state, self.tokens = state, list[int]()
         self._end, self._most, self._num_read = end, max_new_tokens, 0
         self._force()
 
     @property
     def ended(self) -> bool:
-        return self.course.ended or len(self.tokens) >= self._most or self.tokens[-1:] == [self._end]
+        return self.state.ended or len(self.tokens) >= self._most or self.tokens[-1:] == [self._end]
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         self.tokens.append(token)
         if token != self._end:
-            self.course.take(token)
+            self.state.advance(token)
             if not self.ended:
                 self._force()
 
@@ -101,13 +101,13 @@ class _Answer:
         return new
 
     def _force(self) -> None:
-        self.tokens = (self.tokens + self.course.forced())[: self._most]
+        self.tokens = (self.tokens + self.state.forced())[: self._most]
 
 
 def _chosen(logits: torch.Tensor, answers: Sequence[_Answer]) -> Iterator[tuple[int, int]]:
     """The most likely allowed token of each answer that is read so far, with its place in the batch."""
     read = {place: answer for place, answer in enumerate(answers) if not answer.ended and not answer.num_unread}
-    allowed = {place: answer.course.allowed() for place, answer in read.items()}
+    allowed = {place: answer.state.allowed() for place, answer in read.items()}
     limited = {place: tokens for place, tokens in allowed.items() if tokens is not None}
     best = only_allowed(logits.float(), limited).argmax(-1).tolist()
     return ((place, best[place]) for place in allowed)

@@ -57,7 +57,7 @@ class IntentTree:
         self._root = _tree({_beginning(intent, tokenizer): intent for intent in sorted(set(intents))}, 0)
 
     def probabilities(self, reader: Reader) -> list[Intents]:
-        """Those of each row whose prompt ``reader`` has read; it goes on from there as if nothing had been."""
+        """Those of each row whose prompt ``reader`` has read; it continues from there as if nothing had been read."""
         if isinstance(self._root, tuple):  # only one is known
             return [{self._root: 1.0} for _ in range(reader.num_rows)]
         found: list[Intents] = [{} for _ in range(reader.num_rows)]
@@ -125,7 +125,7 @@ def _read(
         for each, chain in zip(row, row_chains, strict=True):
             for step, place in enumerate(chain):
                 seen[number, place - num_aside, each.before + chain[:step]] = True
-    return reader.read_aside(tokens, depths, seen)
+    return reader.score_branches(tokens, depths, seen)
 
 
 def _chosen(reached: _Reached, chain: list[int], logits: torch.Tensor, found: Intents) -> Iterator[_Reached]:

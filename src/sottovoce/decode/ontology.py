@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import Frame
 from sottovoce.data.collate import end_of_turn_id
-from sottovoce.decode.constraints import Course
+from sottovoce.decode.constraints import ConstraintState
 
 # Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
 _FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
@@ -108,11 +108,11 @@ class GrammarForm:
         if self._matcher.is_error():
             raise ValueError(self._matcher.get_error())
 
-    def course(self) -> Course:
-        return _GrammarCourse(self._matcher.deep_copy())
+    def new_state(self) -> ConstraintState:
+        return _GrammarState(self._matcher.deep_copy())
 
 
-class _GrammarCourse:
+class _GrammarState:
     def __init__(self, matcher: Any) -> None:
         self._matcher = matcher
 
@@ -120,7 +120,7 @@ class _GrammarCourse:
     def ended(self) -> bool:
         return bool(self._matcher.is_accepting())
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         self._checked(self._matcher.consume_token(token))
 
     def forced(self) -> list[int]:

@@ -16,7 +16,7 @@ import torch
 
 from sottovoce.data.collate import Row, collate_prompts, collate_training, moved, padded
 from sottovoce.models.families.base import Family
-from sottovoce.models.incremental_attention import roomy_cache, step_attention
+from sottovoce.models.incremental_attention import preallocated_cache, step_attention
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.packed_attention import packed_attention, packing_of
@@ -70,7 +70,7 @@ class Reader:
         self._language = base.get_submodule(loaded.family.text_model)
         named = inspect.signature(self._language.forward).parameters
         # Until transformers 5.23 the argument had the longer name.
-        self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", roomy_cache()
+        self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", preallocated_cache()
         # 1 for tokens, 0 for padding, wherever it stands in the rows that were read, (batch, num_places)
         self._mask = torch.zeros(1, 0, dtype=torch.long, device=base.device)
 
@@ -91,7 +91,7 @@ class Reader:
         self._cache.batch_repeat_interleave(num_rows)
 
     def read(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Goes on by some places a row, of which the last one tells what follows.
+        """Reads some more places of each row; the last one of a row predicts what follows.
 
         Args:
             embeddings: (batch, num_places, hidden_size).
@@ -104,14 +104,16 @@ class Reader:
         return self.logits(hidden[:, -1].contiguous())
 
     def read_tokens(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Goes on by the tokens of each row; see :meth:`read`."""
+        """Reads the tokens of each row; see :meth:`read`."""
         width = max(map(len, tokens))
         ids = torch.tensor([[self._loaded.pad_id] * (width - len(row)) + row for row in tokens])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in tokens])
         embeddings = self._loaded.family.token_embeddings(self._base, ids.to(self._base.device))
         return self.read(embeddings, mask.to(self._base.device))
 
-    def read_aside(self, tokens: Sequence[list[int]], depths: Sequence[list[int]], seen: torch.Tensor) -> torch.Tensor:
+    def score_branches(
+        self, tokens: Sequence[list[int]], depths: Sequence[list[int]], seen: torch.Tensor
+    ) -> torch.Tensor:
         """Reads tokens that do not follow each other, such as those of several beginnings of an answer.
 
         Within :meth:`aside` alone; what was read aside before can be seen, too.

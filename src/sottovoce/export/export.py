@@ -34,7 +34,7 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
         out: a folder that does not exist yet.
         verify: load it in a fresh process, without anything of this project's training or decoding, and compare its
             answers to test utterances, spoken and written, with those of the run.
-        say: where it is told what was verified.
+        say: takes a line about what was verified.
 
     Raises:
         UserError: no such run, not decoded, or a cascade; ``out`` exists; the fresh process fails or answers otherwise.

@@ -1,4 +1,4 @@
-"""A run's answers to many recordings or typed texts, a row each: a bad one is told, marked in its row and passed over.
+"""A run's answers to many recordings or typed texts, a row each: a bad one is reported, marked in its row and skipped.
 
 Rows go by batches to standard output or into a file that a later start continues. The batches are those of all that is
 asked, whatever is there already: with other neighbours an answer might come out differently.

@@ -76,7 +76,7 @@ class AudioStore:
         return self._loaded.family.transcript(self._loaded.processor, states)
 
     def rows_of(self, examples: Sequence[Example]) -> list[Row]:
-        """Tokenised examples; recordings that were not heard yet are heard first, with a progress bar."""
+        """Tokenised examples; recordings that are not encoded yet are encoded first, with a progress bar."""
         spoken = [(example.utterance, example.copy) for example in examples if example.modality == "speech"]
         with progress_bar() as progress:
             self.encode(spoken, progress)

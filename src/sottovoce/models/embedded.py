@@ -99,7 +99,7 @@ def build(parts: Parts, window_seconds: int) -> tuple[WhisperLMForConditionalGen
     torch.manual_seed(0)
     language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     if hasattr(language.config, "quantization_config"):
-        del language.config.quantization_config  # the GGUF's; the weights are plain floats by now
+        del language.config.quantization_config  # the GGUF's; the weights are plain floats
     audio_config = {**tower.config.to_dict(), "max_source_positions": window_seconds * POSITIONS_PER_SECOND}
     config = WhisperLMConfig(
         audio_config=audio_config,

@@ -22,7 +22,7 @@ ROOM = 32  # places that are kept free behind what is held
 FEW = 32  # tokens a row; for more the scores of all of them would take much memory
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, (batch, heads, num_places, head_dim), in tensors that have room behind them."""
 
     keys: torch.Tensor
@@ -56,9 +56,9 @@ def _appended(held: torch.Tensor, room: torch.Tensor, new: torch.Tensor) -> tupl
     return room[:, :, :end], room
 
 
-def roomy_cache() -> Any:
+def preallocated_cache() -> Any:
     """An empty cache of keys and values."""
-    return Cache(layer_class_to_replicate=RoomyLayer)
+    return Cache(layer_class_to_replicate=PreallocatedCacheLayer)
 
 
 def step_attention(language_model: Any) -> AbstractContextManager[None]:

@@ -142,7 +142,7 @@ def _source(name: str, say: Callable[[str], None] = lambda line: None) -> str:
 
 
 def unloadable(what: str, error: Exception) -> UserError:
-    """What the user is told where something cannot be loaded from the hub or a folder."""
+    """The error where something cannot be loaded from the hub or a folder."""
     advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
     if isinstance(error, ImportError):
         advice = "install what it asks for"

@@ -27,7 +27,7 @@ class LowerStates:
 
     def __init__(self, first_layer: int) -> None:
         self._first_layer = first_layer
-        # A row's recording is told by its tensor, which the row held here keeps from being another one's later.
+        # A row's recording is identified by its tensor, which the row held here keeps from being another one's later.
         self._kept: dict[tuple[Any, ...], tuple[Row, torch.Tensor]] = {}
 
     def of(self, loaded: LoadedModel, rows: Sequence[Row]) -> list[Row]:

@@ -1,7 +1,9 @@
-"""Whether bfloat16 is worth computing in here: where the hardware has it, and its results are right."""
+"""Whether bfloat16 is worth computing in here: where the hardware has it, and its results are right; and how fast
+matrix products are."""
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import torch
@@ -47,3 +49,15 @@ def products_are_right() -> bool:
     exact = left.double() @ right.double()
     size = left.double().abs() @ right.double().abs()  # rounding in float32 grows with the sum of absolute values
     return bool(((left @ right).double() - exact).abs().le(ROUNDING * exact.abs() + 1e-5 * size).all())
+
+
+def product_rate(device: torch.device, bf16: bool, size: int = 2048, num_tries: int = 4) -> float:
+    """Floating-point operations a second of a square matrix product here, the best of some after a first one."""
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(1 + num_tries):
+        started = time.perf_counter()
+        (left @ right)[0, 0].item()  # waits for a GPU
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds[1:])

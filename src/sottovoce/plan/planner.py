@@ -251,7 +251,7 @@ def _label(curves: Curves, line: Line) -> str:
 
 
 def _refusal(fitted: LearningCurve, recordings: Interval, at_limit: Interval) -> str:
-    """Why the number of recordings cannot be told, "" if it can."""
+    """Why the number of recordings is unknown, "" if it can."""
     there = f"with {fitted.limit}, the most that a curve measured up to {fitted.largest:.0f} supports, it is"
     reached = f"{percent(at_limit.value)} % ({percent(at_limit.low)} to {percent(at_limit.high)})"
     if recordings.low == math.inf:

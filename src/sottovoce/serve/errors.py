@@ -21,7 +21,7 @@ _OF_HTTP = {
     404: ("not_found", "there is nothing at this address", "see /v1/openapi.json for what there is"),
     405: ("method_not_allowed", "this address takes another method", "see the header Allow"),
 }
-_INTERNAL = ("internal", "something went wrong here", "try again; whoever runs the server finds more in its log")
+_INTERNAL = ("internal", "something went wrong here", "try again; the server's log says more")
 
 
 class Problem(BaseModel):

@@ -27,7 +27,7 @@ def serve_run(
 
     Args:
         run: STUDY/cells/CELL.
-        port: 0 takes any free one; ``say`` is told which.
+        port: 0 takes any free one, which ``say`` reports.
         token: see :class:`sottovoce.serve.security.Guard`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Who may ask, and what browsers are told: a bearer token, headers, and requests of other sites refused."""
+"""Who may ask, and which headers browsers get: a bearer token, headers, and requests of other sites refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app at an address until it is told to stop: what both servers, of a run and of label mode, are started by."""
+"""An app at an address until it is stopped: what both servers, of a run and of label mode, are started by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refuse_without_packages() -> None:
 
 @contextmanager
 def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], None]) -> Iterator[socket.socket]:
-    """A socket that listens at that address (port 0: any free port); ``say`` is told if strangers can reach it.
+    """A socket that listens at that address (port 0: any free port); ``say`` gets a warning if strangers can reach it.
 
     Who connects from then on waits for the server instead of being refused.
 
@@ -43,7 +43,7 @@ def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], Non
             raise UserError(what, "choose another with --host and --port") from error
         if not has_token and not _is_local(listening):
             where = address_of(listening, host)
-            say(f"warning: whoever can reach {where} can use it, since there is no token; see --token-file")
+            say(f"warning: anyone who can reach {where} can use it, since there is no token; see --token-file")
         yield listening
 
 

@@ -1,4 +1,4 @@
-"""The models behind the server: warm before they are said to be, asked in batches, left alone by clients that went."""
+"""The models behind the server: warm before they report ready, asked in batches, spared work for clients that left."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Service:
             await asyncio.wait({warming})
 
     async def _warm(self) -> None:
-        """What is computed first takes longest: a recording and a text of nobody's."""
+        """What is computed first takes longest: a dummy recording and a dummy text."""
         noise = np.random.default_rng(0).normal(0, 0.01, SAMPLING_RATE).astype(np.float32)
         await self._worker.submit(self._understand, noise)
         await self._worker.submit(self._understand, _WARM_TEXT)
@@ -95,7 +95,7 @@ class Service:
     def refuse_transcripts_if_there_are_none(self) -> None:
         """Raises ApiError 404."""
         if not self._transcribe:
-            advice = "ask whoever runs the server for --transcripts"
+            advice = "ask the server's operator for --transcripts"
             raise ApiError(404, "no_transcripts", "this server does not transcribe", advice)
 
     def refuse_unless_ready(self) -> None:
@@ -127,7 +127,7 @@ def _busy(code: str, what: str, seconds: int) -> ApiError:
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The work's result; it is cancelled if the client leaves, or whoever asked is."""
+    """The work's result; it is cancelled if the client leaves, or the caller is."""
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -142,7 +142,7 @@ class Drained:
         if "content-length" not in headers and "transfer-encoding" not in headers:
             await self._app(scope, receive, send)
             return
-        # Who asked to be told when to go on sends nothing before the first receive.
+        # A client that sent `Expect: 100-continue` sends nothing before the first receive.
         ended = headers.get("expect", "").lower() == "100-continue"
 
         async def receive_and_note() -> Message:

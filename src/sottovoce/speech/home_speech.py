@@ -18,7 +18,7 @@ TRAIN_SPEECH_EVERY = 4  # every fourth training utterance of an intent is spoken
 def speak_home(out: Path, locale: str, workers: int) -> Iterator[int]:
     """Writes ``out/<locale>.jsonl``, a manifest of all sentences, with clips under ``out/audio/<locale>/``.
 
-    Stopped and started again it goes on where it was: the clips are made in ``out/.<locale>``, which stays there.
+    A stopped run resumes where it stopped: the clips are made in ``out/.<locale>``, which stays there.
 
     Yields:
         the number of clips there are so far, once a clip.

@@ -1,4 +1,4 @@
-"""Speaks a manifest: every row without audio gets a clip in a seeded voice; stopped and started again it goes on."""
+"""Speaks a manifest: every row without audio gets a clip in a seeded voice; a stopped run resumes where it stopped."""
 
 from __future__ import annotations
 

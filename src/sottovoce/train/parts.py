@@ -19,7 +19,7 @@ from sottovoce.models.load import LoadedModel
 from sottovoce.train.plain_lora import scale_small_side
 from sottovoce.train.weights import TRAINED, load_trained
 
-# PEFT still asks transformers for an attribute by its old name; nothing that a user could mend.
+# PEFT still asks transformers for an attribute by its old name; nothing that a user could fix.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
@@ -28,7 +28,7 @@ def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any
 
     Args:
         loaded: its model is changed.
-        train: ``gradient_checkpointing: auto`` counts as false; whoever knows the memory decides before.
+        train: ``gradient_checkpointing: auto`` counts as false; the caller, who knows the memory, decides before.
         weights: the folder written by ``weights.save_weights``, or None to start from the model as it is.
 
     Raises:

@@ -1,7 +1,7 @@
 """Training shared out among processes that one of them could not hold: FSDP2 and DeepSpeed's ZeRO.
 
-``accelerate launch --config_file`` chooses the engine; here it is told of our models: what stays whole in every process
-(the frozen audio part), what is a unit (a decoder layer), and how whole tensors come back for saving and comparing.
+``accelerate launch --config_file`` chooses the engine; here it is prepared for our models: what stays whole in every
+process (the frozen audio part), what is a unit (a decoder layer), how whole tensors come back for saving and comparing.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def audio_part_apart(model: Any) -> Iterator[None]:
     """Hides audio tower and projector from the engine while it lasts, so that every process keeps them whole.
 
     They remain attributes that can be called, and are no submodules any more. Sharded, a process whose rows are all
-    text would not ask for their weights, and one that hears speech would wait for it for ever.
+    text would not ask for their weights, and one that hears speech would wait for it forever.
     """
     base = bare(model)
     family = family_of(base.config.model_type)

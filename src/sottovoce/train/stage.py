@@ -81,7 +81,7 @@ def run_stage(
     loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int,
     lower: LowerStates | None = None,
 ) -> Path:  # fmt: skip
-    """Trains a stage, or goes on from its last checkpoint, or returns at once if it is done.
+    """Trains a stage, resuming from its last checkpoint if there is one; returns at once if it is done.
 
     Args:
         loaded: a freshly loaded model; training changes it.

@@ -192,7 +192,7 @@ def test_the_token_is_asked_for_and_kept(open_page: Open, server: StandIn, wrong
     opened.expected.append(FAILED)
     page = opened.page
     page.get_by_role("textbox", name="Token").fill(wrong)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.get_by_text("The token was not accepted.").wait_for()
     page.get_by_role("textbox", name="Token").fill("open-sesame")
     page.keyboard.press("Enter")

@@ -27,7 +27,7 @@ class Collection {
   #speaker = "";
   #isBusy = false;
   #wantsNext = true; // the next utterance has still to be fetched
-  #isAway = false; // the server did not answer when last asked in vain
+  #isAway = false; // the server did not answer when last asked
   #timer = 0;
 
   constructor(about, takes) {
@@ -232,7 +232,7 @@ class Collection {
       await this.#showWaiting();
       if (error.status === 401) {
         this.#wantsNext = true;
-        throw error; // to be told, since asking for the next one would open the dialog again
+        throw error; // to be reported, since asking for the next one would open the dialog again
       }
       this.#lookAgain(error);
     }
@@ -265,7 +265,7 @@ class Collection {
     else byId(act).click();
   }
 
-  /** One thing at a time; what goes wrong is said. */
+  /** One thing at a time; what goes wrong is shown. */
   async #once(act) {
     if (this.#isBusy) return;
     this.#isBusy = true;

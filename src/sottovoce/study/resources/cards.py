@@ -6,6 +6,7 @@ from sottovoce.core.recipe import Recipe, Train
 from sottovoce.models.load import family_named
 from sottovoce.study.resources.activations import RowSize
 from sottovoce.study.resources.memory import CARDS, GIB, Card, Memory, forecast_memory
+from sottovoce.study.resources.this_machine import here_forecast, here_row, here_sentence
 from sottovoce.study.resources.time import minutes
 from sottovoce.train.parts import hears_anew
 
@@ -37,6 +38,8 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
             shown = f"{card.gigabytes} GB" if card else "none"
             time = _minutes(memory, card, batch_size, 1000) if card else "–"
             table.append([method, str(batch_size), *(f"{part / GIB:.1f}" for part in parts), shown, time])
+    here = here_forecast(recipe, row)
+    table.append(here_row(here))
     memory = forecast_memory(recipe.model, own, row)
     sentences = [
         f"The recipe as it is ({own.language_model}, batch {own.per_device_train_batch_size}, rows of up to "
@@ -67,7 +70,7 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         ]
         cards.setdefault(", or ".join(ways) or "too small for any of these", []).append(f"{card.gigabytes} GB")
     sentences += [f"{', '.join(names)}: {ways}." for ways, names in cards.items()]
-    return table, sentences + _sharded_sentences(recipe, row)
+    return table, [*sentences, *_sharded_sentences(recipe, row), here_sentence(here)]
 
 
 def _checkpointed(recipe: Recipe, train: Train, row: RowSize) -> Memory:

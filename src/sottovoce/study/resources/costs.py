@@ -150,7 +150,7 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
 
 
 class _Clock:
-    """A form by which no answer ends, and that notes when tokens are chosen; it is the course of every answer."""
+    """A form by which no answer ends, and that notes when tokens are chosen; it is the state of every answer."""
 
     ended = False
 
@@ -160,10 +160,10 @@ class _Clock:
         self._going = np.ones(len(tokenizer), dtype=np.bool_)
         self._going[end_of_turn_id(tokenizer)] = False
 
-    def course(self) -> _Clock:
+    def new_state(self) -> _Clock:
         return self
 
-    def take(self, token: int) -> None:
+    def advance(self, token: int) -> None:
         pass
 
     def forced(self) -> list[int]:
