@@ -100,7 +100,7 @@ def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[
     for source in MODALITIES:
         report = score_report(read_answers(run / f"predictions-{source}.jsonl", gold, say), (), with_intervals=True)
         strict, bounds = report["strict"], report["intervals"]["strict"]
-        cells = [f"{each.text(strict[each.key])} [{each.bounds(bounds[each.key])}]" for each in metrics]
+        cells = [f"{each.text(strict[each.key])} {each.bounds(bounds[each.key])}" for each in metrics]
         lines.append(f"| {'gold text' if source == 'text' else source} | " + " | ".join(cells) + " |")
     return lines
 

@@ -20,11 +20,9 @@ from sottovoce.report.resamples import Calibrations, Estimate
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.table import covered, gaps_closed, point_gaps_closed
 from sottovoce.report.wording import state_of, told_models, told_path
-from sottovoce.score.matching import View
 from sottovoce.score.metrics import registry
 from sottovoce.score.statistics import LEVEL, NUM_RESAMPLES
 
-_VIEWS: tuple[View, ...] = ("strict", "official")
 _COUNTS = ("num_scored", "num_missing", "num_unreadable")
 _TRUST = ("ece", "ece_if_calibrated", "adaptive_ece", "brier", "risk_coverage_area", "mean_confidence")
 _COST = ("asr", "word_error_rate", "seconds_per_utterance", "num_parameters")  # only where a cell has any of them
@@ -38,14 +36,16 @@ def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
     """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty; the
     figures of confidences have columns only if there are any."""
     headline = registry.headline()
-    keys: dict[str, list[str]] = {
-        view: [each.key for each in registry.METRICS if each.stands_in(view)] + [*_COUNTS] for view in _VIEWS
+    keys = {
+        "strict": [*(each.key for each in registry.METRICS), *_COUNTS],
+        "official": [*(each.key for each in registry.METRICS if each.official), *_COUNTS],
     }
-    scored = [f"{view}_{key}" for view in _VIEWS for key in keys[view]]
-    derived = [f"{each.key}_standard_error" for each in headline if each.of == "items"]
-    derived += ["share_unreadable", *(f"{each.key}_gap_closed" for each in headline)]
+    scored = [f"{view}_{key}" for view in keys for key in keys[view]]
+    errors = {f"{each.key}_standard_error": each for each in headline if each.of == "items"}
+    closed = [f"{each.key}_gap_closed" for each in headline]
     trust, plain = _TRUST if calibrations else (), (*_PLAIN, *_costs(results))
     out = io.StringIO()
+    derived = (*errors, "share_unreadable", *closed)
     writer = csv.DictWriter(out, [*plain, "input", "finished", *scored, *derived, *trust], lineterminator="\n")
     writer.writeheader()
     for cell in results.cells:
@@ -57,14 +57,12 @@ def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
             if scores is not None:
                 for view, figures in asdict(scores).items():
                     row |= {f"{view}_{key}": figures.get(key) for key in keys[view]}
-                errors = {each.key: standard_error(scores.strict, each) for each in headline}
-                row |= {f"{key}_standard_error": error for key, error in errors.items() if error is not None}
+                row |= {name: standard_error(scores.strict, each) for name, each in errors.items()}
                 row["share_unreadable"] = share_unreadable(scores.strict)
             if (trusted := calibrations.get((cell.name, modality))) is not None:
                 row |= {name: getattr(trusted, name) for name in trust}
             if modality == "speech":
-                closed = zip(headline, gaps_closed(results, cell), strict=True)
-                row |= {f"{each.key}_gap_closed": share for each, share in closed}
+                row |= zip(closed, gaps_closed(results, cell), strict=True)
             writer.writerow(row)
     return out.getvalue()
 
@@ -93,16 +91,11 @@ def json_report(
         "lines": [_line(curves, line) for line in curves.lines],
         "differences": [_comparison(each) for each in comparisons],
         "findings": [asdict(each) for each in findings],
-        "published": [_published(each) for each in published],
+        "published": [asdict(each) for each in published],
         "cost": asdict(study_cost(results)),
         "cells": [_cell(cell, _costs(results)) | _calibration(cell, calibrations) for cell in results.cells],
     }
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-
-
-def _published(each: Published) -> dict[str, Any]:
-    figures = {key: each.figures.get(key) for key in registry.headline_keys()}
-    return {"model": each.model, "source": each.source, **figures, "drawn": each.drawn}
 
 
 def _facts(cell: CellResult) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _with_interval(metric: Metric, figures: Mapping[str, float], bounds: Mapping
     """A dash where the view lacks the metric."""
     if metric.key not in figures:
         return Text(NONE)
-    return Text(f"{metric.text(figures[metric.key], 2)}\n[{metric.bounds(bounds[metric.key], 2)}]")
+    return Text(f"{metric.text(figures[metric.key], 2)}\n{metric.bounds(bounds[metric.key], 2)}")
 
 
 def p_words(p_value: float) -> str:

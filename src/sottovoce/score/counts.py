@@ -97,7 +97,7 @@ def counts_tables(answers: Sequence[Answer], metrics: Sequence[Metric] | None = 
     groups = [numbers.setdefault(answer.item.utterance or answer.item.key, len(numbers)) for answer in answers]
     return {
         view: CountsTable(
-            tuple(metric for metric in wanted if metric.stands_in(view)),
+            tuple(metric for metric in wanted if metric.official or view == "strict"),
             columns, _filled(counts[view], columns), np.array(groups, dtype=np.int64), len(numbers),
         )
         for view in VIEWS

@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.score.counts import CountsTable, counts_table
-from sottovoce.score.evaluate import intervals_of
 from sottovoce.score.matching import Answers
 from sottovoce.score.metrics import registry
 from sottovoce.score.metrics.metric import Metric
-from sottovoce.score.statistics import LEVEL, Floats, bootstrap, interval, paired_differences
+from sottovoce.score.statistics import LEVEL, Floats, bootstrap, interval
 
 Input = Literal["text", "cascade", "speech"]
 INPUTS: dict[Input, str] = {"text": "gold text", "cascade": "cascade", "speech": "speech"}
@@ -50,11 +49,20 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
     if len({tuple(answer.item.key for answer in answers[name].all) for name in INPUTS}) > 1:
         raise ValueError("answers to different items")
     errors = {part: _errors(tables, part) for part in PARTS}
+    seen = {name: table.figures() for name, table in tables.items()}
+    drawn = {name: bootstrap(table.per_utterance(), table.figures_of) for name, table in tables.items()}
+    named = tables["text"].named
     return {
         "num_items": len(answers["speech"].all),
         "level": LEVEL,
-        "inputs": {name: {**table.figures(), "intervals": intervals_of(table)} for name, table in tables.items()},
-        "losses": {name: _loss(tables[upper], tables[lower]) for name, (upper, lower) in LOSSES.items()},
+        "inputs": {name: seen[name] | {"intervals": named(interval(drawn[name]).tolist())} for name in INPUTS},
+        "losses": {
+            name: {
+                key: {"difference": seen[upper][key] - seen[lower][key], "interval": ends}
+                for key, ends in named(interval(drawn[upper] - drawn[lower]).tolist()).items()
+            }
+            for name, (upper, lower) in LOSSES.items()
+        },
         "errors": errors,
         "sentences": _sentences(errors["intent"]),
     }
@@ -80,13 +88,6 @@ def gap_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         shares = [f"{row[key]} ({_percent(row[key], row['errors'])})" for key in _ERROR_COLUMNS[1:]]
         table.add_row(part, str(row["errors"]), *shares)
     yield table
-
-
-def _loss(upper: CountsTable, lower: CountsTable) -> dict[str, dict[str, Any]]:
-    sums = upper.per_utterance(), lower.per_utterance()
-    seen = upper.figures_of(sums[0].sum(axis=0)) - upper.figures_of(sums[1].sum(axis=0))
-    rows = zip(seen.tolist(), interval(paired_differences(*sums, upper.figures_of)).tolist(), strict=True)
-    return upper.named({"difference": difference, "interval": ends} for difference, ends in rows)
 
 
 def _errors(tables: Mapping[Input, CountsTable], part: str) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _sentences(errors: Mapping[str, Any]) -> list[str]:
 
 
 def _with_interval(metric: Metric, value: float, ends: list[float], sign: str = "") -> Text:
-    return Text(f"{metric.text(value, sign=sign)} [{metric.bounds(ends, sign=sign)}]")
+    return Text(f"{metric.text(value, sign=sign)} {metric.bounds(ends, sign=sign)}")
 
 
 def _percent(part: int, whole: int) -> str:

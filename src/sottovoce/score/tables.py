@@ -92,12 +92,8 @@ def _figure(metric: Metric, value: float | None, interval: Sequence[float] | Non
     """A dash where the view lacks the metric."""
     if value is None:
         return Text(NONE)
-    low_high = (
-        ""
-        if interval is None
-        else f" [{metric.text(interval[0])}{metric.unit}, {metric.text(interval[1])}{metric.unit}]"
-    )
-    return Text(f"{metric.text(value, 2)}{metric.unit}{low_high}")
+    bounds = "" if interval is None else f" {metric.bounds(interval)}"
+    return Text(f"{metric.text(value, 2)}{metric.unit}{bounds}")
 
 
 def _confusions_table(rows: Sequence[Mapping[str, Any]]) -> Table:

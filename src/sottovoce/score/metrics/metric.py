@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from sottovoce.core.types import Frame
 from sottovoce.score.files import GoldItem
-from sottovoce.score.matching import View
 
 Floats = NDArray[np.float64]
 Shown = Literal["headline", "tables", "data"]
@@ -31,9 +30,7 @@ class Sums:
     values: Floats
 
     def __getitem__(self, name: str) -> Floats:
-        """One sum: (...); 0 where no item counts it."""
-        if name not in self.columns:
-            return np.zeros(self.values.shape[:-1])
+        """One sum: (...)."""
         column: Floats = self.values[..., self.columns[name]]
         return column
 
@@ -51,14 +48,13 @@ Figure = Callable[[Sums], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, as ``score/metrics/README.md`` explains it.
+    """A metric; README.md in this folder says how to add one.
 
     Args:
-        key: its name in JSON, CSV and on the command line.
-        label: its name in tables and sentences.
-        of: "items" if it is the share of items that are right, "entities" if it is computed from entities alone.
-        counts: what an item adds. Metrics that share the function share its sums.
-        figure: the figure, from the sums.
+        key, label: its name in JSON, CSV and on the command line, and that in tables and sentences.
+        of: "items" if it is the share of items that are right, so that sqrt(p (1 - p) / n) is its standard error;
+            "entities" if it is computed from entities alone, so that a breakdown by slot has it; else "frames".
+        counts, figure: what an item adds (metrics can share the function), and the figure from the sums.
         shown: "data" in `score` and the data files; "tables" also in the tables of `compare`, `gap`, breakdowns,
             decodings and the model card; "headline" also in a study's table, figure, differences and plan.
         short: a shorter label for narrow columns; "" is the label.
@@ -74,7 +70,7 @@ class Metric:
 
     key: str
     label: str
-    of: Literal["items", "entities"]
+    of: Literal["items", "entities", "frames"]
     counts: Counting
     figure: Figure
     shown: Shown = "data"
@@ -87,10 +83,6 @@ class Metric:
     def __post_init__(self) -> None:
         if self.shown == "headline" and not (self.unit and self.higher_is_better):
             raise ValueError(f"{self.key} cannot be a headline metric")
-
-    def stands_in(self, view: View) -> bool:
-        """Whether a view has it."""
-        return self.official or view == "strict"
 
     @property
     def heading(self) -> str:
@@ -112,8 +104,8 @@ class Metric:
         return f"{100 * value if self.unit else value:{sign}.{digits}f}"
 
     def bounds(self, interval: Iterable[float], digits: int = 1, sign: str = "") -> str:
-        """An interval's two ends."""
-        return ", ".join(self.text(end, digits, sign) for end in interval)
+        """An interval's two ends in brackets."""
+        return f"[{', '.join(self.text(end, digits, sign) for end in interval)}]"
 
 
 @dataclass(frozen=True, slots=True)
