@@ -60,9 +60,9 @@ def gpu_steps(tiny: bool, gpu_bytes: float) -> list[Step]:
     """
     small = ["--tiny", "--steps", "2"] if tiny else []
     # By name: to look for the mark elsewhere would import what is not carried.
-    tests = ["-m", "gpu", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/*/test_*on_gpu.py")))]
+    tests = ["-m", "gpu", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/**/test_*on_gpu.py")))]
     if tiny:  # the same bodies on the CPU, of one family
-        tests = ["-m", "not gpu", "-k", "qwen2 and (loss_is or generate)", "tests/families/test_on_gpu.py"]
+        tests = ["-m", "not gpu", "-k", "qwen2 and (loss_is or generate)", "tests/models/families/test_on_gpu.py"]
     pytest = [sys.executable, "-m", "pytest", "-v", "--no-header", "--tb=short", "-p", "no:cacheprovider", *tests]
     lora = _script("gpu_training", "--kinds", "lora", "--batch", "64", *small)
     ways = _script("gpu_training", "--kinds", "lora", "--batch", "32", *small, "--ways")

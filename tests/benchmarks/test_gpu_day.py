@@ -110,7 +110,7 @@ def test_a_card_that_is_too_small_is_not_given_the_whole_language_model() -> Non
     assert not [step for step in gpu_steps(False, 139 * 2**30) if step.left_out]
     assert sum(step.limit for step in gpu_steps(False, 0.0)) <= 480
     tests = [argument for argument in gpu_steps(False, 0.0)[0].command if argument.startswith("tests/")]
-    assert tests == ["tests/families/test_on_gpu.py", "tests/train/test_stage_on_gpu.py"]
+    assert tests == ["tests/models/families/test_on_gpu.py", "tests/train/test_stage_on_gpu.py"]
 
 
 def test_what_pytest_printed_before_it_was_stopped_counts() -> None:

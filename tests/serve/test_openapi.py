@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import schemathesis
 from fake_model import FakeModel, app_of, served
-from hypothesis import HealthCheck, given, settings
-from schemathesis import GenerationMode, checks
-from schemathesis.specs.openapi import checks as openapi_checks
+from openapi_requests import fuzz
 
 from sottovoce.core.recipe import Decode
 from sottovoce.decode.constraints import JsonObject
@@ -19,15 +14,6 @@ from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.inference.model import Model
 from sottovoce.inference.transcriber import Transcriber
 from sottovoce.models.load import LoadedModel
-
-CHECKS: list[Any] = [
-    checks.not_a_server_error,
-    openapi_checks.status_code_conformance,
-    openapi_checks.content_type_conformance,
-    openapi_checks.response_schema_conformance,
-    openapi_checks.negative_data_rejection,
-    openapi_checks.unsupported_method,
-]
 
 
 @pytest.fixture
@@ -39,27 +25,6 @@ def url(loaded: LoadedModel) -> Iterator[str]:
     app, _ = app_of(model, transcriber=Transcriber(loaded, "en-US"), transcripts=True, max_wait_seconds=0.0)
     with served(app) as address:
         yield address
-
-
-def fuzz(url: str, num_examples: int) -> Counter[tuple[str, int]]:
-    """Sends so many requests of each kind to each route; how often which status was answered."""
-    seen = Counter[tuple[str, int]]()
-    for found in schemathesis.openapi.from_url(f"{url}/v1/openapi.json").get_all_operations():
-        operation = found.ok()
-        for mode in GenerationMode if operation.body else [GenerationMode.POSITIVE]:
-
-            @settings(
-                max_examples=num_examples, deadline=None, database=None, derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            )  # fmt: skip
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def ask(case: Any) -> None:
-                response = case.call()
-                case.validate_response(response, checks=CHECKS)
-                seen[case.operation.path, response.status_code] += 1
-
-            ask()
-    return seen
 
 
 def test_made_up_requests_are_answered_as_documented(url: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fake_model import served
 from manifest_rows import row, save_rows
-from test_openapi import fuzz
+from openapi_requests import fuzz
 
 from sottovoce.collect.app import label_app
 from sottovoce.collect.collection import open_collection

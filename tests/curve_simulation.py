@@ -1,6 +1,6 @@
 """Studies drawn from known learning curves: how often do the planner's 80 % intervals hold the truth?
 
-    python tests/evaluate/curve_simulation.py 500
+    python tests/curve_simulation.py 500
 
 counts it for each truth, beside the plain percentile bootstrap (utterances and seeds resampled, least squares fits).
 """

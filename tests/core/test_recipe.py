@@ -8,7 +8,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe
 from sottovoce.core.recipe_file import load_recipe
 
-SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {"name": "r", "model": "embedded", "corpus": {"builtin": "home", "locale": "en-US"}}
 
 
