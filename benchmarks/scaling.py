@@ -150,7 +150,6 @@ def planning(folder: Path) -> Work:
     from sottovoce.core.recipe import Recipe
     from sottovoce.data.load import Data
     from sottovoce.data.manifest import read_manifest
-    from sottovoce.study.cell import work_of
     from sottovoce.study.cells import plan_cells
     from sottovoce.study.workspace import Study
 
@@ -159,7 +158,7 @@ def planning(folder: Path) -> Work:
     recipe = Recipe.model_validate(RECIPE)
     data = Data(folder / "manifest.jsonl", "", train, test)
     study = Study(recipe, folder / "recipe.yaml", data, folder, print)
-    return lambda: work_of(study, plan_cells(recipe, data))
+    return lambda: study.work_of(plan_cells(recipe, data))
 
 
 TASKS = (

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cell_names import cell_named
 from study_folder import write_lines, write_tone
 
-from sottovoce.report.results import cell_named
 from sottovoce.study.cell import score_cell
 
 NUM_TRAIN = 2000
@@ -70,7 +70,7 @@ def write_grid(
         "corpus": corpus, "num_train": NUM_TRAIN, "num_test": num_test, "majority_intent_accuracy": 0.125,
         "unheard_voices": False, "cells": cells,
     }  # fmt: skip
-    described = {name: cell_named(name, list(models)) for name in cells}
+    described = {name: cell_named(name, models) for name in cells}
     card["budget_share"] = max((each["budget_share"] for each in described.values()), default=0.0)
     card["num_speech"] = round(NUM_TRAIN * float(card["budget_share"]))
     write_lines(folder / "gold.jsonl", gold)
@@ -88,7 +88,7 @@ def write_cell(
     """One cell: what it is, its answers to the gold rows, their scores."""
     num_clips = round(NUM_TRAIN * described["budget_share"])
     cell = {
-        **{key: described[key] for key in ("name", "scheme", "budget_share", "seed", "sources", "model_name")},
+        **{key: described[key] for key in ("name", "scheme", "size", "budget_share", "seed", "sources", "model_name")},
         "seconds": 60.0 + num_clips / 10, "num_text_rows": NUM_TRAIN, "num_speech_rows": num_clips,
         "speech_ids": [f"t{number}" for number in range(num_clips)], "speech_seconds": 2.5 * num_clips,
         "versions": {"sottovoce": "0.1.0", "torch": "2.13"}, "data": {"manifest": "home.jsonl", "sha256": "a" * 64},

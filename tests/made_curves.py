@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from cell_names import cell_named
 from study_folder import scores
 
 from sottovoce.report.curves import Curves, study_curves
 from sottovoce.report.resamples import Sampled
-from sottovoce.report.results import CellResult, InputScores, StudyResults, cell_named
+from sottovoce.report.results import CellResult, InputScores, StudyResults
 
 NUM_RESAMPLES = 400
 
@@ -30,7 +31,7 @@ def made_curves(
     some = InputScores(**scores(50))
     cells, samples = [], {}
     for name, both in rights.items():
-        named = cell_named(name, list(models))
+        named = cell_named(name, models)
         ids = tuple(map(str, range(round(1000 * named["budget_share"]))))
         inputs = {"speech": some, "text": some} if both else {}
         cells.append(CellResult(**named, **inputs, speech_ids=ids))

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 from rich.progress import Progress
+from tiny_whisper_lm import save_tiny_whisper_lm
 
+from sottovoce.core.downloads import sha256_of
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.models import audio_state_cache as feature_files
@@ -122,6 +124,38 @@ def test_whatever_decides_the_states_decides_the_folder(
     monkeypatch.setattr(feature_files, "version", lambda name: "99")
     others.add(on_disk(loaded, tmp_path).folder)
     assert len(others | {here}) == 6
+
+
+@pytest.mark.parametrize("brings_code", [False, True])
+def test_only_code_that_a_clip_goes_through_decides_the_folder(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brings_code: bool
+) -> None:
+    if brings_code:
+        save_tiny_whisper_lm(tmp_path / "model")
+        loaded = load_model(str(tmp_path / "model"), bf16=False)
+    package = Path(feature_files.__file__).parent.parent
+    own = "whisper_lm" if brings_code else "qwen2_audio"
+    there = set(package.rglob("*.py"))
+    through = {
+        package / f"models/{name}.py" for name in (f"families/{own}", "families/base", "features", "audio_states")
+    }
+    through |= {package / "data/audio.py", package / "data/perturb.py"}
+    if brings_code:
+        through |= set(package.glob("models/whisper_lm/*.py"))
+
+    def folder_after(edited: set[Path]) -> Path:
+        with monkeypatch.context() as patch:
+            patch.setattr(feature_files, "sha256_of", lambda path: "edited" if path in edited else sha256_of(path))
+            return on_disk(loaded, tmp_path).folder
+
+    before = folder_after(set())
+    assert through < there and folder_after(there - through) == before
+    assert all(folder_after({path}) != before for path in through)
+
+
+def test_another_entry_of_the_same_family_class_has_another_folder(loaded: LoadedModel, tmp_path: Path) -> None:
+    renamed = replace(loaded, family=replace(loaded.family, mask_name="mask"))
+    assert on_disk(loaded, tmp_path).folder != on_disk(renamed, tmp_path).folder
 
 
 def test_what_decides_the_states_is_written_beside_them(loaded: LoadedModel, tmp_path: Path) -> None:

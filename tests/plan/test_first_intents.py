@@ -51,10 +51,12 @@ def test_recordings_are_counted_where_the_manifest_lies(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.jsonl"
     write_lines(manifest, [row(f"t{number}", "dim" if number < 3 else "on", "train") for number in range(6)])
     cells = [
-        CellResult("a", "curriculum", speech_ids=("t0", "t1", "t3")),
-        CellResult("b", "curriculum", speech_ids=("t0", "t4", "t5")),
+        CellResult(name="a", scheme="curriculum", speech_ids=("t0", "t1", "t3")),
+        CellResult(name="b", scheme="curriculum", speech_ids=("t0", "t4", "t5")),
     ]
     assert recordings_of(cells, manifest) == {"light_dim": 1.5, "light_on": 1.5}
     assert gains(tmp_path / "study", recordings_of(cells, manifest))["light_off"].num_recordings == 0
-    assert recordings_of([CellResult("c", "curriculum", speech_ids=("t9",))], manifest) is None  # not of this manifest
+    assert (
+        recordings_of([CellResult(name="c", scheme="curriculum", speech_ids=("t9",))], manifest) is None
+    )  # not of this manifest
     assert recordings_of(cells, None) is None

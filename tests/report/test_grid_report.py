@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_names import cell_named
 from grid_folder import write_grid
 from made_curves import made_curves
+from study_folder import write_planned
 
 from sottovoce.report.cost import study_cost
 from sottovoce.report.figures.figure import figure_svg
@@ -137,7 +139,7 @@ def test_a_study_has_a_page_at_every_moment(copy: Path) -> None:
     cells = sorted((copy / "cells").iterdir())
     for number, cell in enumerate(cells):
         if number % 2:
-            shutil.rmtree(cell)  # not begun
+            write_planned(cell, **cell_named(cell.name, ("embedded",)))  # not begun
         else:
             (cell / "scores.json").unlink()  # not scored
             (cell / "failed.json").write_text(json.dumps({"what": "out of memory"}))
@@ -153,8 +155,8 @@ def test_a_study_has_a_page_at_every_moment(copy: Path) -> None:
 
 
 def test_a_failed_cell_that_left_nothing_else_is_shown(copy: Path) -> None:
-    shutil.rmtree(copy / "cells/curriculum-50pct-seed1")
-    (copy / "cells/curriculum-50pct-seed1").mkdir()
+    cell = copy / "cells/curriculum-50pct-seed1"
+    write_planned(cell, **cell_named(cell.name, ("embedded",)))
     (copy / "cells/curriculum-50pct-seed1/failed.json").write_text(json.dumps({"what": "disk on fire"}))
     report = read_report(copy)
     page = report_html(report)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from study_folder import write_study
+from study_folder import write_planned, write_study
 
 from sottovoce.core.errors import UserError
 from sottovoce.report.curves import Curves, study_curves
@@ -105,8 +105,7 @@ def test_small_differences_are_not_called_wins(folder: Path) -> None:
 
 def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
     (folder / "cells/curriculum-5pct/scores.json").unlink()
-    for path in (folder / "cells/direct_mixing-5pct").iterdir():
-        path.unlink()
+    write_planned(folder / "cells/direct_mixing-5pct", scheme="direct_mixing", size="5pct", budget_share=0.05)
     results = read_study(folder)
     assert [cell.name for cell in results.finished] == ["zero_shot", "text_only"]
     lines = markdown_table(curves_of(folder)).splitlines()
@@ -125,6 +124,7 @@ def test_the_tables_tell_the_same(folder: Path) -> None:
 
 def test_several_budgets_stand_in_the_names(folder: Path) -> None:
     edit(folder / "study.json", cells=["text_only", "curriculum-5pct", "curriculum-10pct"])
+    write_planned(folder / "cells/curriculum-10pct", scheme="curriculum", size="10pct", budget_share=0.1)
     results = read_study(folder)
     names = [label(results, cell) for cell in results.cells]
     assert names == ["Text-only", "Curriculum 5 %", "Curriculum 10 %"]
@@ -137,6 +137,12 @@ def test_no_study_folder(tmp_path: Path) -> None:
         read_study(tmp_path)
 
 
+def test_a_cell_without_a_card_is_named_with_what_to_do(folder: Path) -> None:
+    (folder / "cells/curriculum-5pct/cell.json").unlink()
+    with pytest.raises(UserError, match=r"no such file: .*cells/curriculum-5pct/cell.json; run the study again"):
+        read_study(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -145,6 +151,7 @@ def test_no_study_folder(tmp_path: Path) -> None:
         ("cells/text_only/scores.json", "{"),
         ("cells/text_only/cell.json", b"\xff\xfe"),
         ("cells/text_only/cell.json", '{"scheme": "telepathy"}'),
+        ("cells/text_only/cell.json", '{"scheme": "text_only", "seed": "none"}'),
     ],
 )
 def test_a_damaged_file_is_named(folder: Path, name: str, content: str | bytes) -> None:

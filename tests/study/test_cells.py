@@ -10,8 +10,8 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe
 from sottovoce.core.types import Frame, Utterance
 from sottovoce.data.load import Data, limited, load_data
-from sottovoce.study.cell import cell_stage_plans, work_of
 from sottovoce.study.cells import Cell, example_key, plan_cells
+from sottovoce.study.work import cell_stage_plans
 from sottovoce.study.workspace import Study
 from sottovoce.train.stage import plan_stages
 
@@ -58,7 +58,7 @@ def edited(manifest: Path, change: Any) -> Path:
 def test_stages_are_named_the_same_for_a_cell_alone_and_among_others(tiny_corpus: Path, tmp_path: Path) -> None:
     read, data, cells = planned(tiny_corpus, seeds=[0, 1])
     study = Study(read, tmp_path / "tiny.yaml", data, tmp_path, print)
-    together = [(item.cell.name, item.plan.key, item.examples) for item in work_of(study, cells)]
+    together = [(item.cell.name, item.plan.key, item.examples) for item in study.work_of(cells)]
     alone = []
     for cell in cells:
         examples = cell.examples(load_data(read))  # none that another cell has seen
@@ -193,7 +193,7 @@ def test_a_stage_with_nothing_to_train_on_is_refused(tiny_corpus: Path, tmp_path
     read, data, cells = planned(tiny_corpus)
     study = Study(read, tmp_path / "tiny.yaml", data, tmp_path, print)
     with pytest.raises(UserError, match="text_only: the stage text has nothing to train on"):
-        work_of(study, cells)
+        study.work_of(cells)
 
 
 def test_a_missing_recording_is_named(tiny_corpus: Path) -> None:

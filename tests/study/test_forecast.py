@@ -15,7 +15,6 @@ from sottovoce.core.recipe_file import load_recipe
 from sottovoce.data.load import load_data
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.load import family_named
-from sottovoce.study.cell import work_of
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.engines.processes import InProcesses
 from sottovoce.study.resources import costs
@@ -84,7 +83,7 @@ def test_the_forecast_is_that_of_the_study_s_own_rows(
 
     def training(study: Study) -> dict[str, float]:
         cells = plan_cells(study.recipe, study.data)
-        return {item.plan.stage.name: module._training_seconds(study, item, COSTS) for item in work_of(study, cells)}
+        return {item.plan.stage.name: module._training_seconds(study, item, COSTS) for item in study.work_of(cells)}
 
     once, twice = training(study_of()), training(study_of("train.first_stage.num_train_epochs=2"))
     assert twice["text"] - COSTS.starting == pytest.approx(2 * (once["text"] - COSTS.starting))
@@ -139,7 +138,7 @@ def test_confidences_take_their_time_where_they_are_asked_for(
     for wanted in ("false", "true"):
         recipe = load_recipe(path, [f"decode.confidence={wanted}"])
         study = Study(recipe, path, load_data(recipe), recipe.folder, lambda line: None)
-        found.append(module._costs(study, recipe.model, work_of(study, plan_cells(recipe, study.data)), 1).confidence)
+        found.append(module._costs(study, recipe.model, study.work_of(plan_cells(recipe, study.data)), 1).confidence)
     # 3 s for a batch of four, beside reading the prompts, which took 1 s.
     assert found == [0.0, pytest.approx((4.0 - 1.0) / 4) if by_steps else 0.0]
     assert measured == ([4] if by_steps else [])

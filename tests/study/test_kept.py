@@ -14,7 +14,7 @@ from sottovoce.core.recipe import Recipe
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.study import kept, ready
 from sottovoce.study.engines.base import Launch
-from sottovoce.study.kept import KEPT, circumstances_of
+from sottovoce.study.kept import circumstances_of
 from sottovoce.study.resources import costs
 from sottovoce.study.runner import run_study
 
@@ -36,7 +36,7 @@ def test_values_are_made_once_in_the_same_circumstances(tmp_path: Path) -> None:
     assert kept.kept(tmp_path, "a", {"model": "y"}, make) == {"number": 2}
     assert kept.kept(tmp_path, "b", {"model": "y"}, make) == {"number": 3}
     assert kept.kept(tmp_path, "a", {"model": "y"}, make) == {"number": 2}  # beside b
-    assert [path.name for path in tmp_path.iterdir()] == [KEPT]
+    assert [path.name for path in tmp_path.iterdir()] == ["preflight.json"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_values_are_made_once_in_the_same_circumstances(tmp_path: Path) -> None:
 def test_what_is_damaged_is_made_again(tmp_path: Path, damage: Any) -> None:
     make = Making()
     kept.kept(tmp_path, "a", {}, make)
-    path = tmp_path / KEPT
+    path = tmp_path / "preflight.json"
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     assert [kept.kept(tmp_path, "a", {}, make) for _ in range(2)] == [{"number": 2}] * 2
 

@@ -92,7 +92,7 @@ def test_a_full_disk_stops_the_study(
     failing(monkeypatch, error, "text_only")
     with pytest.raises(type(error), match="No space left"):
         run_tiny_study(tmp_path, tiny_model_dir, tiny_corpus, **CELLS)
-    assert not (tmp_path / "runs/tiny/cells/direct_mixing-30pct").exists()
+    assert not (tmp_path / "runs/tiny/cells/direct_mixing-30pct/log.txt").exists()
 
 
 def test_a_second_study_on_the_same_folder_is_refused(tiny_model_dir: Path, tiny_corpus: Path, tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from sottovoce.core.recipe_file import load_recipe
 from sottovoce.data.load import load_data
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton
-from sottovoce.study.cell import cell_stage_plans
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.resources import fit as module
 from sottovoce.study.resources.activations import Kept, RowSize, kept_activations
 from sottovoce.study.resources.fit import check_memory, decided
 from sottovoce.study.resources.memory import forecast_memory, longest_of
 from sottovoce.study.runner import run_study
+from sottovoce.study.work import cell_stage_plans
 from sottovoce.study.workspace import deciding_settings
 from sottovoce.train.parts import with_weights
 from sottovoce.train.sharding import decoder_layers

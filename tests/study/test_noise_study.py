@@ -16,7 +16,6 @@ from sottovoce.data.audio import audio_sha256
 from sottovoce.data.load import load_data
 from sottovoce.embedded import mishearings
 from sottovoce.study.budgets_heard import hear_budgets
-from sottovoce.study.cell import work_of
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.engines import jobs as elsewhere
 from sottovoce.study.runner import opened, plan_study, run_study
@@ -66,7 +65,7 @@ def test_a_study_of_noisy_text_is_run_to_its_scores(tiny_model_dir: Path, tiny_c
         assert (folder / "cells" / cell / "scores.json").exists()
     path = tmp_path / "tiny.yaml"
     with opened(load_recipe(path), path, silent) as (study, cells):
-        (clean,), (noisy,) = ([item.examples for item in work_of(study, [cell])] for cell in cells[:2])
+        (clean,), (noisy,) = ([item.examples for item in study.work_of([cell])] for cell in cells[:2])
     assert len(noisy) == len(clean) and texts(noisy) != texts(clean)
     assert [example.answer for example in noisy] == [example.answer for example in clean]
     assert all(example.utterance.frame.entities[0].filler in example.utterance.transcript for example in noisy)
@@ -100,13 +99,13 @@ def test_the_budgets_recordings_are_transcribed_once_and_what_was_misheard_is_th
     assert len(written) == len(set(written)) and set(written) <= spoken
     assert any("transcribing" in line for line in told)
     with opened(recipe, path, silent) as (study, cells):
-        found = {cell.name: [item.plan.key for item in work_of(study, [cell])] for cell in cells}
-        shown = texts(work_of(study, [cells[1]])[0].examples)
+        found = {cell.name: [item.plan.key for item in study.work_of([cell])] for cell in cells}
+        shown = texts(study.work_of([cells[1]])[0].examples)
     assert found == stages_of(recipe.folder)
     assert found["curriculum_noisy-10pct"][0] != found["curriculum_noisy-30pct"][0]  # they heard other recordings
     assert any("kite" in text for text in shown)
     again, reopened = elsewhere._reopened(elsewhere.portable(recipe), str(path))
-    assert {name: [item.plan.key for item in work_of(again, [cell])] for name, cell in reopened.items()} == found
+    assert {name: [item.plan.key for item in again.work_of([cell])] for name, cell in reopened.items()} == found
     num_asked = len(written)
     assert not run_study(recipe, path, silent) and len(written) == num_asked
     run_study(load_recipe(path, ["budgets=[0.1, 0.3, all]"]), path, silent)

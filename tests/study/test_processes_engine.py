@@ -22,10 +22,10 @@ from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.engines import jobs as elsewhere
 from sottovoce.study.engines import processes as process_engine
 from sottovoce.study.engines import select as engines
-from sottovoce.study.engines.base import one_by_one
+from sottovoce.study.engines.base import HERE
 from sottovoce.study.engines.jobs import shared_stages
-from sottovoce.study.engines.processes import OUTPUT, InProcesses, threads_of_each
-from sottovoce.study.engines.select import auto, engine_named, settled
+from sottovoce.study.engines.processes import InProcesses, threads_of_each
+from sottovoce.study.engines.select import Auto, engine_named
 from sottovoce.study.resources.memory import forecast_memory, longest_row
 from sottovoce.study.runner import plan_study, run_study
 from sottovoce.study.workspace import Study
@@ -67,20 +67,20 @@ def test_two_cells_are_run_at_once_where_cores_and_memory_are_there(
     study, cells = unopened(recipe_path)
     monkeypatch.setattr(engines, "num_cores", lambda: 2)
     monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE + 1)
-    assert settled(engine_named("auto", None, 1.0), study, cells) == InProcesses(2)
-    assert settled(InProcesses(3), study, cells) == InProcesses(3)
-    assert settled(one_by_one, study, cells) is one_by_one
-    assert settled(auto, study, cells[:1]) is one_by_one
+    auto = engine_named("auto", None, 1.0)
+    assert auto == Auto() and auto.num_at_once(study, cells) == 2
+    assert InProcesses(3).num_at_once(study, cells) == 3 and HERE.num_at_once(study, cells) == 1
+    assert auto.num_at_once(study, cells[:1]) == 1
     nothing_trained = unopened(recipe_path, "schemes=[zero_shot]")[1]
-    assert settled(auto, study, nothing_trained * 2) is one_by_one
+    assert auto.num_at_once(study, nothing_trained * 2) == 1
     monkeypatch.setattr(engines, "machine_bytes", lambda: 2 * need / engines.MEMORY_SHARE - 1)
-    assert settled(auto, study, cells) is one_by_one
+    assert auto.num_at_once(study, cells) == 1
     monkeypatch.setattr(engines, "machine_bytes", lambda: 100 * need)
     monkeypatch.setattr(engines, "num_cores", lambda: 1)
-    assert settled(auto, study, cells) is one_by_one
+    assert auto.num_at_once(study, cells) == 1
     monkeypatch.setattr(engines, "num_cores", lambda: 16)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert settled(auto, study, cells) is one_by_one
+    assert auto.num_at_once(study, cells) == 1
 
 
 def test_where_cells_run_is_decided_without_reading_the_data_again(
@@ -131,7 +131,7 @@ def test_a_shared_stage_that_failed_is_not_told_as_finished(
 def test_a_gpu_is_not_quarrelled_about(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match="not for GPUs"):
-        next(InProcesses(2)(None, [None, None]))  # type: ignore[arg-type, list-item]
+        next(InProcesses(2).run(None, [None, None]))  # type: ignore[arg-type, list-item]
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_two_processes_give_what_one_gives(
     (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): begins"))
     assert said.index(f"{shared} (shared): finished") < said.index("text_only: begins")
     assert any(line.startswith("about") and "with 2 cells at once (one after the other: " in line for line in said)
-    assert (study / OUTPUT).exists() and "decoding" not in "".join(capfd.readouterr())
+    assert (study / "processes.txt").exists() and "decoding" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.data.load import load_data
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.engines.base import one_by_one
+from sottovoce.study.engines.base import HERE
 from sottovoce.study.engines.jobs import shared_stages
 from sottovoce.study.engines.select import engine_named
 from sottovoce.study.runner import run_study
@@ -37,7 +37,7 @@ def test_stages_that_several_cells_need_are_found(tiny_model_dir: Path, tiny_cor
 
 
 def test_the_place_of_a_study_is_named() -> None:
-    assert engine_named("here", None, 1.0) is one_by_one
+    assert engine_named("here", None, 1.0) == HERE
     with pytest.raises(UserError, match="--on rey: unknown; did you mean 'ray'"):
         engine_named("rey", None, 1.0)
 

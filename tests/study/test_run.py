@@ -25,6 +25,7 @@ from sottovoce.data.load import load_data
 from sottovoce.decode import batches as decoding
 from sottovoce.study import cell as cell_run
 from sottovoce.study import runner as running
+from sottovoce.study import work as work_of_cells
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.workspace import cut_clips_lines
 from sottovoce.train.trainer import AnswerTrainer
@@ -115,13 +116,13 @@ def test_a_finished_study_is_neither_trained_nor_decoded_again(copy: Path, monke
 def test_a_cell_s_stages_are_named_once_for_all_that_asks(
     tiny_study: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, named = cell_run.cell_stage_plans, list[str]()
+    kept, named = work_of_cells.cell_stage_plans, list[str]()
 
     def noted(recipe: Any, cell: Any, *rest: Any) -> Any:
         named.append(cell.name)
         return kept(recipe, cell, *rest)
 
-    monkeypatch.setattr(cell_run, "cell_stage_plans", noted)
+    monkeypatch.setattr(work_of_cells, "cell_stage_plans", noted)
     run_tiny_study(tmp_path, tiny_model_dir, corpus_of(tiny_study), **FEWER)
     assert sorted(named) == sorted(FEWER_CELLS)
 

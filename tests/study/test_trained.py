@@ -29,12 +29,16 @@ def test_what_is_no_run_is_refused_with_the_runs_that_there_are(tiny_study: Path
     assert str(tiny_study / "cells/curriculum-30pct") in fault(tiny_study)
     stage = next((tiny_study / "stages").iterdir())
     assert "is no run folder" in fault(stage)
+    (tmp_path / "cells/text_only").mkdir(parents=True)
+    shutil.copyfile(tiny_study / "recipe.yaml", tmp_path / "recipe.yaml")
+    assert "is no run folder" in fault(tmp_path / "cells/text_only")  # it has no card
 
 
 def test_a_run_that_is_not_trained_is_refused_with_what_to_do(tiny_study: Path, tmp_path: Path) -> None:
     shutil.copyfile(tiny_study / "recipe.yaml", tmp_path / "recipe.yaml")
     cell = tmp_path / "cells/text_only"
     cell.mkdir(parents=True)
+    shutil.copyfile(tiny_study / "cells/text_only/cell.json", cell / "cell.json")
     assert fault(cell) == f"{cell} is not trained yet; run `sottovoce study {tmp_path / 'recipe.yaml'}`"
 
 

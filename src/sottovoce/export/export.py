@@ -20,8 +20,9 @@ from sottovoce.export.model_card import model_card
 from sottovoce.export.reference_answers import OWN_CODE, plain_answers
 from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.models.precision import precision_lines
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.locate import gold_utterances
-from sottovoce.study.runs import ONTOLOGY, decoded_files, refuse_cascade, trained_recipe, tuned
+from sottovoce.study.runs import decoded_files, refuse_cascade, trained_recipe, tuned
 
 NUM_VERIFIED = 4
 
@@ -57,10 +58,10 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
         model.save_pretrained(temporary)
         loaded.processor.save_pretrained(temporary)
         if recipe.decode.grammar == "ontology":
-            shutil.copyfile(recipe.folder / ONTOLOGY, temporary / ONTOLOGY)
+            shutil.copy(CellFolder(folder).study.ontology, temporary)
         (temporary / "README.md").write_text(model_card(folder, recipe, say), encoding="utf-8")
         if verify:
-            say(_verified(loaded, model, gold_utterances(folder.parent.parent)[:NUM_VERIFIED], temporary))
+            say(_verified(loaded, model, gold_utterances(CellFolder(folder).study.path)[:NUM_VERIFIED], temporary))
     return out
 
 

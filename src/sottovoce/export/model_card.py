@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sottovoce.report.wording import label, speech_used
 from sottovoce.score.evaluate import read_answers, score_report
 from sottovoce.score.files import read_gold
 from sottovoce.score.metrics.registry import in_tables
-from sottovoce.study.runs import ONTOLOGY
+from sottovoce.study.layout import CellFolder
 
 
 def model_card(run: Path, recipe: Recipe, say: Say) -> str:
@@ -28,10 +27,10 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
     Raises:
         UserError: a file of the study is damaged.
     """
-    study = run.parent.parent
-    results = read_study(study)
+    study = CellFolder(run).study
+    results = read_study(study.path)
     cell = next(cell for cell in results.cells if cell.name == run.name)
-    locales = sorted({u.locale for u in read_manifest(study / "gold.jsonl", allow_outside=True)})
+    locales = sorted({u.locale for u in read_manifest(study.gold, allow_outside=True)})
     embedded = recipe.model == EMBEDDED
     header = {
         "library_name": "transformers",
@@ -69,7 +68,6 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
 
 
 def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: list[str]) -> list[str]:
-    stages = json.loads((results.folder / "cells" / cell.name / "cell.json").read_text(encoding="utf-8"))["stages"]
     versions = ", ".join(f"{name} {version}" for name, version in cell.versions.items())
     return [
         "## Training",
@@ -77,7 +75,7 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
         f"- Data: {results.corpus} ({', '.join(locales)}), {results.num_train} utterances; "
         f"manifest sha256 `{cell.data.get('sha256', '')}`",
         f"- Speech: {speech_used(cell)}",
-        f"- Stages: {', '.join(stages) or 'none'}; language model: {recipe.train.language_model}"
+        f"- Stages: {', '.join(cell.stages or ()) or 'none'}; language model: {recipe.train.language_model}"
         f"{' on 4-bit weights, merged here into those in full precision' if recipe.train.load_in_4bit else ''}, "
         f"projector: {recipe.train.projector}, audio tower: {recipe.train.audio_tower}",
         f"- Seed {cell.seed}; {versions}",
@@ -85,8 +83,9 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
 
 
 def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[str]:
-    held = f"Answers were held to the grammar in `{ONTOLOGY}`, which the lines below do not do."
-    gold, metrics = read_gold(results.folder / "gold.jsonl"), in_tables()
+    files = CellFolder(run)
+    held = f"Answers were held to the grammar in `{files.study.ontology.name}`, which the lines below do not do."
+    gold, metrics = read_gold(files.study.gold), in_tables()
     lines = [
         "## Scores",
         "",
@@ -98,7 +97,7 @@ def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[
         "| --- |" + " ---: |" * len(metrics),
     ]
     for source in MODALITIES:
-        report = score_report(read_answers(run / f"predictions-{source}.jsonl", gold, say), (), with_intervals=True)
+        report = score_report(read_answers(files.predictions(source), gold, say), (), with_intervals=True)
         strict, bounds = report["strict"], report["intervals"]["strict"]
         cells = [f"{each.text(strict[each.key])} {each.bounds(bounds[each.key])}" for each in metrics]
         lines.append(f"| {'gold text' if source == 'text' else source} | " + " | ".join(cells) + " |")

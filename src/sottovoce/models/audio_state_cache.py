@@ -12,8 +12,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import version
+from inspect import getfile
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,7 @@ def deciding(loaded: LoadedModel, batch_size: int) -> dict[str, Any]:
     settings = extractor.to_dict() if hasattr(extractor, "to_dict") else vars(extractor)
     # What says nothing of the audio part: the language model, and where the model lies.
     told = {"config": config, "extractor": settings, "attention": model.config._attn_implementation}
+    told["family"] = repr(loaded.family)  # its entry's values
     for name in ("text_config", "name_or_path"):
         config.pop(name, None)
     return {
@@ -193,7 +194,7 @@ def deciding(loaded: LoadedModel, batch_size: int) -> dict[str, Any]:
         "in 4 bits": bool(getattr(model, "is_loaded_in_4bit", False)),
         "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type,
         "batch size": batch_size,
-        "code": _code_sha256(),
+        "code": hashlib.sha256("".join(map(sha256_of, code_files(loaded))).encode()).hexdigest(),
         **loaded.family.deciding(loaded.processor),
         **{name: version(name) for name in COMPUTED_BY},
     }
@@ -210,12 +211,19 @@ def _weights_sha256(loaded: LoadedModel) -> str:
     return digest.hexdigest()
 
 
-@cache
-def _code_sha256() -> str:
-    """Of our own files that a clip goes through: their version alone would not tell a change under development."""
-    here = Path(__file__).parent
-    files = [*sorted(here.rglob("*.py")), *(here.parent / "data" / name for name in ("audio.py", "perturb.py"))]
-    return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
+def code_files(loaded: LoadedModel) -> list[Path]:
+    """Our own files that a clip goes through: their version alone would not tell a change under development.
+
+    They are those of the family's class and its bases, of a model whose code is ours, and of what reads, perturbs,
+    batches and encodes clips.
+    """
+    ours = __name__.partition(".")[0] + "."
+    files = {Path(getfile(kind)) for kind in type(loaded.family).__mro__ if kind.__module__.startswith(ours)}
+    if loaded.family.brings_code:
+        files |= set(Path(getfile(type(loaded.model))).parent.glob("*.py"))
+    models = Path(__file__).parent
+    files |= {models / "features.py", models / "audio_states.py"}
+    return sorted(files | {models.parent / "data" / name for name in ("audio.py", "perturb.py")})
 
 
 def _digest(name: str, tensor: torch.Tensor) -> str:

@@ -25,6 +25,7 @@ from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import read_gold
 from sottovoce.score.matching import Answers
 from sottovoce.score.metrics.registry import headline_keys
+from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_at_hand
 
 NUM_NEXT = 100
@@ -173,7 +174,7 @@ def _best(lines: Sequence[Line], metric: str) -> Line:
 
 def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGain, ...]:
     last = best.drawn[-1]
-    gold = read_gold(folder / "gold.jsonl")
+    gold = read_gold(StudyFolder(folder).gold)
     answers: list[dict[Modality, Answers]] = [
         {each: read_answers(prediction_file(results, cell, each), gold, lambda _: None) for each in MODALITIES}
         for cell in last.finished

@@ -100,7 +100,7 @@ def json_report(
 
 def _facts(cell: CellResult) -> dict[str, Any]:
     told = {"model_name": told_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
-    return asdict(cell) | told | {"asr": told_path(cell.asr)}
+    return cell.model_dump() | told | {"asr": told_path(cell.asr)}
 
 
 def _costs(results: StudyResults) -> tuple[str, ...]:

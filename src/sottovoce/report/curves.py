@@ -16,9 +16,6 @@ from sottovoce.report.resamples import Estimate, Samples, over_seeds
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.train.schemes import SCHEMES
 
-# Without sources and at budget 0 nothing else is left of a scheme than this; of the others it is text_only.
-_WITHOUT_SPEECH = {"speech_only": "zero_shot", "synthetic_curriculum": None, "curriculum_noisy": "text_only_noisy"}
-
 
 @dataclass(frozen=True)
 class Point:
@@ -80,6 +77,10 @@ class Line:
     start: Point | None = None
 
     @property
+    def uses_speech(self) -> bool:
+        return any(cell.uses_speech for point in self.points for cell in point.cells)
+
+    @property
     def drawn(self) -> tuple[Point, ...]:
         """The finished points, the start before them."""
         start = (self.start,) if self.start else ()
@@ -97,7 +98,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """A study's lines in its order; those without a budget (zero_shot, text_only, cascade) have one point."""
+    """A study's lines in its order; those without training speech have one point."""
 
     results: StudyResults
     samples: Samples
@@ -106,7 +107,7 @@ class Curves:
     @property
     def budgeted(self) -> tuple[Line, ...]:
         """The lines with training speech."""
-        return tuple(line for line in self.lines if SCHEMES[line.scheme].has_budget)
+        return tuple(line for line in self.lines if line.uses_speech)
 
     @property
     def cascades(self) -> tuple[Line, ...]:
@@ -120,7 +121,7 @@ class Curves:
     @property
     def mixtures(self) -> tuple[tuple[str, ...], ...]:
         """Source languages of each mixture, the target alone first."""
-        found = {line.sources for line in self.lines if line.scheme != "zero_shot"}
+        found = {line.sources for line in self.lines if SCHEMES[line.scheme].is_trained}
         return tuple(sorted(found, key=lambda sources: (len(sources), sources)))
 
     def line(self, scheme: str, sources: tuple[str, ...], model: str) -> Line | None:
@@ -144,7 +145,7 @@ def study_curves(results: StudyResults, samples: Samples) -> Curves:
     """Groups a study's cells; what is not finished is a point without figures."""
     groups: dict[tuple[str, tuple[str, ...], str], dict[str, list[CellResult]]] = {}
     for cell in results.cells:
-        # zero_shot is trained on nothing, so it is of every mixture.
+        # what is trained on nothing is of every mixture.
         line = groups.setdefault((cell.scheme, cell.sources, cell.model_name), {})
         line.setdefault(cell.size or f"{cell.budget_share:g}", []).append(cell)
     points = {key: _sorted([_point(cells, samples) for cells in sizes.values()]) for key, sizes in groups.items()}
@@ -156,7 +157,8 @@ def _start(
     key: tuple[str, tuple[str, ...], str], points: dict[tuple[str, tuple[str, ...], str], tuple[Point, ...]]
 ) -> Point | None:
     scheme, sources, model = key
-    without = None if sources or not SCHEMES[scheme].has_budget else _WITHOUT_SPEECH.get(scheme, "text_only")
+    spoken = any(cell.uses_speech for point in points[key] for cell in point.cells)
+    without = SCHEMES[scheme].without_speech if spoken and not sources else None
     if without is None or any(point.size == "0pct" and point.speech for point in points[key]):
         return None
     return next(iter(points.get((without, (), model), ())), None)

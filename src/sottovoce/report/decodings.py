@@ -10,6 +10,7 @@ from sottovoce.core.types import MODALITIES
 from sottovoce.report.wording import NONE
 from sottovoce.score.metrics import registry
 from sottovoce.study.cell import other_grammar
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.runs import recipe_of_run
 
 
@@ -23,7 +24,7 @@ def decodings_table(run: Path) -> list[list[str]]:
     metrics = registry.in_tables()
     table = [["grammar", "answered from", *(metric.heading for metric in metrics), "unreadable"]]
     for grammar in GRAMMARS:
-        path = run / f"scores{other_grammar(recipe, grammar)}.json"
+        path = CellFolder(run).scores(other_grammar(recipe, grammar))
         scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for modality in MODALITIES:
             if modality in scores:

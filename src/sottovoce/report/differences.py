@@ -17,6 +17,8 @@ from sottovoce.score.compare import listed
 from sottovoce.score.metrics.registry import headline
 from sottovoce.score.statistics import LEVEL, holm
 
+PAPER = ("curriculum", "direct_mixing")  # the schemes with speech of Choi et al., 2025
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -79,8 +81,8 @@ def _family(curves: Curves, sources: tuple[str, ...], model: str) -> Iterator[tu
     lines = [line for line in curves.budgeted if (line.sources, line.model) == (sources, model)]
     text_only = curves.text_only(sources, model)
     cascades = [line for line in curves.cascades if (line.sources, line.model) == (sources, model)]
-    for line in (*sorted(lines, key=lambda line: line.scheme != "curriculum"), *cascades):
-        direct = curves.line("direct_mixing", sources, model) if line.scheme == "curriculum" else None
+    for line in (*sorted(lines, key=lambda line: line.scheme != PAPER[0]), *cascades):
+        direct = curves.line(PAPER[1], sources, model) if line.scheme == PAPER[0] else None
         for second in (direct, text_only, *(each.last for each in cascades if each is not line)):
             for point in line.points if second else ():
                 other = second.at(point.size) if isinstance(second, Line) else second

@@ -16,6 +16,7 @@ from sottovoce.score.error_source import Input, gap_report
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import read_gold, write_predictions
 from sottovoce.study.cells import is_the_model_itself
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.locate import gold_utterances
 from sottovoce.study.runs import (
     answer_form,
@@ -25,7 +26,7 @@ from sottovoce.study.runs import (
     recipe_of_run,
     refuse_cascade,
 )
-from sottovoce.study.transcripts import error_rate, recogniser_identity, slug_of, transcripts_of
+from sottovoce.study.transcripts import error_rate, recogniser_identity, transcripts_of
 
 
 def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
@@ -45,19 +46,17 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
     refuse_cascade(run)
     decoded = decoded_files(run)
     files: dict[Input, Path] = {"text": decoded["text"], "speech": decoded["speech"]}
-    folder, study_folder = run.resolve(), run.resolve().parent.parent
-    gold = study_folder / "gold.jsonl"
-    utterances = gold_utterances(study_folder)
-    slug = slug_of(recogniser_identity(name, utterances, say))
-    heard = transcripts_of(utterances, name, study_folder, say)
+    cell = CellFolder(run.resolve())
+    utterances = gold_utterances(cell.study.path)
+    heard = transcripts_of(utterances, name, cell.study.path, say)
     recipe = recipe_of_run(run)
     if is_the_model_itself(name, recipe.model) and recipe.train.audio_tower == "frozen":
         say("the model reads its own transcripts as text, so its answers from speech are those of the cascade")
         files["cascade"] = files["speech"]
     else:
-        files["cascade"] = folder / f"predictions-cascade-{slug}.jsonl"
+        files["cascade"] = cell.answers_from(recogniser_identity(name, utterances, say))
         _answer(run, [replace(u, transcript=heard[u.id]) for u in utterances], files["cascade"], say)
-    items = read_gold(gold)
+    items = read_gold(cell.study.gold)
     report = gap_report({source: read_answers(path, items, say) for source, path in files.items()})
     return {"run": str(run), "asr": name, "word_error_rate": error_rate(utterances, heard), **report}
 

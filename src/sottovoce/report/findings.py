@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sottovoce.report.curves import Curves, Line, Point
-from sottovoce.report.differences import paired
+from sottovoce.report.differences import PAPER, paired
 from sottovoce.report.resamples import Estimate, Sampled, over_seeds
 from sottovoce.report.wording import line_label, percent, signed_points, size_words
 
@@ -23,7 +23,6 @@ SUBSTANTIAL = 0.02  # what a gain must exceed, and what two schemes that meet ma
 SMALL_SHARES = (0.02, 0.05)  # "2-5 %"
 SCARCE_SHARE = 0.05  # at most
 LARGE_SHARE = 0.5  # at least
-_MIXED = ("curriculum", "direct_mixing")  # the paper's schemes with speech; the first that a study has is asked
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def findings(curves: Curves) -> list[Finding]:
     for model in curves.models:
         several = model if len(curves.models) > 1 else ""
         first = next((s for s in curves.mixtures if curves.line("text_only", s, model)), ())
-        lines = [line for name in _MIXED if (line := curves.line(name, first, model))]
+        lines = [line for name in PAPER if (line := curves.line(name, first, model))]
         text_only = curves.text_only(first, model)
         for check in (_competitive, _small_share, _curriculum):
             found.append(_placed(check(curves, lines, text_only), several))
@@ -97,7 +96,7 @@ def _curriculum(curves: Curves, lines: Sequence[Line], text_only: Point | None) 
         f"{100 * LARGE_SHARE:g} % they differ by less than {_points(SUBSTANTIAL)}, and do not if they differ by more. "
         "Seen if both hold, not seen if either does not."
     )
-    if len(lines) < len(_MIXED):
+    if len(lines) < len(PAPER):
         return Finding(claim, "not decidable", _MISSING, rule)
     pairs = [(point, other) for point in lines[0].points if point.speech and (other := lines[1].at(point.size))]
     scarce = [paired(*pair, curves.samples) for pair in pairs if 0 < round(pair[0].share, 3) <= SCARCE_SHARE]
@@ -129,7 +128,7 @@ def _cross_lingual(curves: Curves, sources: tuple[str, ...], model: str) -> Find
         "alone or, if the study has none, of this mixture), not seen if it is less."
     )
     lines = [line for line in curves.budgeted if (line.sources, line.model) == (sources, model)]
-    lines.sort(key=lambda line: _MIXED.index(line.scheme) if line.scheme in _MIXED else len(_MIXED))
+    lines.sort(key=lambda line: PAPER.index(line.scheme) if line.scheme in PAPER else len(PAPER))
     points = [p for line in lines for p in reversed(line.points) if round(p.share, 3) <= SCARCE_SHARE and p.speech]
     text_only = curves.text_only((), model) or curves.text_only(sources, model)
     gain = _gain(curves, points[0], text_only) if points else None

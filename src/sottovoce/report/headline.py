@@ -128,7 +128,7 @@ def _of_cells(
     gain = intent_difference(gold, before, after)
     notes = [comparison(label(results, text_only), label(results, best), gain)]
     for cell in results.finished:
-        compared = cell.scheme in ("direct_mixing", "curriculum") or SCHEMES[cell.scheme].reads == "transcripts"
+        compared = cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts"
         if compared and cell.name != best.name:
             other = intent_difference(gold, read_predictions(results, cell, "speech"), after)
             notes.append(comparison(label(results, cell), label(results, best), other))

@@ -74,7 +74,7 @@ def study_samples(results: StudyResults) -> Samples:
     keys = [(cell, modality) for cell in results.finished for modality in MODALITIES]
     if not keys:
         return {}
-    gold = results.folder / "gold.jsonl"
+    gold = results.layout.gold
     sums = [_counted(prediction_file(results, *key), gold)[0] for key in keys]
     metrics, columns = headline(), sums[0].columns  # the same for all answers to one gold file
 
@@ -94,7 +94,7 @@ def study_calibrations(results: StudyResults) -> Calibrations:
     Raises:
         UserError: as :func:`study_samples`.
     """
-    gold = results.folder / "gold.jsonl"
+    gold = results.layout.gold
     found = {
         (cell.name, modality): _counted(prediction_file(results, cell, modality), gold)[1]
         for cell in results.finished

@@ -7,38 +7,20 @@ it says "official", a figure is a strict one: a missing or unreadable answer cou
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import MODALITIES, Modality, Prediction
 from sottovoce.score import files
 from sottovoce.score.metrics import registry
-from sottovoce.train.schemes import SCHEMES
+from sottovoce.study.card import DAMAGED, CellCard, checked, json_object, read_card
+from sottovoce.study.layout import CellFolder, StudyFolder
 
 _Count = Annotated[int, Field(ge=0)]
-_T = TypeVar("_T")
-_ADVICE = "the file is damaged: delete it and run the study again"
-# What a cell is called tells what it is, before it has begun: "curriculum-from-en-5pct-seed1-Qwen2-Audio-7B".
-_NAME = re.compile(
-    r"(?P<scheme>[^-]+)(?:-from-(?P<sources>[A-Za-z0-9_+]+))?"
-    r"(?:-(?P<size>all|\d[\d.e+-]*(?:pct|utterances|seconds|hours|speakers)))?(?:-seed(?P<seed>-?\d+))?(?:-(?P<model>.+))?"
-)
-
-
-def _known(scheme: str) -> str:
-    if scheme not in SCHEMES:
-        raise ValueError(f"no such scheme: {scheme!r}")
-    return scheme
-
-
-_Scheme = Annotated[str, AfterValidator(_known)]
 
 
 def _possible(scores: dict[str, float]) -> dict[str, float]:
@@ -64,35 +46,13 @@ class InputScores:
     strict: Scores
 
 
-@dataclass(frozen=True)
-class CellResult:
-    """One trained cell; ``speech`` and ``text`` hold its scores on each input, None while it is unfinished.
+class CellResult(CellCard):
+    """One cell with its scores: ``speech`` and ``text`` hold those on each input, None while it is unfinished.
 
-    ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``size`` is the budget as its name has it, such as
-    "5pct" or "all"; ``sources`` names the source languages that its mixture adds; ``failed`` says why the last try
-    failed, if it did. A cascade names its recogniser, ``asr``, with that one's word error rate on the test recordings.
-    ``seconds_per_utterance`` and ``num_parameters`` are what an answer costs, None where that was not measured.
+    ``failed`` says why the last try failed, if it did.
     """
 
-    name: str
-    scheme: _Scheme
-    budget_share: float = 0.0
-    size: str = ""
-    seed: int = 0
-    sources: tuple[str, ...] = ()
-    model_name: str = ""
-    speech_seconds: float = 0.0
     failed: str = ""
-    asr: str = ""
-    word_error_rate: Annotated[float, Field(ge=0)] | None = None
-    seconds: float | None = None
-    seconds_per_utterance: Annotated[float, Field(ge=0)] | None = None
-    num_parameters: _Count | None = None
-    num_text_rows: int = 0
-    num_speech_rows: int = 0
-    speech_ids: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
     speech: InputScores | None = None
     text: InputScores | None = None
 
@@ -140,6 +100,10 @@ class StudyResults:
     unheard_voices: bool = False
 
     @property
+    def layout(self) -> StudyFolder:
+        return StudyFolder(self.folder)
+
+    @property
     def finished(self) -> tuple[CellResult, ...]:
         return tuple(cell for cell in self.cells if cell.finished)
 
@@ -164,7 +128,7 @@ class StudyResults:
     def best(self) -> CellResult | None:
         """The finished cell with training speech (of whatever language) that is best on test speech: by the
         headline metrics in their order. A cascade is a baseline, as text-only is: what the best is set against."""
-        heard = [cell for cell in self.finished if SCHEMES[cell.scheme].has_budget]
+        heard = [cell for cell in self.finished if cell.uses_speech]
         return max(heard, key=CellResult.headline_on_speech, default=None)
 
 
@@ -174,21 +138,20 @@ def read_study(folder: Path) -> StudyResults:
     Raises:
         UserError: the folder holds no study, or one of its files is damaged; the message names the file.
     """
-    path = folder / "study.json"
+    path = StudyFolder(folder).summary
     if not path.is_file():
-        raise UserError(f"{folder} is no study folder: it holds no study.json", "give a folder that a study wrote")
-    card = _object(path)
+        raise UserError(f"{folder} is no study folder: it holds no {path.name}", "give a folder that a study wrote")
+    card = json_object(path)
     names = card.get("cells")
     if not isinstance(names, list):
-        raise UserError(f"{path}: the list 'cells' is missing", _ADVICE)
-    models = str(card.get("model", "")).split(", ")
-    cells = tuple(_read_cell(folder / "cells" / str(name), models) for name in names)
-    return _checked(StudyResults, {**card, "folder": folder, "cells": cells}, str(path))
+        raise UserError(f"{path}: the list 'cells' is missing", DAMAGED)
+    cells = tuple(_read_cell(StudyFolder(folder).cell(str(name))) for name in names)
+    return checked(StudyResults, {**card, "folder": folder, "cells": cells}, str(path))
 
 
 def prediction_file(results: StudyResults, cell: CellResult, modality: Modality) -> Path:
     """Where a cell's answers on an input lie."""
-    return results.folder / "cells" / cell.name / f"predictions-{modality}.jsonl"
+    return results.layout.cell(cell.name).predictions(modality)
 
 
 def read_predictions(results: StudyResults, cell: CellResult, modality: Modality) -> dict[str, Prediction]:
@@ -202,53 +165,11 @@ def read_predictions(results: StudyResults, cell: CellResult, modality: Modality
     }
 
 
-def _read_cell(folder: Path, models: list[str]) -> CellResult:
-    card, failed, scores = (folder / name for name in ("cell.json", "failed.json", "scores.json"))
-    cell = cell_named(folder.name, models)
-    if card.is_file():
-        cell |= {**_object(card), "name": folder.name}
-        if scores.is_file():
-            both = _object(scores)
-            for modality in MODALITIES:
-                if modality in both:
-                    cell[modality] = _checked(InputScores, both[modality], f"{scores}: {modality}")
-    if failed.is_file():
-        cell["failed"] = _object(failed).get("what", "")
-    return _checked(CellResult, cell, str(card) if card.is_file() else f"{folder.parent}: cell {folder.name}")
-
-
-def cell_named(name: str, models: list[str]) -> dict[str, Any]:
-    """What a cell's name says of it; the first model goes without saying."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        return {"name": name, "scheme": name}
-    size, tail = found["size"] or "", re.sub(r"\W+", "_", found["model"] or "")
-    return {
-        "name": name,
-        "scheme": found["scheme"],
-        "size": size,
-        "budget_share": float(size[:-3]) / 100 if size.endswith("pct") else 0.0,
-        "seed": int(found["seed"] or 0),
-        "sources": tuple((found["sources"] or "").split("+")) if found["sources"] else (),
-        "model_name": next((m for m in models if tail and re.sub(r"\W+", "_", m).endswith(tail)), models[0]),
-    }
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})", _ADVICE) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object", _ADVICE)
-    return value
-
-
-def _checked(kind: type[_T], value: Any, where: str) -> _T:
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        fault = f"{key}: {first['msg']}" if key else first["msg"]
-        raise UserError(f"{where}: {fault}", _ADVICE) from error
+def _read_cell(files: CellFolder) -> CellResult:
+    facts: dict[str, Any] = dict(read_card(files))
+    if files.failed.is_file():
+        facts["failed"] = str(json_object(files.failed).get("what", ""))
+    if (path := files.scores()).is_file():
+        scores = json_object(path)
+        facts |= {each: checked(InputScores, scores[each], f"{path}: {each}") for each in MODALITIES if each in scores}
+    return CellResult(**facts)

@@ -114,8 +114,8 @@ def latex_table(curves: Curves) -> str:
 def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, ...]:
     """A cell's gap closed in each headline metric; None for what hears speech without having been
     trained on it, which text-only itself does."""
-    scheme, text_only = SCHEMES[cell.scheme], results.text_only_for(cell)
-    if text_only is None or not cell.finished or not (scheme.has_budget or scheme.reads == "transcripts"):
+    text_only = results.text_only_for(cell)
+    if text_only is None or not cell.finished or not (cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts"):
         return (None,) * len(headline())
     return tuple(gap_closed(cell, text_only, metric.key) for metric in headline())
 

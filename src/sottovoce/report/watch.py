@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sottovoce.core.errors import UserError
 from sottovoce.report.html import Report, read_report, write_report
+from sottovoce.study.layout import StudyFolder
 
 POLL_SECONDS = 3
-_TOLD = ("study.json", "gold.jsonl", "cells/*/cell.json", "cells/*/scores.json", "cells/*/failed.json")
 
 
 def watch_report(folder: Path, published: Path | None, say: Callable[[str], None]) -> Report:
@@ -69,7 +69,7 @@ def _next(
 
 def _state(folder: Path) -> dict[Path, tuple[int, int]]:
     state = {}
-    for path in (path for pattern in _TOLD for path in folder.glob(pattern)):
+    for path in StudyFolder(folder).reported():
         try:
             entry = path.stat()
         except FileNotFoundError:  # taken away since it was listed

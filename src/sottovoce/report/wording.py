@@ -101,7 +101,7 @@ def label(results: StudyResults, cell: CellResult) -> str:
 def speech_words(share: float, num_clips: int, scheme: str, size: str = "") -> str:
     """How much labelled speech was trained on, e.g. ``5 % (20 clips)``."""
     if not share and not num_clips:
-        known = size == "0pct" or not scheme_named(scheme).has_budget
+        known = size == "0pct" or not scheme_named(scheme).uses_speech
         return "none" if known else size_words(size, share) if size else NONE
     text = f"{100 * share:.3g} %"
     return f"{text} ({clips(num_clips)})" if num_clips else text

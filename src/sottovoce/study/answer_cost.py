@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.progress import Say
-from sottovoce.core.storage import write_whole
 from sottovoce.core.types import Utterance
 from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import tokenize
@@ -23,28 +21,29 @@ from sottovoce.decode.transcribe import load_listener
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
+from sottovoce.study.card import add_facts, read_card
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.transcripts import is_file_of_transcripts
 
 NUM_TIMED = 2  # recordings; a cell that takes minutes should not wait long for it
 
 
 def note_cost(
-    card: Path, asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int,
+    files: CellFolder, asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int,
     form: Form, say: Say,
 ) -> None:  # fmt: skip
-    """Adds ``seconds_per_utterance`` and ``num_parameters`` to a cell.json, unless it has them already.
+    """Adds ``seconds_per_utterance`` and ``num_parameters`` to a cell's card, unless it has them already.
 
     If they cannot be measured, for example for lack of memory, ``say`` takes a line, and the cell goes without.
 
     Args:
-        card: the cell.json.
+        files: the cell's.
         asr: as the cell has it; of a file of transcripts nothing is known, and both are None.
         model: ``loaded.model`` with the cell's weights.
         utterances: with recordings, of which the first NUM_TIMED are answered.
         form: of the answers.
     """
-    summary = json.loads(card.read_text(encoding="utf-8"))
-    if "num_parameters" in summary:
+    if "num_parameters" in read_card(files).model_fields_set:
         return
     seconds, size = None, None
     if not (asr and is_file_of_transcripts(asr)):
@@ -53,8 +52,7 @@ def note_cost(
         except (UserError, OSError, MemoryError, RuntimeError, ValueError) as error:
             say(f"what an answer costs was not measured: {' '.join(str(error).split()) or type(error).__name__}")
             return
-    cost = {"seconds_per_utterance": seconds, "num_parameters": size}
-    write_whole(card, json.dumps(summary | cost, indent=1))
+    add_facts(files, seconds_per_utterance=seconds, num_parameters=size)
 
 
 def answer_cost(

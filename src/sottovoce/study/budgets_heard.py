@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from sottovoce.data.load import Data
 from sottovoce.embedded.mishearings import written_of
 from sottovoce.models.load import model_identity
 from sottovoce.study.cells import Cell
+from sottovoce.study.layout import StudyFolder
 
 
 def hear_budgets(data: Data, folder: Path, cells: Sequence[Cell], say: Say) -> Data:
@@ -66,5 +66,4 @@ def _kept(path: Path) -> dict[str, str]:
 
 
 def _file(folder: Path, model: str) -> Path:
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", model_identity(model)).strip("-")
-    return folder / f"heard-{slug}.jsonl"
+    return StudyFolder(folder).heard(model_identity(model))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from sottovoce.core.storage import write_whole
 from sottovoce.core.types import Example, Modality
 from sottovoce.data.prompts import slu_example
+from sottovoce.study.card import CellCard, add_facts, read_card
 from sottovoce.study.cells import Cell
 from sottovoce.study.transcripts import error_rate, recogniser_identity, transcripts_of
-from sottovoce.study.workspace import CELLS, Study
+from sottovoce.study.workspace import Study
 
 
-def card_of(study: Study, cell: Cell) -> dict[str, Any]:
-    """The cell's cell.json, empty if there is none."""
-    path = study.folder / CELLS / cell.name / "cell.json"
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return card
+def card_of(study: Study, cell: Cell) -> CellCard | None:
+    """The cell's card, None if there is none."""
+    files = study.layout.cell(cell.name)
+    return read_card(files) if files.card.exists() else None
 
 
 def recogniser_of_cell(study: Study, cell: Cell) -> str:
@@ -36,9 +32,9 @@ def read_by(study: Study, cell: Cell) -> dict[str, str]:
     if not cell.asr:
         return {}
     heard = transcripts_of(study.data.test, cell.asr, study.folder, study.say)
-    card = card_of(study, cell) | {"word_error_rate": round(error_rate(study.data.test, heard), 4)}
-    write_whole(study.folder / CELLS / cell.name / "cell.json", json.dumps(card, indent=1))
-    if not card["word_error_rate"]:
+    rate = round(error_rate(study.data.test, heard), 4)
+    add_facts(study.layout.cell(cell.name), word_error_rate=rate)
+    if not rate:
         study.say(f"warning: {cell.name}: the transcripts of {cell.asr} are the gold ones, word for word")
     return heard
 
@@ -49,14 +45,3 @@ def examples_to_answer(study: Study, cell: Cell, modality: Modality, heard: dict
         read = [replace(u, transcript=heard[u.id], where=f"{cell.asr}, {u.id}") for u in study.data.test]
         return [slu_example(utterance, "text") for utterance in read]
     return [slu_example(utterance, modality) for utterance in study.data.test]
-
-
-def answered_with_same_weights(study: Study, cell: Cell, name: str) -> Path | None:
-    """A prediction file of that name in the folder of another cell that was trained by the same stages."""
-    stages = card_of(study, cell).get("stages")
-    for path in sorted((study.folder / CELLS).glob(f"*/{name}")) if stages else ():
-        card = path.with_name("cell.json")
-        other = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
-        if path.parent.name != cell.name and other.get("stages") == stages:
-            return path
-    return None

@@ -7,9 +7,9 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe
@@ -19,6 +19,7 @@ from sottovoce.data.budget import Budget
 from sottovoce.data.load import Data, speech_of
 from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.models.embedded import EMBEDDED
+from sottovoce.study.card import CellCard
 from sottovoce.study.noise_sources import hearing_of
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 
@@ -27,7 +28,8 @@ from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 class Cell:
     """One scheme at one speech budget, seed, mixture and model; ``budget`` is None where it does not matter.
 
-    ``asr`` is the recogniser whose transcripts it is tested on; "" if it hears the recordings itself.
+    ``size`` is the budget as the recipe gave it ("5pct"). ``asr`` is the recogniser whose transcripts it is tested
+    on; "" if it hears the recordings itself.
     """
 
     name: str
@@ -38,7 +40,18 @@ class Cell:
     seed: int
     sources: tuple[str, ...]
     model: str
+    size: str = ""
     asr: str = ""
+
+    def card(self) -> CellCard:
+        """What it is, as far as that is known before it has begun."""
+        facts: dict[str, Any] = {"asr": self.asr} if self.asr else {}
+        if self.budget:
+            facts |= {"speech_ids": self.budget.ids, "speech_seconds": self.budget.seconds}
+        return CellCard(
+            name=self.name, scheme=self.scheme, uses_speech=uses_speech(self.stages), size=self.size,
+            budget_share=self.share, seed=self.seed, sources=self.sources, model_name=self.model, seconds=None, **facts,
+        )  # fmt: skip
 
     def examples(self, data: Data) -> list[list[Example]]:
         """One epoch's examples of each stage."""
@@ -79,7 +92,7 @@ def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
                 called, budget = speech_of(size, data.train, seed) if size is not None else ("", None)
                 share = budget.share if budget else 0.0
                 full = _name(name, sources, called, seed, recipe, model)
-                cell = Cell(full, name, stages, budget, share, seed, sources, model, asr)
+                cell = Cell(full, name, stages, budget, share, seed, sources, model, called, asr)
                 if budget is None or _hears(cell, data):
                     cells.append(cell)
         if len(cells) == before:
@@ -137,18 +150,6 @@ def _name(scheme: str, sources: tuple[str, ...], size: str, seed: int, recipe: R
     if model != recipe.all_models[0]:
         parts.append(re.sub(r"[^A-Za-z0-9._]+", "_", model.rstrip("/").rpartition("/")[2]))
     return "-".join(part for part in parts if part)
-
-
-def example_keys(examples: Sequence[Example], known: dict[int, str]) -> list[str]:
-    """The key of each example, see :func:`example_key`.
-
-    Args:
-        known: keys by the examples' id(), which is looked up and filled; the examples must be kept meanwhile.
-    """
-    for example in examples:
-        if id(example) not in known:
-            known[id(example)] = example_key(example)
-    return [known[id(example)] for example in examples]
 
 
 def example_key(example: Example) -> str:

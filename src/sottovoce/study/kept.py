@@ -17,9 +17,9 @@ from sottovoce.core.downloads import sha256_of
 from sottovoce.core.recipe import Recipe, Train
 from sottovoce.core.storage import write_whole
 from sottovoce.models.load import model_identity
+from sottovoce.study.layout import StudyFolder
 from sottovoce.study.workspace import machine
 
-KEPT = "preflight.json"  # in a study's folder
 # Training settings that change neither what a step computes nor what is trained.
 OF_NO_STEP = {"stage", "first_stage", "last_stage", "logging_steps", "save_steps"}
 
@@ -40,7 +40,7 @@ def kept(folder: Path, name: str, circumstances: Values, make: Callable[[], Valu
     made = make()
     if folder.is_dir():
         entries = _entries(folder) | {name: {"values": made, "seal": _seal(circumstances, made)}}
-        write_whole(folder / KEPT, json.dumps(entries, indent=1))
+        write_whole(StudyFolder(folder).preflight, json.dumps(entries, indent=1))
     return made
 
 
@@ -51,7 +51,7 @@ def _seal(circumstances: Values, values: Any) -> str:
 
 def _entries(folder: Path) -> Values:
     try:
-        entries = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+        entries = json.loads((StudyFolder(folder).preflight).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # not there, no JSON, or no UTF-8
         return {}
     return entries if isinstance(entries, dict) else {}

@@ -13,6 +13,7 @@ from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import Utterance
 from sottovoce.data.load import manifest_of
 from sottovoce.data.manifest import read_manifest
+from sottovoce.study.layout import StudyFolder
 
 
 def manifest_name(corpus: Corpus, folder: Path) -> str:
@@ -32,10 +33,11 @@ def manifest_at_hand(folder: Path, called: str = "", sha256: str = "") -> Path |
     named = folder / called
     if called and named.is_file() and sha256 in ("", sha256_of(named)):
         return named
-    if not (folder / "recipe.yaml").is_file():
+    recipe = StudyFolder(folder).recipe
+    if not recipe.is_file():
         return None
     try:
-        path = manifest_of(load_recipe(folder / "recipe.yaml").corpus)
+        path = manifest_of(load_recipe(recipe).corpus)
     except UserError:  # a recipe or a built-in corpus of another version
         return None
     return path if path.is_file() else None
@@ -47,7 +49,7 @@ def gold_utterances(folder: Path) -> list[Utterance]:
     A recording that is not where it was, as the folder was moved, is that of the same utterance in the study's
     manifest, if that has it and can be read.
     """
-    utterances = read_manifest(folder / "gold.jsonl", allow_outside=True)
+    utterances = read_manifest(StudyFolder(folder).gold, allow_outside=True)
     lost = {u.id: u.transcript for u in utterances if u.audio is not None and not u.audio.is_file()}
     manifest = manifest_at_hand(folder) if lost else None
     if manifest is None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Recipe
 from sottovoce.core.types import Example
-from sottovoce.study.cell import work_of
-from sottovoce.study.cells import Cell, example_keys
+from sottovoce.study.cells import Cell, example_key
 from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.preflight import COUNTS, PROOFS, prove, telling_examples
 from sottovoce.study.resources.fit import check_memory, decided
 from sottovoce.study.resources.memory import longest_of
-from sottovoce.study.workspace import STAGES, Study
-from sottovoce.train.stage import DONE
+from sottovoce.study.work import epochs_by_model
+from sottovoce.study.workspace import Study
 
 
 def prove_ready(study: Study, cells: list[Cell]) -> None:
@@ -22,11 +21,9 @@ def prove_ready(study: Study, cells: list[Cell]) -> None:
 
     Proofs that held before, in the same circumstances, are not run again.
     """
-    work = work_of(study, cells)
-    todo = [item for item in work if not (study.folder / STAGES / item.plan.key / DONE).exists()]
-    for model in dict.fromkeys(item.cell.model for item in todo):
-        recipe = study.recipe.of_model(model)
-        epochs = [item.examples for item in work if item.cell.model == model]
+    all_epochs = epochs_by_model(study.work_of(cells))
+    for model in dict.fromkeys(item.cell.model for item in study.stages_to_do(cells).values()):
+        recipe, epochs = study.recipe.of_model(model), all_epochs[model]
         study.say(check_memory(recipe, longest_of(recipe, epochs)))
         proofs = _proofs(study, recipe, epochs)
         study.say(f"{len(proofs)} preflight proofs hold: {', '.join(proofs)}")
@@ -46,5 +43,5 @@ def _proofs(study: Study, recipe: Recipe, epochs: Sequence[Sequence[Example]]) -
                 progress.advance(task)
         return seen
 
-    looked_at = {"examples": example_keys(examples, {})}
+    looked_at = {"examples": list(map(example_key, examples))}
     return kept(study.folder, f"proofs of {recipe.model}", circumstances_of(recipe, train) | looked_at, proven)

@@ -16,6 +16,7 @@ from sottovoce.data.load import load_data
 from sottovoce.decode.ontology import require_llguidance
 from sottovoce.models.precision import precision_lines
 from sottovoce.study.budgets_heard import hear_budgets, with_heard
+from sottovoce.study.card import read_card
 from sottovoce.study.cell import (
     decode_cell,
     describe_cell,
@@ -23,18 +24,16 @@ from sottovoce.study.cell import (
     other_grammar,
     score_cell,
     train_cell,
-    work_of,
 )
 from sottovoce.study.cells import Cell, left_out_lines, plan_cells
-from sottovoce.study.engines.base import Failure, Launch, one_by_one
-from sottovoce.study.engines.processes import InProcesses, threads_of_one
-from sottovoce.study.engines.select import settled
+from sottovoce.study.engines.base import HERE, Engine, Failure
+from sottovoce.study.engines.processes import threads_of_one
+from sottovoce.study.layout import CellFolder
 from sottovoce.study.ready import prove_ready
 from sottovoce.study.resources.time import forecast_lines
 from sottovoce.study.runs import recipe_of, trained_recipe
 from sottovoce.study.transcripts import check_transcripts
 from sottovoce.study.workspace import (
-    CELLS,
     Study,
     check_recordings,
     machine,
@@ -46,11 +45,11 @@ from sottovoce.study.workspace import (
 from sottovoce.train.processes import processes
 
 
-def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[Failure]:
+def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE) -> list[Failure]:
     """Runs every cell that is not finished, writes all into the recipe's folder, and returns what failed.
 
     Args:
-        launch: runs the cells; :func:`one_by_one` here, one after the other; :func:`engines.auto` as it fits.
+        engine: runs the cells; see :func:`engine_named`.
     """
     started = time.monotonic()
     with opened(recipe, recipe_path, say) as (study, cells):
@@ -63,15 +62,15 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
         check_recogniser(study, todo)
         if todo:
             say("counting the memory that a training step takes")
-        launch = settled(launch, study, todo)
+        at_once = engine.num_at_once(study, todo)
         if processes().is_main_process:
             # On a machine that has other work, too, several threads wait for the one that has no core.
-            with threads_of_one(_num_at_once(launch)):
+            with threads_of_one(at_once):
                 prove_ready(study, todo)
-            for line in forecast_lines(study, todo, _num_at_once(launch)):
+            for line in forecast_lines(study, todo, at_once):
                 say(line)
         earlier, failures = float(summary_of(study.folder)["seconds"]), []
-        for failure in launch(study, todo):
+        for failure in engine.run(study, todo):
             if failure:
                 failures.append(failure)
             if processes().is_main_process:
@@ -79,11 +78,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_
     return failures
 
 
-def _num_at_once(launch: Launch) -> int:
-    return launch.num_processes if isinstance(launch, InProcesses) else 1
-
-
-def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one_by_one) -> list[list[str]]:
+def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE) -> list[list[str]]:
     """Says what a study would do and cost, without doing any of it.
 
     Returns:
@@ -98,8 +93,8 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, launch: Launch = one
     for line in left_out_lines(recipe):
         say(line)
     check_recogniser(study, todo)
-    work = work_of(study, cells)
-    for line in forecast_lines(study, todo, _num_at_once(settled(launch, study, todo))):
+    work = study.work_of(cells)
+    for line in forecast_lines(study, todo, engine.num_at_once(study, todo)):
         say(line)
     uses = Counter(item.plan.key for item in work)
     table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
@@ -153,7 +148,7 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
             prove_ready(study, cells)
         for cell in cells:
             train_cell(study, cell)
-    return [study.folder / CELLS / cell.name for cell in cells]
+    return [study.layout.cell(cell.name).path for cell in cells]
 
 
 def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: bool = False) -> list[Path]:
@@ -163,17 +158,17 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
         grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
         confidence: measure it, also where the recipe does not ask for it.
     """
-    study_folder = run.resolve().parent.parent
+    files = CellFolder(run)
     recipe = trained_recipe(run)  # refuses what is no run, or not trained
-    ending = other_grammar(recipe, grammar or recipe.decode.grammar)
+    other = other_grammar(recipe, grammar or recipe.decode.grammar)
     if grammar == "ontology":
         require_llguidance()
-    with opened(recipe_of(study_folder), study_folder / "recipe.yaml", say) as (study, cells):
-        cell = next((cell for cell in cells if cell.name == run.resolve().name), None)
+    with opened(recipe_of(files.study.path), files.study.recipe, say) as (study, cells):
+        cell = next((cell for cell in cells if cell.name == files.name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        if not (run / "cell.json").exists():  # else it says how long the cell took, and with which versions
+        if read_card(files).stages is None:  # else it says how long the cell took, and with which versions
             describe_cell(study, cell, None)
         decode_cell(study, cell, grammar, confidence)
-        score_cell(study.folder, cell.name, ending)
-    return [run / f"predictions-{modality}{ending}.jsonl" for modality in MODALITIES]
+        score_cell(study.folder, cell.name, other)
+    return [files.predictions(modality, other) for modality in MODALITIES]

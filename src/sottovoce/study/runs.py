@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from sottovoce.decode.ontology import GrammarForm, labels_of
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.precision import precision_lines
 from sottovoce.score.files import PredictionRow
+from sottovoce.study.card import read_card, trained_alike
+from sottovoce.study.layout import CellFolder, StudyFolder
 from sottovoce.train.parts import with_weights
-from sottovoce.train.schemes import SCHEMES, scheme_named
-
-ONTOLOGY = "ontology.lark"  # in a study's folder: the grammar of its training labels
+from sottovoce.train.schemes import SCHEMES
 
 
 def load_for(recipe: Recipe, say: Say) -> LoadedModel:
@@ -34,7 +33,7 @@ def tuned(loaded: LoadedModel, recipe: Recipe, folder: Path) -> Any:
 
     Its adapter is merged, except into 4 bits, which would round it away.
     """
-    weights = folder / "weights"
+    weights = CellFolder(folder).weights
     if not weights.exists():
         return loaded.model
     dtype = loaded.model.dtype
@@ -60,9 +59,10 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
 
 def ontology_in(study_folder: Path) -> str:
     """The grammar of a study's training labels. Raises UserError if its folder is older than that."""
-    path = study_folder / ONTOLOGY
+    layout = StudyFolder(study_folder)
+    path = layout.ontology
     if not path.is_file():
-        advice = f"`sottovoce study {study_folder / 'recipe.yaml'}` writes it, and keeps what is finished"
+        advice = f"`sottovoce study {layout.recipe}` writes it, and keeps what is finished"
         raise UserError(f"no ontology of the training labels: {path}", advice)
     return path.read_text(encoding="utf-8")
 
@@ -89,37 +89,38 @@ def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
 def trained_recipe(run: Path) -> Recipe:
     """The recipe of a run whose training is finished. Raises UserError if it is not, or the folder is no run."""
     recipe = recipe_of_run(run)
-    if not (run / "weights").exists() and run.resolve().name.partition("-")[0] != "zero_shot":
-        advice = f"run `sottovoce study {run.resolve().parent.parent / 'recipe.yaml'}`"
+    cell = CellFolder(run)
+    if not cell.weights.exists() and SCHEMES[read_card(cell).scheme].is_trained:
+        advice = f"run `sottovoce study {cell.study.recipe}`"
         raise UserError(f"{run} is not trained yet", advice)
     return recipe
 
 
 def refuse_cascade(run: Path) -> None:
     """Raises UserError if a run is a cascade, which is two models: a recogniser and one that reads its words."""
-    folder = run.resolve()
-    scheme, dash, rest = folder.name.partition("-")
-    if scheme_named(scheme).reads != "transcripts":
+    cell = CellFolder(run)
+    if not _is_cascade(cell):
         return
-    same_weights = run.parent / f"text_only{dash}{rest}"
-    advice = f"its weights are those of {same_weights}: name that, for what a recogniser wrote with --text"
-    if not same_weights.is_dir():
+    same_weights = [str(other.path) for other in trained_alike(cell) if not _is_cascade(other)]
+    advice = f"its weights are those of {', '.join(same_weights)}: name that, for what a recogniser wrote with --text"
+    if not same_weights:
         advice = "add text_only to the study's schemes, which has the same weights, and name its run"
     raise UserError(f"{run} is a cascade, a recogniser and a model that reads its transcripts", advice)
 
 
+def _is_cascade(cell: CellFolder) -> bool:
+    return SCHEMES[read_card(cell).scheme].reads == "transcripts"
+
+
 def recipe_of_run(run: Path) -> Recipe:
     """The recipe that a run folder was trained by, with its model alone. Raises UserError if the folder is no run."""
-    study_folder = run.resolve().parent.parent
-    known = run.resolve().parent.name == "cells" and run.resolve().name.split("-")[0] in SCHEMES
-    if not (study_folder / "recipe.yaml").exists() or not run.is_dir() or not known:
-        cells = sorted(str(path) for path in run.glob("cells/*")) if run.is_dir() else []
+    cell = CellFolder(run)
+    if not cell.is_in_study() or not cell.card.is_file():
+        cells = sorted(map(str, StudyFolder(run).cells.glob("*"))) if run.is_dir() else []
         advice = f"name one of its cells: {', '.join(cells)}" if cells else "train one with `sottovoce study`"
         raise UserError(f"{run} is no run folder (STUDY/cells/CELL)", advice)
-    recipe, card = recipe_of(study_folder), run / "cell.json"
-    if not recipe.models or not card.exists():
-        return recipe.of_model(recipe.all_models[0])
-    return recipe.of_model(json.loads(card.read_text(encoding="utf-8"))["model_name"])
+    recipe, card = recipe_of(cell.study.path), read_card(cell)
+    return recipe.of_model(card.model_name if recipe.models else recipe.model)
 
 
 def locale_of_run(run: Path) -> str:
@@ -127,13 +128,13 @@ def locale_of_run(run: Path) -> str:
     recipe = recipe_of_run(run)
     if recipe.corpus.locale:
         return recipe.corpus.locale
-    return next(iter(read_manifest(recipe.folder / "gold.jsonl", allow_outside=True))).locale
+    return next(iter(read_manifest(StudyFolder(recipe.folder).gold, allow_outside=True))).locale
 
 
 def decoded_files(run: Path) -> dict[Modality, Path]:
     """A run's prediction files by what they answer. Raises UserError if the folder is no run, or it is not decoded."""
     recipe_of_run(run)
-    files = {modality: run.resolve() / f"predictions-{modality}.jsonl" for modality in MODALITIES}
+    files = {modality: CellFolder(run.resolve()).predictions(modality) for modality in MODALITIES}
     if not all(path.exists() for path in files.values()):
         raise UserError(f"{run} is not decoded yet", f"run `sottovoce decode {run}`")
     return files
@@ -141,7 +142,7 @@ def decoded_files(run: Path) -> dict[Modality, Path]:
 
 def recipe_of(study_folder: Path) -> Recipe:
     """The recipe that a study's folder was made by, with that folder as its place, wherever it lies by now."""
-    recipe = load_recipe(study_folder / "recipe.yaml")
+    recipe = load_recipe(StudyFolder(study_folder).recipe)
     return recipe.model_copy(update={"out": study_folder.parent, "name": study_folder.name})
 
 

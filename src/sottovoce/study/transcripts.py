@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sottovoce.data.manifest import numbered_lines
 from sottovoce.decode.transcribe import require_recogniser, transcribe
 from sottovoce.models.load import model_identity
 from sottovoce.score.metrics.wer import word_error_rate
+from sottovoce.study.layout import StudyFolder
 
 TEXT_KEYS = ("heard", "text", "transcript")  # `embedded wer --out` writes the gold transcript beside what it heard
 NUM_NAMED = 3
@@ -39,11 +39,6 @@ def recogniser_identity(asr: str, utterances: Sequence[Utterance], say: Say) -> 
         return model_identity(asr, say)
     content = json.dumps(given_transcripts(Path(asr), utterances), sort_keys=True)
     return f"{Path(asr).name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
-
-def slug_of(identity: str) -> str:
-    """A recogniser's identity as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", identity).strip("-")
 
 
 def transcripts_of(utterances: Sequence[Utterance], asr: str, study_folder: Path, say: Say) -> dict[str, str]:
@@ -108,7 +103,7 @@ def given_transcripts(path: Path, utterances: Sequence[Utterance]) -> dict[str, 
 
 
 def _kept_file(asr: str, study_folder: Path, say: Say) -> Path:
-    return study_folder / f"transcripts-{slug_of(model_identity(asr, say))}.jsonl"
+    return StudyFolder(study_folder).transcripts(model_identity(asr, say))
 
 
 def _missing(heard: Mapping[str, str], utterances: Sequence[Utterance]) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,12 +31,15 @@ from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.models.precision import precision_named
+from sottovoce.study.card import write_card
 from sottovoce.study.cells import Cell, recording_sha256
-from sottovoce.study.runs import ONTOLOGY, load_for
+from sottovoce.study.layout import StudyFolder
+from sottovoce.study.runs import load_for
+from sottovoce.study.work import ExampleKeys, Work, cell_work
 from sottovoce.train.parts import hears_anew
 from sottovoce.train.processes import processes
+from sottovoce.train.stage import DONE
 
-CELLS, STAGES = "cells", "stages"
 AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
 
 
@@ -46,8 +49,8 @@ class Study:
 
     ``stores`` has the recordings that each model has heard, ``lower`` the states of rows below the trained layers.
 
-    ``work`` has the cells' stages by the cells' names, as far as they were asked for (``cell_run.work_of``), and
-    ``example_keys`` what names their examples, by id().
+    ``work`` has the cells' stages by the cells' names, as far as they were asked for, ``example_keys`` what names their
+    examples.
     """
 
     recipe: Recipe
@@ -57,8 +60,30 @@ class Study:
     say: Say
     stores: dict[str, AudioStore] = field(default_factory=dict)
     lower: dict[str, LowerStates] = field(default_factory=dict)
-    work: dict[str, list[Any]] = field(default_factory=dict)
-    example_keys: dict[int, str] = field(default_factory=dict)
+    work: dict[str, list[Work]] = field(default_factory=dict)
+    example_keys: ExampleKeys = field(default_factory=ExampleKeys)
+
+    @property
+    def layout(self) -> StudyFolder:
+        return StudyFolder(self.folder)
+
+    def work_of(self, cells: Iterable[Cell]) -> list[Work]:
+        """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
+
+        A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
+
+        Raises:
+            UserError: as :func:`cell_work`.
+        """
+        for cell in cells:
+            if cell.name not in self.work:
+                self.work[cell.name] = cell_work(self.recipe, cell, self.data, self.example_keys)
+        return [item for cell in cells for item in self.work[cell.name]]
+
+    def stages_to_do(self, cells: Iterable[Cell]) -> dict[str, Work]:
+        """By their keys the stages that are still to be trained, each once."""
+        work = self.work_of(cells)
+        return {item.plan.key: item for item in work if not (self.layout.stages / item.plan.key / DONE).exists()}
 
     def load(self, model: str) -> LoadedModel:
         """One of the recipe's models, freshly."""
@@ -90,29 +115,57 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     Raises:
         UserError: the folder holds results of other settings, data or recordings.
     """
-    folder = recipe.folder
-    earlier = summary_of(folder)
+    study, earlier = Study(recipe, recipe_path, data, recipe.folder, say), summary_of(recipe.folder)
     fingerprint = _fingerprint(recipe, data)
     if earlier and earlier.get("fingerprint") != fingerprint:
-        if any(folder.glob("cells/*/scores.json")):
-            raise UserError(
-                f"{folder} holds results of other settings, data or recordings",
-                f"give this study another name (name={recipe.name}-2), or delete that folder",
-            )
-        shutil.rmtree(folder / "cells", ignore_errors=True)  # nothing is finished; stages are kept by their own names
-        for kept in folder.glob("transcripts-*"):  # perhaps of other recordings
-            kept.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "recipe.yaml", yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False))
-    write_whole(folder / "gold.jsonl", json_lines([row_of(utterance, folder) for utterance in data.test]))
-    write_whole(folder / ONTOLOGY, ontology_of(utterance.frame for utterance in data.train))
+        _clear(study.layout, recipe.name)
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    _write_inputs(study, cells)
+    _write_summary(recipe.folder, _summary(study, cells, earlier) | {"fingerprint": fingerprint})
+    for model in recipe.all_models:
+        for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
+            say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
+    return study
+
+
+def _clear(layout: StudyFolder, name: str) -> None:
+    """Takes away what was begun with other settings; stages stay, as their names say what they are.
+
+    Raises:
+        UserError: a cell is finished.
+    """
+    if layout.has_scores():
+        raise UserError(
+            f"{layout.path} holds results of other settings, data or recordings",
+            f"give this study another name (name={name}-2), or delete that folder",
+        )
+    shutil.rmtree(layout.cells, ignore_errors=True)
+    for kept in layout.all_transcripts():  # perhaps of other recordings
+        kept.unlink()
+
+
+def _write_inputs(study: Study, cells: list[Cell]) -> None:
+    """Writes what the study is made from, and what each cell is that has not begun yet."""
+    layout, data = study.layout, study.data
+    write_whole(layout.recipe, yaml.safe_dump(json.loads(study.recipe.model_dump_json()), sort_keys=False))
+    write_whole(layout.gold, json_lines([row_of(utterance, layout.path) for utterance in data.test]))
+    write_whole(layout.ontology, ontology_of(utterance.frame for utterance in data.train))
+    for files, cell in ((layout.cell(cell.name), cell) for cell in cells):
+        if not files.card.exists():
+            files.path.mkdir(parents=True, exist_ok=True)
+            write_card(files, cell.card())
+
+
+def _summary(study: Study, cells: list[Cell], earlier: dict[str, Any]) -> dict[str, Any]:
+    """What reports say of the study; ``earlier`` is what an earlier start noted."""
+    recipe, data, path = study.recipe, study.data, study.recipe_path
     # Verbs that go on with a study read its own copy of the recipe, which is not what it was made from.
-    fresh = "recipe" not in earlier or recipe_path.resolve() != (folder / "recipe.yaml").resolve()
+    fresh = "recipe" not in earlier or path.resolve() != study.layout.recipe.resolve()
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
-    summary = {
+    return {
         "name": recipe.name,
         "title": recipe.title or recipe.name,
-        "recipe": str(recipe_path) if fresh else earlier["recipe"],
+        "recipe": str(path) if fresh else earlier["recipe"],
         "created": earlier.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(recipe.train.bf16),
         "model": ", ".join(recipe.all_models),
@@ -126,14 +179,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
         "majority_intent_accuracy": sum(u.frame.intent == majority for u in data.test) / len(data.test),
         "seconds": earlier.get("seconds", 0.0),
         "cells": [cell.name for cell in cells],
-        "fingerprint": fingerprint,
     }
-    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
-    study = Study(recipe, recipe_path, data, folder, say)
-    for model in recipe.all_models:
-        for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
-            say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
-    return study
 
 
 def check_recordings(data: Data, cells: list[Cell]) -> None:
@@ -192,11 +238,14 @@ def deciding_settings(recipe: Recipe) -> dict[str, Any]:
 
 def summary_of(folder: Path) -> dict[str, Any]:
     """A study folder's study.json, empty if there is none."""
-    path = folder / "study.json"
+    path = StudyFolder(folder).summary
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def note_seconds(folder: Path, seconds: float) -> None:
     """Notes how long the study has taken so far, over all its starts."""
-    summary = {**summary_of(folder), "seconds": round(seconds, 1)}
-    write_whole(folder / "study.json", json.dumps(summary, indent=1, ensure_ascii=False))
+    _write_summary(folder, {**summary_of(folder), "seconds": round(seconds, 1)})
+
+
+def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    write_whole(StudyFolder(folder).summary, json.dumps(summary, indent=1, ensure_ascii=False))

@@ -53,17 +53,27 @@ class Scheme:
     """A scheme: its name for people, and its stages under a recipe's training settings and a mixture's sources.
 
     ``reads`` is what stands for the sound of a test recording: the sound itself, or a recogniser's transcript of it.
+    ``without_speech`` is the scheme that is left of it at budget 0 without sources, None if that is none of them.
+    Figures draw it in ``colour`` ("" is the ink's) with ``marker``; both tell it apart.
     """
 
     label: str
     stages: Callable[[Train, Sources], list[Stage]]
     needs_sources: bool = False
     reads: Literal["speech", "transcripts"] = "speech"
+    without_speech: str | None = "text_only"
+    colour: str = ""
+    marker: str = "*"
 
     @cached_property
-    def has_budget(self) -> bool:
+    def uses_speech(self) -> bool:
         """Whether it is trained on the budget's speech; the others have one cell for all budgets."""
         return uses_speech(self.stages(Train(), ()))
+
+    @cached_property
+    def is_trained(self) -> bool:
+        """Whether it trains at all."""
+        return bool(self.stages(Train(), ()))
 
 
 def _text(corpora: Sources, share: float = 1.0) -> Mixture:
@@ -165,21 +175,28 @@ def curriculum_noisy(train: Train, sources: Sources) -> list[Stage]:
     return [_noisy_stage(corpora, train, train.first_stage), _mixed_stage(corpora, train.last_stage)]
 
 
+# Okabe and Ito's colours, apart for colour-blind readers; the marker alone tells the scheme, too.
 SCHEMES: dict[str, Scheme] = {
     "zero_shot": Scheme("Zero-shot", zero_shot),
     "text_only": Scheme("Text-only", text_only),
-    "direct_mixing": Scheme("Direct mixing", direct_mixing),
-    "curriculum": Scheme("Curriculum", curriculum),
-    "cascade": Scheme("Cascade", text_only, reads="transcripts"),
-    "speech_only": Scheme("Speech only", speech_only),
-    "ramp": Scheme("Ramp", ramp),
-    "curriculum_replay": Scheme("Curriculum with replay", curriculum_replay),
-    "synthetic_curriculum": Scheme("Synthetic speech first", synthetic_curriculum),
-    "reverse_curriculum": Scheme("Reverse curriculum", reverse_curriculum),
-    "source_first": Scheme("Source first", source_first, needs_sources=True),
-    "source_then_curriculum": Scheme("Source, then curriculum", source_then_curriculum, needs_sources=True),
+    "direct_mixing": Scheme("Direct mixing", direct_mixing, colour="#d1600f", marker="s"),
+    "curriculum": Scheme("Curriculum", curriculum, colour="#2f86c6", marker="o"),
+    "cascade": Scheme("Cascade", text_only, reads="transcripts", colour="#3f6b35"),
+    "speech_only": Scheme("Speech only", speech_only, without_speech="zero_shot", colour="#c46d9e", marker="v"),
+    "ramp": Scheme("Ramp", ramp, colour="#149a74", marker="^"),
+    "curriculum_replay": Scheme("Curriculum with replay", curriculum_replay, colour="#6a7fd0", marker="P"),
+    "synthetic_curriculum": Scheme(
+        "Synthetic speech first", synthetic_curriculum, without_speech=None, colour="#b58900", marker="X"
+    ),
+    "reverse_curriculum": Scheme("Reverse curriculum", reverse_curriculum, colour="#8a8f94", marker="<"),
+    "source_first": Scheme("Source first", source_first, needs_sources=True, colour="#a05a2c", marker="D"),
+    "source_then_curriculum": Scheme(
+        "Source, then curriculum", source_then_curriculum, needs_sources=True, colour="#7d54b5", marker="p"
+    ),
     "text_only_noisy": Scheme("Noisy text-only", text_only_noisy),
-    "curriculum_noisy": Scheme("Noisy curriculum", curriculum_noisy),
+    "curriculum_noisy": Scheme(
+        "Noisy curriculum", curriculum_noisy, without_speech="text_only_noisy", colour="#3b6e22", marker="h"
+    ),
 }
 
 

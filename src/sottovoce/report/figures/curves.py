@@ -14,27 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sottovoce.core.svg import BAND, INK, SPEECH
+from sottovoce.core.svg import BAND, INK
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.published import Published
 from sottovoce.report.wording import line_label, model_tail
 from sottovoce.score.metrics.registry import headline, headline_keys
+from sottovoce.train.schemes import SCHEMES
 
-# Okabe and Ito's colours, apart for colour-blind readers; the marker alone tells the scheme, too.
-_LOOKS = {
-    "curriculum": (SPEECH, "o"),
-    "direct_mixing": ("#d1600f", "s"),
-    "speech_only": ("#c46d9e", "v"),
-    "ramp": ("#149a74", "^"),
-    "curriculum_replay": ("#6a7fd0", "P"),
-    "synthetic_curriculum": ("#b58900", "X"),
-    "reverse_curriculum": ("#8a8f94", "<"),
-    "source_first": ("#a05a2c", "D"),
-    "source_then_curriculum": ("#7d54b5", "p"),
-    "curriculum_noisy": ("#3b6e22", "h"),
-}
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_CASCADE = "#3f6b35"  # without a marker, as it is a level: it is trained on no speech
 _PUBLISHED: Any = (0, (9, 4))
 _ZERO = 0.6  # how far 0 lies left of the smallest budget, as a part of one decade
 
@@ -93,9 +80,10 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
     for line in curves.cascades:
         if line.model == model and line.last:
             level = 100 * line.last.speech[place].mean
-            axes.axhline(level, color=_CASCADE, linewidth=1.8, linestyle=_dashes(curves, line.sources), zorder=3)
+            colour = SCHEMES[line.scheme].colour or INK  # without a marker, as it is a level
+            axes.axhline(level, color=colour, linewidth=1.8, linestyle=_dashes(curves, line.sources), zorder=3)
     for line in lines:
-        colour, marker = _LOOKS.get(line.scheme, (INK, "*"))
+        colour, marker = SCHEMES[line.scheme].colour or INK, SCHEMES[line.scheme].marker
         at = [_position(point.num_clips, smallest) for point in line.drawn]
         estimates = [point.speech[place] for point in line.drawn]
         if not at:
@@ -186,15 +174,15 @@ def _handles(curves: Curves, published: Sequence[Published]) -> list[Any]:
     for line in curves.budgeted:
         if line.model != curves.models[0]:
             continue
-        colour, marker = _LOOKS.get(line.scheme, (INK, "*"))
+        colour, marker = SCHEMES[line.scheme].colour or INK, SCHEMES[line.scheme].marker
         name = line_label(curves.results, line.scheme, line.sources, "")
         looks: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5.5, "linewidth": 1.8}
         handles.append(Line2D([], [], **looks, linestyle=_dashes(curves, line.sources), label=name))
     for line in curves.cascades:
         if line.model == curves.models[0]:
             name = line_label(curves.results, line.scheme, line.sources, "")
-            dashes = _dashes(curves, line.sources)
-            handles.append(Line2D([], [], color=_CASCADE, linestyle=dashes, linewidth=1.8, label=name))
+            looks = {"color": SCHEMES[line.scheme].colour or INK, "linestyle": _dashes(curves, line.sources)}
+            handles.append(Line2D([], [], **looks, linewidth=1.8, label=name))
     handles.append(Patch(facecolor=BAND, alpha=0.3, label="text-only’s gap"))
     for each in published:
         if each.drawn:

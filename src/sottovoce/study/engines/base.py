@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.storage import disk_is_full, write_whole
 from sottovoce.study.cell import run_cell
 from sottovoce.study.cells import Cell
-from sottovoce.study.workspace import CELLS, Study
+from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes
 
-LOG, FAILED = "log.txt", "failed.json"
 OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # what may fail one cell and not the next
 
 
@@ -27,25 +27,40 @@ class Failure:
     what: str
 
 
-Launch = Callable[[Study, list[Cell]], Iterator[Failure | None]]
-"""Runs cells and yields once for each that has ended, and how if it failed."""
+class Engine(Protocol):
+    """Where cells run."""
+
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        """How many of the cells it runs at once on this machine."""
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        """Runs the cells and yields once for each that has ended, and how if it failed."""
 
 
-def one_by_one(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
-    """Runs the cells in this process."""
-    for cell in cells:
-        yield attempt(study, cell)
+@dataclass(frozen=True)
+class Here:
+    """Runs the cells in this process, one after the other."""
+
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return 1
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        for cell in cells:
+            yield attempt(study, cell)
+
+
+HERE = Here()
 
 
 def attempt(study: Study, cell: Cell) -> Failure | None:
-    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its ``log.txt``.
+    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its log.
 
     A full disk would fail the next cell, too, and of several processes the others would wait for the one that failed:
     these are raised.
     """
-    folder = study.folder / CELLS / cell.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("a", encoding="utf-8") as log:
+    files = study.layout.cell(cell.name)
+    files.path.mkdir(parents=True, exist_ok=True)
+    with files.log.open("a", encoding="utf-8") as log:
 
         def say(line: str) -> None:
             log.write(f"{_now()} {line}\n")
@@ -59,10 +74,10 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
                 raise
             traceback.print_exc(file=log)
             what = in_one_line(error)
-            write_whole(folder / FAILED, json.dumps({"what": what, "when": _now()}))
-            say(f"{cell.name} failed: {what} (log: {folder / LOG}); the other cells go on")
+            write_whole(files.failed, json.dumps({"what": what, "when": _now()}))
+            say(f"{cell.name} failed: {what} (log: {files.log}); the other cells go on")
             return Failure(cell.name, what)
-    (folder / FAILED).unlink(missing_ok=True)
+    files.failed.unlink(missing_ok=True)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sottovoce.core.recipe import Corpus, Recipe
 from sottovoce.data.load import load_data
 from sottovoce.study.budgets_heard import with_heard
-from sottovoce.study.cell import train_stage, work_of
+from sottovoce.study.cell import train_stage
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.engines.base import OF_ONE_CELL, Failure, attempt, in_one_line
 from sottovoce.study.workspace import Study
@@ -65,7 +65,7 @@ def shared_stages(study: Study, cells: list[Cell]) -> list[SharedStage]:
     """The stages that several cells need, each after the one that it starts from."""
     found: dict[str, SharedStage] = {}
     for cell in cells:
-        for place, item in enumerate(work_of(study, [cell])):
+        for place, item in enumerate(study.work_of([cell])):
             first = found.get(item.plan.key)
             stage = first or SharedStage(item.plan.key, item.plan.parent_key, cell.name, place, ())
             found[item.plan.key] = replace(stage, cells=(*stage.cells, cell.name))
@@ -77,8 +77,8 @@ def longest_first(study: Study, cells: list[Cell]) -> list[Cell]:
     shared = {stage.key for stage in shared_stages(study, cells)}
 
     def num_rows(cell: Cell) -> int:
-        own = [item for item in work_of(study, [cell]) if item.plan.key not in shared]
-        return sum(item.plan.stage.settings.num_train_epochs * len(item.examples) for item in own)
+        own = [item for item in study.work_of([cell]) if item.plan.key not in shared]
+        return sum(item.num_rows for item in own)
 
     return sorted(cells, key=num_rows, reverse=True)
 
@@ -116,7 +116,7 @@ def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> F
     """Trains one of a cell's stages. If it fails, so will the cells that need it, each of which tells why."""
     study, cells = _reopened(recipe_json, recipe_path)
     try:
-        train_stage(study, work_of(study, [cells[cell]])[place])
+        train_stage(study, study.work_of([cells[cell]])[place])
     except OF_ONE_CELL as error:
         return Failure(cell, in_one_line(error))
     return None

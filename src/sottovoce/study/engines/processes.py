@@ -23,11 +23,9 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.machine import num_cores
 from sottovoce.core.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
-from sottovoce.study.engines.base import Failure, one_by_one
+from sottovoce.study.engines.base import HERE, Failure
 from sottovoce.study.engines.jobs import submit_all, tell
 from sottovoce.study.workspace import Study
-
-OUTPUT = "processes.txt"  # in the study's folder: what the processes print, such as warnings
 
 
 def threads_of_each(num_processes: int) -> int:
@@ -53,26 +51,29 @@ class InProcesses:
 
     num_processes: int
 
-    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return self.num_processes
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
             UserError: a process was killed, or there is a GPU, which the processes would quarrel about.
         """
         if len(cells) < 2:
-            yield from one_by_one(study, cells)
+            yield from HERE.run(study, cells)
             return
         if torch.cuda.is_available():
             raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
         number = min(self.num_processes, len(cells))
-        options = (threads_of_each(number), study.folder.absolute() / OUTPUT)
+        options = (threads_of_each(number), study.layout.output.absolute())
         pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
         try:
             with TemporaryDirectory(ignore_cleanup_errors=True) as reports, JobLines(Path(reports), study.say) as lines:
                 yield from _run(pool, replace(study, say=lines.say), cells, lines)
         except BrokenProcessPool as error:
             advice = "if memory ran out, start it again with `--on here`, or fewer `--on processes:N`"
-            raise UserError(f"one of {number} processes was killed ({study.folder / OUTPUT})", advice) from error
+            raise UserError(f"one of {number} processes was killed ({study.layout.output})", advice) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

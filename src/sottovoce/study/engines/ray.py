@@ -33,7 +33,10 @@ class OnRay:
     gpus_per_cell: float | None = None
     cpus_per_cell: float = 1.0
 
-    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return 1  # as this machine computes none
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
 from sottovoce.core.errors import UserError, nearest
 from sottovoce.core.machine import machine_bytes, num_cores
-from sottovoce.study.cell import work_of
 from sottovoce.study.cells import Cell
-from sottovoce.study.engines.base import Failure, Launch, one_by_one
+from sottovoce.study.engines.base import HERE, Engine, Failure
 from sottovoce.study.engines.processes import InProcesses
 from sottovoce.study.resources.memory import forecast_memory, longest_of
+from sottovoce.study.work import epochs_by_model
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes
 
@@ -20,19 +21,19 @@ AT_ONCE = 2  # cells that are run at once if nothing is said, on a CPU; more wer
 MEMORY_SHARE = 0.7  # of the machine's memory, that they may need
 
 
-def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Launch:
+def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Engine:
     """What runs the cells: ``here``, one after the other; ``processes`` or ``processes:NUMBER``, several at once, as
     many as there are cores if not said; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or
-    ``slurm:PARTITION``, as SLURM jobs; ``auto``, see :func:`auto`.
+    ``slurm:PARTITION``, as SLURM jobs; ``auto``, see :class:`Auto`.
 
     Raises:
         UserError: there is no such place, or no such number.
     """
     kind, _, address = name.partition(":")
     if name == "auto":
-        return auto
+        return Auto()
     if name == "here":
-        return one_by_one
+        return HERE
     if kind == "processes":
         if address and (not address.isdecimal() or int(address) < 1):
             raise UserError(f"--on {name}: {address!r} is no number of processes", "write for example processes:2")
@@ -48,16 +49,17 @@ def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -
     raise UserError(f"--on {name}: unknown", nearest(kind, ("auto", "here", "processes", "ray", "slurm")))
 
 
-def auto(study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+@dataclass(frozen=True)
+class Auto:
     """Runs two cells at once on a CPU that has the cores and the memory for them, else one after the other."""
-    yield from settled(auto, study, cells)(study, cells)
 
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return AT_ONCE if several_fit(study, cells) else 1
 
-def settled(launch: Launch, study: Study, cells: list[Cell]) -> Launch:
-    """The launch, or what :func:`auto` comes to for these cells, which is decided only when they are known."""
-    if launch is not auto:
-        return launch
-    return InProcesses(AT_ONCE) if several_fit(study, cells) else one_by_one
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+        number = self.num_at_once(study, cells)
+        engine: Engine = InProcesses(number) if number > 1 else HERE
+        yield from engine.run(study, cells)
 
 
 def several_fit(study: Study, cells: list[Cell]) -> bool:
@@ -65,12 +67,11 @@ def several_fit(study: Study, cells: list[Cell]) -> bool:
     too_few = min(len(cells), num_cores()) < AT_ONCE
     if too_few or torch.cuda.is_available() or processes().num_processes > 1:
         return False
-    work, needs = work_of(study, cells), []
-    for model in dict.fromkeys(item.cell.model for item in work):
+    needs = []
+    for model, epochs in epochs_by_model(study.work_of(cells)).items():
         recipe = study.recipe.of_model(model)
-        row = longest_of(recipe, [item.examples for item in work if item.cell.model == model])
         try:
-            needs.append(forecast_memory(model, recipe.train, row).total)
+            needs.append(forecast_memory(model, recipe.train, longest_of(recipe, epochs)).total)
         except UserError:  # of this family it cannot be told
             return False
     return bool(needs) and AT_ONCE * max(needs) <= MEMORY_SHARE * machine_bytes()

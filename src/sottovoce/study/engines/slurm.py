@@ -16,7 +16,6 @@ from sottovoce.study.engines.base import Failure
 from sottovoce.study.engines.jobs import submit_all, tell
 from sottovoce.study.workspace import Study
 
-JOBS = "slurm"  # folder of the jobs' scripts and output
 POLL_SECONDS = 5.0
 
 
@@ -37,7 +36,10 @@ class OnSlurm:
     hours: float = 24.0
     cluster: str = "slurm"
 
-    def __call__(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
+    def num_at_once(self, study: Study, cells: list[Cell]) -> int:
+        return 1  # as this machine computes none
+
+    def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
@@ -51,7 +53,7 @@ class OnSlurm:
             return self._executor(submitit, study, before).submit(action, *arguments)
 
         stages, jobs = submit_all(study, cells, submit)
-        study.say(f"{len(stages)} jobs for shared stages and {len(jobs)} for cells; output: {study.folder / JOBS}")
+        study.say(f"{len(stages)} jobs for shared stages and {len(jobs)} for cells; output: {study.layout.jobs}")
         names = {job.job_id: name for name, job in jobs.items()}
         for job in submitit.helpers.as_completed(list(jobs.values()), poll_frequency=POLL_SECONDS):
             name = names[job.job_id]
@@ -63,7 +65,7 @@ class OnSlurm:
 
     def _executor(self, submitit: Any, study: Study, before: list[Any]) -> Any:
         try:
-            executor = submitit.AutoExecutor(folder=study.folder / JOBS, cluster=self.cluster)
+            executor = submitit.AutoExecutor(folder=study.layout.jobs, cluster=self.cluster)
         except RuntimeError as error:
             raise UserError(f"no SLURM here: {error}", "run this on a login node, or without --on") from error
         executor.update_parameters(

@@ -12,15 +12,14 @@ from sottovoce.core.types import MODALITIES, Example, Modality
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.audio_states import BATCH_CLIPS
 from sottovoce.models.load import family_named
-from sottovoce.study.cell import Work, work_of
 from sottovoce.study.cells import Cell
 from sottovoce.study.engines.jobs import longest_first, shared_stages
 from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.resources.costs import MAX_ROWS, Costs, measure
 from sottovoce.study.resources.fit import decided
 from sottovoce.study.transcripts import is_file_of_transcripts
-from sottovoce.study.workspace import STAGES, Study
-from sottovoce.train.stage import DONE
+from sottovoce.study.work import Work, epochs_by_model
+from sottovoce.study.workspace import Study
 
 SAMPLE = 32  # examples whose lengths stand for all
 
@@ -66,9 +65,9 @@ def forecast_lines(study: Study, cells: list[Cell], num_at_once: int = 1) -> lis
     """
     if not cells:
         return ["everything is finished already"]
-    num_at_once, work = min(num_at_once, len(cells)), work_of(study, cells)
+    num_at_once, work = min(num_at_once, len(cells)), study.work_of(cells)
     costs = {model: _costs(study, model, work, num_at_once) for model in dict.fromkeys(cell.model for cell in cells)}
-    stages = {item.plan.key: item for item in work if not _is_done(study, item)}
+    stages = study.stages_to_do(cells)
     training = {key: _training_seconds(study, item, costs[item.cell.model]) for key, item in stages.items()}
     prompts = {model: [_test_rows(study, model, modality) for modality in MODALITIES] for model in costs}
     decoding = {cell.name: _decoding_seconds(study, cell, costs[cell.model], prompts[cell.model]) for cell in cells}
@@ -81,7 +80,7 @@ def forecast_lines(study: Study, cells: list[Cell], num_at_once: int = 1) -> lis
     one_by_one = "" if num_at_once == 1 else "one after the other: "
     return [
         f"{len(cells)} cells to do: {len(stages)} training stages with "
-        f"{sum(_num_rows(item) for item in stages.values())} examples (shared ones once), "
+        f"{sum(item.num_rows for item in stages.values())} examples (shared ones once), "
         f"{2 * len(cells)} decodings of {len(study.data.test)} utterances",
         f"about {minutes(seconds)} {where} ({one_by_one}training {minutes(sum(training.values()))}, "
         f"decoding {minutes(sum(decoding.values()))}, hearing {minutes(hearing)}) and {disk_bytes / 2**30:.1f} GiB on "
@@ -99,14 +98,6 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _is_done(study: Study, item: Work) -> bool:
-    return (study.folder / STAGES / item.plan.key / DONE).exists()
-
-
-def _num_rows(item: Work) -> int:
-    return item.plan.stage.settings.num_train_epochs * len(item.examples)
-
-
 def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding: dict[str, float]) -> list[Job]:
     """The study as engines run it: stages that cells share, and each cell with the stages of its own."""
     places, jobs = dict[str, int](), list[Job]()
@@ -116,7 +107,7 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
         places[stage.key] = len(jobs)
         jobs.append(Job(training.get(stage.key, 0.0), before))
     for cell in longest_first(study, cells):
-        keys = [item.plan.key for item in work_of(study, [cell])]
+        keys = [item.plan.key for item in study.work_of([cell])]
         own = sum(training.get(key, 0.0) for key in keys if key not in places)
         jobs.append(Job(own + decoding[cell.name], tuple(places[key] for key in keys if key in places)))
     return jobs
@@ -125,7 +116,7 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
 def _training_seconds(study: Study, item: Work, costs: Costs) -> float:
     shown = _shown(study, item.cell.model, item.examples)
     once = len(set(item.plan.example_keys)) * costs.lower
-    return costs.starting + (shown.prompt + shown.answer) * (once + _num_rows(item) * costs.training)
+    return costs.starting + (shown.prompt + shown.answer) * (once + item.num_rows * costs.training)
 
 
 def _test_rows(study: Study, model: str, modality: Modality) -> _Shown:
@@ -166,7 +157,7 @@ def _spread(examples: Sequence[Example]) -> list[Example]:
 def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> Costs:
     """What a model's training and decoding cost here, as it was measured when the study was started first."""
     recipe, data = study.recipe.of_model(model), study.data
-    train = decided(recipe, [item.examples for item in work if item.cell.model == model])
+    train = decided(recipe, epochs_by_model(work).get(model, []))
     size = min(recipe.decode.batch_size, len(data.test))
 
     def measured() -> Values:

@@ -1,0 +1,123 @@
+"""What a cell is, in its cell.json: everyone reads the facts there, and nobody takes a cell's name apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.storage import write_whole
+from sottovoce.study.layout import CellFolder
+from sottovoce.train.schemes import SCHEMES
+
+_T = TypeVar("_T")
+DAMAGED = "the file is damaged: delete it and run the study again"
+_SIZE = re.compile(r"all|\d[\d.e+]*(pct|utterances|seconds|hours|speakers)")  # in names, as earlier versions gave them
+
+
+def _known(scheme: str) -> str:
+    if scheme not in SCHEMES:
+        raise ValueError(f"no such scheme: {scheme!r}")
+    return scheme
+
+
+class CellCard(BaseModel):
+    """A cell.json. A study writes it when it is opened, and completes it when the cell is trained and decoded.
+
+    ``size`` is the speech budget as the recipe gave it, such as "5pct" or "all", "" where it does not matter;
+    ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``sources`` names the source languages that the
+    mixture adds. ``model_name`` is the model as the recipe has it, ``model`` what decides its weights; so are ``asr``
+    and ``recogniser`` of a cascade, with the word error rate on the test recordings. ``stages`` are the keys of the
+    trained stages, None before they are known. ``seconds_per_utterance`` and ``num_parameters`` are what an answer
+    costs, None where that was not measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    scheme: Annotated[str, AfterValidator(_known)]
+    uses_speech: bool
+    size: str = ""
+    budget_share: float = 0.0
+    seed: int = 0
+    sources: tuple[str, ...] = ()
+    model_name: str = ""
+    seconds: float | None = None
+    num_text_rows: int = 0
+    num_speech_rows: int = 0
+    speech_ids: tuple[str, ...] = ()
+    speech_seconds: float = 0.0
+    model: str = ""
+    asr: str = ""
+    recogniser: str = ""
+    stages: tuple[str, ...] | None = None
+    versions: Mapping[str, str] = {}
+    data: Mapping[str, str] = {}
+    word_error_rate: Annotated[float, Field(ge=0)] | None = None
+    seconds_per_utterance: Annotated[float, Field(ge=0)] | None = None
+    num_parameters: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Adds what cards of earlier versions lack."""
+        if isinstance(values, dict) and values.get("scheme") in SCHEMES:
+            sizes = [part for part in str(values.get("name")).split("-") if _SIZE.fullmatch(part)]
+            size = {"size": sizes[0]} if sizes else {}
+            return {"uses_speech": SCHEMES[values["scheme"]].uses_speech, **size, **values}
+        return values
+
+
+def read_card(files: CellFolder) -> CellCard:
+    """A cell's card.
+
+    Raises:
+        UserError: there is none, or it is damaged; the message names the file.
+    """
+    if not files.card.is_file():
+        raise UserError(f"no such file: {files.card}", "run the study again, which writes it")
+    return checked(CellCard, json_object(files.card) | {"name": files.name}, str(files.card))
+
+
+def write_card(files: CellFolder, card: CellCard) -> None:
+    """Writes what is known of a cell; what was never said is left out."""
+    write_whole(files.card, card.model_dump_json(indent=1, exclude_unset=True))
+
+
+def add_facts(files: CellFolder, **facts: Any) -> None:
+    """Adds to a cell's card."""
+    write_card(files, read_card(files).model_copy(update=facts))
+
+
+def trained_alike(files: CellFolder) -> list[CellFolder]:
+    """The other cells of the same study that were trained by the same stages."""
+    stages = read_card(files).stages
+    others = [files.study.cell(path.name) for path in sorted(files.study.cells.glob("*")) if path.name != files.name]
+    return [each for each in others if stages and each.card.is_file() and read_card(each).stages == stages]
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a study holds. Raises UserError, which names it, if it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})", DAMAGED) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object", DAMAGED)
+    return value
+
+
+def checked(kind: type[_T], value: Any, where: str) -> _T:
+    """The value as that kind. Raises UserError, which says where and what is wrong, if it is none."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        fault = f"{key}: {first['msg']}" if key else first["msg"]
+        raise UserError(f"{where}: {fault}", DAMAGED) from error

@@ -1,0 +1,83 @@
+"""What a study has to train: the stages of its cells, each with its name and what it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sottovoce.core.errors import UserError
+from sottovoce.core.recipe import Recipe
+from sottovoce.core.types import Example
+from sottovoce.data.load import Data
+from sottovoce.models.load import model_identity
+from sottovoce.study.cells import Cell, example_key
+from sottovoce.train.stage import StagePlan, plan_stages
+
+# Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
+NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "noise", "logging_steps", "gradient_checkpointing"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage of a cell with one epoch's examples."""
+
+    cell: Cell
+    plan: StagePlan
+    examples: list[Example]
+
+    @property
+    def num_rows(self) -> int:
+        """Of all its epochs."""
+        return self.plan.stage.settings.num_train_epochs * len(self.examples)
+
+
+@dataclass
+class ExampleKeys:
+    """The keys of examples, each computed once. Cells share examples as objects, whose hash would cost as much as a
+    key; each is kept with its own, so that no other can have its id()."""
+
+    _known: dict[int, tuple[Example, str]] = field(default_factory=dict)
+
+    def of(self, examples: Iterable[Example]) -> list[str]:
+        return [self._one(example) for example in examples]
+
+    def _one(self, example: Example) -> str:
+        if id(example) not in self._known:
+            self._known[id(example)] = example, example_key(example)
+        return self._known[id(example)][1]
+
+
+def cell_work(recipe: Recipe, cell: Cell, data: Data, keys: ExampleKeys) -> list[Work]:
+    """The stages of a cell.
+
+    Raises:
+        UserError: one has no examples, as where no training utterance has a transcript.
+    """
+    examples = cell.examples(data)
+    if empty := [stage.name for stage, part in zip(cell.stages, examples, strict=True) if not part]:
+        advice = "add training utterances with a transcript, or choose another scheme"
+        raise UserError(f"{cell.name}: the stage {empty[0]} has nothing to train on", advice)
+    plans = cell_stage_plans(recipe, cell, examples, keys)
+    return [Work(cell, plan, part) for plan, part in zip(plans, examples, strict=True)]
+
+
+def cell_stage_plans(
+    recipe: Recipe, cell: Cell, examples: Sequence[Sequence[Example]], keys: ExampleKeys | None = None
+) -> list[StagePlan]:
+    """The cell's stages with the names of their folders; equal stages of different cells have equal names.
+
+    Args:
+        keys: of the examples that other cells show, too.
+    """
+    common = recipe.train.model_dump(mode="json", exclude=NOT_IN_KEYS)
+    root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
+    return plan_stages(cell.stages, [(keys or ExampleKeys()).of(part) for part in examples], root)
+
+
+def epochs_by_model(work: Iterable[Work]) -> dict[str, list[list[Example]]]:
+    """The epochs of all stages of each model."""
+    epochs: dict[str, list[list[Example]]] = {}
+    for item in work:
+        epochs.setdefault(item.cell.model, []).append(item.examples)
+    return epochs
