@@ -133,8 +133,8 @@ def mixture(folder: Path) -> Work:
 
 
 def scoring(folder: Path) -> Work:
+    from sottovoce.score.evaluate import score
     from sottovoce.score.files import read_gold, stream_predictions
-    from sottovoce.score.metrics.slurp import score
 
     return lambda: score(read_gold(folder / "manifest.jsonl"), stream_predictions(folder / "predictions.jsonl"))
 

@@ -12,7 +12,7 @@ from study_folder import scores
 
 from sottovoce.report.curves import Curves, study_curves
 from sottovoce.report.resamples import Sampled
-from sottovoce.report.results import CellResult, InputScores, Scores, StudyResults
+from sottovoce.report.results import CellResult, InputScores, StudyResults
 
 NUM_RESAMPLES = 400
 
@@ -28,7 +28,7 @@ def made_curves(
         error: of each cell's own resamples, beside one of 0.02 that all cells share, as test utterances are.
     """
     shared = np.random.default_rng(0).normal(0, 0.02, (NUM_RESAMPLES, 1))
-    some = InputScores(*(Scores(**scores(50)[kind]) for kind in ("official", "strict")))
+    some = InputScores(**scores(50))
     cells, samples = [], {}
     for name, both in rights.items():
         named = cell_named(name, models)

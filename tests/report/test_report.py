@@ -100,7 +100,7 @@ def test_csv_has_a_row_per_cell_and_input(folder: Path) -> None:
     assert [(row["cell"], row["input"]) for row in rows][2:4] == [("text_only", "speech"), ("text_only", "text")]
     curriculum = rows[6]
     assert float(curriculum["strict_intent_accuracy"]) == 0.81
-    assert float(curriculum["intent_gap_closed"]) == pytest.approx(0.7)
+    assert float(curriculum["intent_accuracy_gap_closed"]) == pytest.approx(0.7)
     assert len(rows) == 8
 
 

@@ -24,6 +24,7 @@ from sottovoce.report.results import (
 )
 from sottovoce.report.table import markdown_table, terminal_table
 from sottovoce.report.wording import comparison, headline, label
+from sottovoce.score.metrics.registry import metric_named
 from sottovoce.study.locate import gold_utterances
 
 
@@ -68,7 +69,9 @@ def test_no_gap_is_nothing_to_close(folder: Path) -> None:
 
 
 def test_standard_error_and_share_unreadable(folder: Path) -> None:
-    assert standard_error(0.6, 100) == pytest.approx(0.0489898, abs=1e-7)
+    scores = {"intent_accuracy": 0.6, "slu_f1": 0.6, "num_scored": 100}
+    assert standard_error(scores, metric_named("intent_accuracy")) == pytest.approx(0.0489898, abs=1e-7)
+    assert standard_error(scores, metric_named("slu_f1")) is None  # no share of items
     # Of the 40 wrong answers (60 to 99) those to 63, 70, 77, 84, 91 and 98 are unreadable.
     assert share_unreadable(cell(read_study(folder), "text_only").strict("speech")) == 0.06
 
@@ -116,7 +119,7 @@ def test_the_tables_tell_the_same(folder: Path) -> None:
     assert row in markdown_table(curves_of(folder))
     console = Console(width=80, record=True, file=(folder / "out").open("w"))
     console.print(terminal_table(curves_of(folder)))
-    assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.1 80.1     3.0   70.0   70.0" in console.export_text()
+    assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.1 80.1     3.0   70.0 70.0" in console.export_text()
 
 
 def test_several_budgets_stand_in_the_names(folder: Path) -> None:

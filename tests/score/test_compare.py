@@ -9,8 +9,9 @@ from rich.console import Console
 from score_rows import manifest_row, prediction_row, write_rows
 
 from sottovoce.core.errors import UserError
-from sottovoce.score.compare import SHOWN, compare_systems, comparison_tables
+from sottovoce.score.compare import compare_systems, comparison_tables
 from sottovoce.score.files import read_gold
+from sottovoce.score.metrics.registry import in_tables
 
 NUM_UTTERANCES = 60
 
@@ -57,7 +58,7 @@ def test_a_clear_difference_is_found_and_equal_figures_cannot_be_told_apart(gold
     }  # fmt: skip
     assert comparison["sentences"] == [
         "good is better than poor in intent accuracy and frame accuracy.",
-        "good and poor cannot be told apart in entity F1 and SLU-F1.",
+        "good and poor cannot be told apart in entity F1, SLU-F1 and entity recall by slot.",
         "good has more intents right in 30 utterances, poor in 0 (McNemar's exact test: p < 0.0001).",
     ]
     assert comparison["correction"] is None
@@ -147,11 +148,11 @@ def test_systems_are_named_by_their_files_or_by_the_path_if_that_says_more(gold:
     assert names(x, y) == ["x", "y"]
 
 
-def test_every_figure_is_compared_and_four_are_shown(gold: Path) -> None:
+def test_every_figure_is_compared_and_those_of_tables_are_shown(gold: Path) -> None:
     comparison = compared(gold, system(gold, "a", 41), system(gold, "b", 30))
-    assert set(SHOWN) < set(comparison["pairs"][0]["figures"])
+    assert {metric.key for metric in in_tables()} < set(comparison["pairs"][0]["figures"])
     assert comparison["pairs"][0]["figures"].keys() == comparison["systems"][0]["strict"].keys()
-    assert all(name in shown(comparison) for name in SHOWN.values())
+    assert all(f"│ {metric.label} " in shown(comparison) for metric in in_tables())
 
 
 def test_what_cannot_be_compared_is_refused(gold: Path) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from score_rows import frame
+from score_rows import frame, matched
 
-from sottovoce.score.metrics.frame import frame_accuracy, same_frame
+from sottovoce.score.counts import counts_table
+from sottovoce.score.metrics.frame import same_frame
 
 GOLD = frame("lights set", "room:kitchen", "level:ten", "level:ten")
 
@@ -30,5 +31,5 @@ def test_accuracy_is_the_share_of_right_frames_as_on_fluent_speech_commands() ->
     # Action, object and location must all be right there; one wrong makes the recording wrong.
     gold = frame("lights activate", "location:kitchen")
     wrong = [frame("lights activate", "location:bedroom"), frame("lights deactivate", "location:kitchen"), None]
-    assert frame_accuracy([(gold, gold), *((gold, each) for each in wrong)]) == 1 / 4
-    assert frame_accuracy([]) == 0.0
+    table = counts_table(matched([gold] * 4, [gold, *wrong]).all, "strict")
+    assert table.figures()["frame_accuracy"] == 1 / 4

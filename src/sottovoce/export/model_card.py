@@ -17,9 +17,8 @@ from sottovoce.report.results import CellResult, StudyResults, read_study
 from sottovoce.report.wording import label, speech_used
 from sottovoce.score.evaluate import read_answers, score_report
 from sottovoce.score.files import read_gold
+from sottovoce.score.metrics.registry import in_tables
 from sottovoce.study.layout import CellFolder
-
-SHOWN = {"intent_accuracy": "intent accuracy", "frame_accuracy": "frame accuracy", "slu_f1": "SLU-F1"}
 
 
 def model_card(run: Path, recipe: Recipe, say: Say) -> str:
@@ -86,21 +85,21 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
 def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[str]:
     files = CellFolder(run)
     held = f"Answers were held to the grammar in `{files.study.ontology.name}`, which the lines below do not do."
-    gold = read_gold(files.study.gold)
+    gold, metrics = read_gold(files.study.gold), in_tables()
     lines = [
         "## Scores",
         "",
-        f"{results.num_test} test utterances, strict (a missing or unreadable answer is wrong), in % with 95 % "
+        f"{results.num_test} test utterances, strict (a missing or unreadable answer is wrong), with 95 % "
         "intervals over utterances.",
         *(["", held] * (recipe.decode.grammar == "ontology")),
         "",
-        "| answered from | " + " | ".join(SHOWN.values()) + " |",
-        "| --- |" + " ---: |" * len(SHOWN),
+        "| answered from | " + " | ".join(metric.heading for metric in metrics) + " |",
+        "| --- |" + " ---: |" * len(metrics),
     ]
     for source in MODALITIES:
         report = score_report(read_answers(files.predictions(source), gold, say), (), with_intervals=True)
         strict, bounds = report["strict"], report["intervals"]["strict"]
-        cells = [f"{100 * strict[n]:.1f} [{100 * bounds[n][0]:.1f}, {100 * bounds[n][1]:.1f}]" for n in SHOWN]
+        cells = [f"{each.text(strict[each.key])} {each.bounds(bounds[each.key])}" for each in metrics]
         lines.append(f"| {'gold text' if source == 'text' else source} | " + " | ".join(cells) + " |")
     return lines
 

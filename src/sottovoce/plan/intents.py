@@ -13,11 +13,10 @@ from sottovoce.core.types import MODALITIES, Modality
 from sottovoce.data.manifest import read_manifest
 from sottovoce.plan.learning_curve import LEVEL, Floats
 from sottovoce.report.results import CellResult
-from sottovoce.score.counts import COLUMNS, counts_table
+from sottovoce.score.counts import counts_table
 from sottovoce.score.matching import Answers
+from sottovoce.score.metrics import registry
 from sottovoce.score.statistics import bootstrap, interval
-
-_INTENT = COLUMNS.index("intent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,11 @@ def first_intents(
     of_intent = np.equal.outer(np.array(intents), np.array(names)).astype(np.float64)  # items x intents
     right: dict[Modality, Floats] = {}
     for modality in MODALITIES:
-        tables = [counts_table(each[modality].all, "strict") for each in answers]
-        right[modality] = np.mean([table.rows[:, _INTENT] for table in tables], axis=0)
+        tables = [counts_table(each[modality].all, "strict", registry.headline()) for each in answers]
+        right[modality] = np.mean([table.counted("intent") for table in tables], axis=0)
     lost = of_intent * (right["text"] - right["speech"])[:, None]
-    table = tables[0]
-    sums = np.zeros((table.num_utterances, 1 + len(names)))  # recordings of an utterance are drawn together
-    np.add.at(sums, table.groups, np.column_stack([np.ones(len(intents)), lost]))
+    # Recordings of an utterance are drawn together.
+    sums = tables[0].summed(np.column_stack([np.ones(len(intents)), lost]))
     bounds = interval(bootstrap(sums, _shares), LEVEL)
     gains = []
     for column, name in enumerate(names):

@@ -19,11 +19,12 @@ from sottovoce.plan.intents import IntentGain, first_intents, recordings_of
 from sottovoce.plan.learning_curve import LEVEL, Interval, LearningCurve, NoCurveError, fit_curve
 from sottovoce.report.curves import Curves, Line, Point, study_curves
 from sottovoce.report.resamples import study_samples
-from sottovoce.report.results import METRICS, Metric, StudyResults, prediction_file, read_study
+from sottovoce.report.results import StudyResults, prediction_file, read_study
 from sottovoce.report.wording import line_label, percent
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import read_gold
 from sottovoce.score.matching import Answers
+from sottovoce.score.metrics.registry import headline_keys
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_at_hand
 
@@ -32,9 +33,9 @@ NUM_NEXT = 100
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A metric and the score, 0..1, that it should reach on speech."""
+    """A headline metric, by its key, and the score, 0..1, that it should reach on speech."""
 
-    metric: Metric
+    metric: str
     score: float
 
 
@@ -105,9 +106,8 @@ def parse_target(text: str) -> Target:
         UserError: it is not of that form, the metric is not known, or the score is not between 0 and 1.
     """
     name, equals, number = text.partition("=")
-    metric = next((metric for metric in METRICS if metric == name), None)
-    if not equals or metric is None:
-        advice = nearest(name, METRICS) if equals else "write for example slu_f1=0.75"
+    if not equals or name not in headline_keys():
+        advice = nearest(name, headline_keys()) if equals else "write for example slu_f1=0.75"
         raise UserError(f"{text!r} is no target", advice)
     try:
         score = float(number)
@@ -115,7 +115,7 @@ def parse_target(text: str) -> Target:
         score = -1.0
     if not 0 < score < 1:
         raise UserError(f"{text!r}: the score must lie between 0 and 1", "write for example slu_f1=0.75")
-    return Target(metric, score)
+    return Target(name, score)
 
 
 def make_plan(
@@ -168,8 +168,8 @@ def _spoken_lines(curves: Curves, folder: Path, scheme: str | None = None) -> li
     return wanted
 
 
-def _best(lines: Sequence[Line], metric: Metric) -> Line:
-    return max(lines, key=lambda line: line.drawn[-1].speech[METRICS.index(metric)].mean)
+def _best(lines: Sequence[Line], metric: str) -> Line:
+    return max(lines, key=lambda line: line.drawn[-1].speech[headline_keys().index(metric)].mean)
 
 
 def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGain, ...]:
@@ -188,7 +188,7 @@ def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour:
     fits = {metric: _fit(curves, line, metric) for metric in {target.metric for target in targets}}
     each = _hours_per_recording(line)
     for target in targets:
-        fitted, place = fits[target.metric], METRICS.index(target.metric)
+        fitted, place = fits[target.metric], headline_keys().index(target.metric)
         points = tuple(
             Measured(_num_recordings(point), point.speech[place].mean, point.speech[place].num_seeds)
             for point in line.drawn
@@ -219,15 +219,15 @@ def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[L
     if (last := line.last) is None:
         return
     for target in targets:
-        seen = last.speech[METRICS.index(target.metric)]
+        seen = last.speech[headline_keys().index(target.metric)]
         half = NormalDist().inv_cdf((1 + LEVEL) / 2) * seen.standard_error
         yield Level(_label(curves, line), target, Interval(seen.mean, seen.mean - half, seen.mean + half))
 
 
-def _fit(curves: Curves, line: Line, metric: Metric) -> LearningCurve | NoCurveError:
+def _fit(curves: Curves, line: Line, metric: str) -> LearningCurve | NoCurveError:
     trained = [(_num_recordings(point), cell) for point in line.drawn for cell in point.finished]
     numbers, seeds = [number for number, _ in trained], [cell.seed for _, cell in trained]
-    samples, place = [curves.samples[cell.name, "speech"] for _, cell in trained], METRICS.index(metric)
+    samples, place = [curves.samples[cell.name, "speech"] for _, cell in trained], headline_keys().index(metric)
     scores = [float(each.seen[place]) for each in samples]
     resampled = np.stack([each.drawn[:, place] for each in samples], axis=1)
     try:

@@ -14,7 +14,7 @@ from rich.text import Text
 from sottovoce.plan.learning_curve import Interval
 from sottovoce.plan.planner import NUM_NEXT, CurvePlan, Level, Plan
 from sottovoce.report.wording import NONE, percent, signed_points
-from sottovoce.score.compare import SHOWN
+from sottovoce.score.metrics.registry import metric_named
 from sottovoce.score.tables import printable
 
 MOST_INTENTS = 10
@@ -32,7 +32,7 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
     table = _table(title, "scheme", "target", "recordings", "hours of\nspeech", "cost", "next\nrecordings:\npoints")
     for curve in plan.curves:
         scheme = f"{curve.name}\nup to {curve.points[-1].num_recordings}"
-        target = f"{SHOWN[curve.target.metric]}\n{percent(curve.target.score)} %"
+        target = f"{metric_named(curve.target.metric).label}\n{percent(curve.target.score)} %"
         needed = [NONE] * 3
         if not curve.refusal:
             needed = [NONE if part is None else part.text("\n[", ", ", "]", ">") for part in _parts(curve, plan)]
@@ -42,7 +42,7 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
             gain = f"{curve.num_next}: {value}\n[{low}, {high}]"
         table.add_row(printable(scheme), target, *map(Text, needed), Text(gain))
     for level in plan.levels:
-        target = f"{SHOWN[level.target.metric]}\n{percent(level.target.score)} %"
+        target = f"{metric_named(level.target.metric).label}\n{percent(level.target.score)} %"
         reached = f"none: {percent(level.score.value)} %\n[{percent(level.score.low)}, {percent(level.score.high)}]"
         table.add_row(printable(level.name), target, Text(reached), NONE, NONE, NONE)
     yield table
@@ -89,7 +89,7 @@ def _finite(value: Any) -> Any:
 
 
 def _target_sentence(curve: CurvePlan, plan: Plan) -> str:
-    start = f"{curve.name}, {SHOWN[curve.target.metric]} {percent(curve.target.score)} %"
+    start = f"{curve.name}, {metric_named(curve.target.metric).label} {percent(curve.target.score)} %"
     if curve.refusal:
         return f"{start}: {curve.refusal}."
     if curve.recordings is not None and curve.recordings.high == 0:
@@ -104,8 +104,8 @@ def _level_sentence(level: Level) -> str:
     low, high, wanted = level.score.low, level.score.high, level.target.score
     verdict = "reached" if low >= wanted else "not reached" if high < wanted else "cannot be told whether it is reached"
     return (
-        f"{level.name}, {SHOWN[level.target.metric]} {percent(wanted)} %: {verdict} without training speech, at "
-        f"{percent(level.score.value)} % ({percent(low)} to {percent(high)})."
+        f"{level.name}, {metric_named(level.target.metric).label} {percent(wanted)} %: {verdict} "
+        f"without training speech, at {percent(level.score.value)} % ({percent(low)} to {percent(high)})."
     )
 
 
@@ -113,7 +113,7 @@ def _gain_sentence(curve: CurvePlan, gain: Interval) -> str:
     less = ", as many as its curve supports," if curve.num_next != NUM_NEXT else ""
     nothing = "" if gain.low > 0 else "; that may be nothing"
     value, low, high = _signed(gain)
-    what = f"{value} points of {SHOWN[curve.target.metric]} ({low} to {high})"
+    what = f"{value} points of {metric_named(curve.target.metric).label} ({low} to {high})"
     return f"{curve.name}: the next {curve.num_next} recordings{less} bring {what}{nothing}."
 
 

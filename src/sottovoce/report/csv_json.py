@@ -17,12 +17,13 @@ from sottovoce.report.findings import Finding
 from sottovoce.report.measures import share_unreadable, standard_error
 from sottovoce.report.published import Published
 from sottovoce.report.resamples import Calibrations, Estimate
-from sottovoce.report.results import METRICS, CellResult, Scores, StudyResults
+from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.table import covered, gaps_closed, point_gaps_closed
 from sottovoce.report.wording import state_of, told_models, told_path
+from sottovoce.score.metrics import registry
 from sottovoce.score.statistics import LEVEL, NUM_RESAMPLES
 
-_SCORES = tuple(name for name in Scores.__dataclass_fields__ if not name.startswith("num_"))
+_COUNTS = ("num_scored", "num_missing", "num_unreadable")
 _TRUST = ("ece", "ece_if_calibrated", "adaptive_ece", "brier", "risk_coverage_area", "mean_confidence")
 _COST = ("asr", "word_error_rate", "seconds_per_utterance", "num_parameters")  # only where a cell has any of them
 _PLAIN = (
@@ -34,11 +35,17 @@ _PLAIN = (
 def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
     """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty; the
     figures of confidences have columns only if there are any."""
-    derived = ["intent_standard_error", "share_unreadable", "intent_gap_closed", "slu_f1_gap_closed"]
-    counts = ["num_scored", "num_missing", "num_unreadable"]
-    scored = [f"{kind}_{name}" for kind in ("strict", "official") for name in (*_SCORES, *counts)]
+    headline = registry.headline()
+    keys = {
+        "strict": [*(each.key for each in registry.METRICS), *_COUNTS],
+        "official": [*(each.key for each in registry.METRICS if each.official), *_COUNTS],
+    }
+    scored = [f"{view}_{key}" for view in keys for key in keys[view]]
+    errors = {f"{each.key}_standard_error": each for each in headline if each.of == "items"}
+    closed = [f"{each.key}_gap_closed" for each in headline]
     trust, plain = _TRUST if calibrations else (), (*_PLAIN, *_costs(results))
     out = io.StringIO()
+    derived = (*errors, "share_unreadable", *closed)
     writer = csv.DictWriter(out, [*plain, "input", "finished", *scored, *derived, *trust], lineterminator="\n")
     writer.writeheader()
     for cell in results.cells:
@@ -48,14 +55,14 @@ def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
             row: dict[str, object] = {key: facts[key] for key in (*plain, "finished")} | {"input": modality}
             scores = cell.speech if modality == "speech" else cell.text
             if scores is not None:
-                for kind, figures in asdict(scores).items():
-                    row |= {f"{kind}_{name}": value for name, value in figures.items()}
-                row["intent_standard_error"] = standard_error(scores.strict.intent_accuracy, scores.strict.num_scored)
+                for view, figures in asdict(scores).items():
+                    row |= {f"{view}_{key}": figures.get(key) for key in keys[view]}
+                row |= {name: standard_error(scores.strict, each) for name, each in errors.items()}
                 row["share_unreadable"] = share_unreadable(scores.strict)
             if (trusted := calibrations.get((cell.name, modality))) is not None:
                 row |= {name: getattr(trusted, name) for name in trust}
             if modality == "speech":
-                row["intent_gap_closed"], row["slu_f1_gap_closed"] = gaps_closed(results, cell)
+                row |= zip(closed, gaps_closed(results, cell), strict=True)
             writer.writerow(row)
     return out.getvalue()
 
@@ -133,20 +140,22 @@ def _point(point: Point) -> dict[str, Any]:
 
 
 def _closed(curves: Curves, line: Line, point: Point) -> dict[str, Any]:
-    closed = zip(METRICS, point_gaps_closed(curves, line, point), strict=True)
+    closed = zip(registry.headline_keys(), point_gaps_closed(curves, line, point), strict=True)
     return {"gap_closed": dict(closed)}
 
 
 def _estimates(estimates: Sequence[Estimate]) -> dict[str, Any]:
     """Of a score the p-value means nothing, so it is left out."""
-    named = zip(METRICS, estimates, strict=True) if estimates else ()
+    named = zip(registry.headline_keys(), estimates, strict=True) if estimates else ()
     return {name: {k: v for k, v in asdict(each).items() if k != "p_value"} for name, each in named}
 
 
 def _comparison(each: Comparison) -> dict[str, Any]:
     figures = {
         name: {**asdict(figure), "corrected_p_value": corrected, "better": each.better(place)}
-        for place, (name, figure, corrected) in enumerate(zip(METRICS, each.figures, each.p_values, strict=True))
+        for place, (name, figure, corrected) in enumerate(
+            zip(registry.headline_keys(), each.figures, each.p_values, strict=True)
+        )
     }
     return {
         "first": each.first, "second": each.second, "sources": each.sources, "model": told_path(each.model),

@@ -23,7 +23,7 @@ class Point:
 
     Args:
         cells: its cells, finished and not, one a seed.
-        speech, text: accuracy and SLU-F1 (METRICS) on each input over the finished seeds; empty if there is none.
+        speech, text: the headline metrics on each input over the finished seeds; empty if there is none.
         gap: how much higher they are on gold text than on speech.
     """
 
@@ -136,7 +136,7 @@ class Curves:
 
     @property
     def best(self) -> Point | None:
-        """Of all lines' largest finished budgets the one that is best on speech: by intent accuracy, then SLU-F1."""
+        """Of all lines' largest finished budgets the one that is best on speech, by the headline metrics in turn."""
         ends = [line.last for line in self.budgeted if line.last]
         return max(ends, key=lambda point: [estimate.mean for estimate in point.speech], default=None)
 

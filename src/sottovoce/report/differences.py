@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.resamples import Estimate, Sampled, Samples, over_seeds
-from sottovoce.report.results import METRICS, StudyResults
+from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import line_label, size_words
 from sottovoce.score.compare import listed
+from sottovoce.score.metrics.registry import headline
 from sottovoce.score.statistics import LEVEL, holm
 
 PAPER = ("curriculum", "direct_mixing")  # the schemes with speech of Choi et al., 2025
@@ -23,7 +24,7 @@ PAPER = ("curriculum", "direct_mixing")  # the schemes with speech of Choi et al
 class Comparison:
     """How much higher ``first`` (a scheme) is than ``second`` on speech, at one budget.
 
-    ``figures`` and ``p_values``, which are corrected, are in the order of METRICS.
+    ``figures`` and ``p_values``, which are corrected, are in the order of the headline metrics.
     """
 
     sources: tuple[str, ...]
@@ -59,7 +60,7 @@ def scheme_differences(curves: Curves) -> tuple[Comparison, ...]:
     for model in curves.models:
         for sources in curves.mixtures:
             family = list(_family(curves, sources, model))
-            corrected = [holm([figures[place].p_value for *_, figures in family]) for place in range(len(METRICS))]
+            corrected = [holm([figures[place].p_value for *_, figures in family]) for place in range(len(headline()))]
             for number, (point, second, figures) in enumerate(family):
                 p_values = tuple(column[number] for column in corrected)
                 budget = (point.size, point.share)

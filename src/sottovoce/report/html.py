@@ -22,7 +22,7 @@ from sottovoce.report.headline import Answer, study_answer
 from sottovoce.report.published import Published, published_for
 from sottovoce.report.reliability import reliability
 from sottovoce.report.resamples import Calibrations, study_calibrations, study_samples
-from sottovoce.report.results import METRICS, StudyResults, read_study
+from sottovoce.report.results import StudyResults, read_study
 from sottovoce.report.table import covered, latex_table, markdown_table, table_rows
 from sottovoce.report.wording import (
     duration,
@@ -35,6 +35,7 @@ from sottovoce.report.wording import (
     told_path,
 )
 from sottovoce.score.compare import p_words
+from sottovoce.score.metrics.registry import headline
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
     environment.filters |= {"percent": percent, "duration": duration, "points": signed_points, "p": p_words}
     environment.filters["tight"] = lambda text: text.replace(" %", "\u00a0%")  # no line begins with a % sign
     headers, rows = table_rows(curves)
+    places = range(len(headline()))
     context: dict[str, Any] = {
         "report": report,
         "results": results,
@@ -128,9 +130,10 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "covered": covered(curves),
         "labels": {cell.name: label(results, cell) for cell in results.cells},
         "state_of": state_of,
-        "differences": [difference_matrix(results, report.comparisons, place) for place in range(len(METRICS))],
-        "slu_notes": difference_sentences(results, report.comparisons, METRICS.index("slu_f1")),
-        "gaps": [gap_matrix(curves, place) for place in range(len(METRICS))],
+        "metrics": headline(),
+        "differences": [difference_matrix(results, report.comparisons, place) for place in places],
+        "difference_notes": [difference_sentences(results, report.comparisons, place) for place in places],
+        "gaps": [gap_matrix(curves, place) for place in places],
         "failed": [cell for cell in results.cells if cell.failed and not cell.finished],
         "figure": Markup(figure_svg(curves, report.published, inline=True)),
         "figure_narrow": Markup(figure_svg(curves, report.published, inline=True, narrow=True)),
@@ -150,6 +153,6 @@ def _two_scorers(results: StudyResults) -> list[dict[str, Any]]:
     for cell in results.finished:
         for modality in MODALITIES:
             scores = cell.speech if modality == "speech" else cell.text
-            if scores is not None and scores.official != scores.strict:
+            if scores is not None and any(scores.strict[key] != each for key, each in scores.official.items()):
                 lines.append({"cell": cell, "input": modality, "official": scores.official, "strict": scores.strict})
     return lines

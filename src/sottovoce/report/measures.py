@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sottovoce.core.types import MODALITIES, Prediction, Utterance
-from sottovoce.report.results import CellResult, Metric, Scores
+from sottovoce.report.results import CellResult, Scores
+from sottovoce.score.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,13 @@ class Difference:
         return self.value != 0 and abs(self.value) >= 2 * self.standard_error
 
 
-def standard_error(accuracy: float, num_scored: int) -> float:
-    """Standard error sqrt(p(1-p)/n) of an accuracy; it covers the choice of test utterances, not of the run."""
-    return math.sqrt(accuracy * (1 - accuracy) / num_scored) if num_scored else math.nan
+def standard_error(scores: Scores, metric: Metric) -> float | None:
+    """Standard error sqrt(p(1-p)/n) of a share p of n items, which covers the choice of test utterances, not of the
+    run; None of a metric that is no share of items."""
+    if metric.of != "items":
+        return None
+    share, number = scores[metric.key], scores["num_scored"]
+    return math.sqrt(share * (1 - share) / number) if number else math.nan
 
 
 SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hundred utterances have errors of 3 points
@@ -33,17 +38,18 @@ SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hund
 
 def share_unreadable(scores: Scores) -> float:
     """Share of the scored answers that could not be read as a frame."""
-    return scores.num_unreadable / scores.num_scored if scores.num_scored else math.nan
+    return scores["num_unreadable"] / scores["num_scored"] if scores["num_scored"] else math.nan
 
 
-def gap_closed(cell: CellResult, text_only: CellResult, metric: Metric) -> float | None:
-    """Share of text-only's loss from gold text to speech that a cell wins back; None where it lost too little to say.
+def gap_closed(cell: CellResult, text_only: CellResult, key: str) -> float | None:
+    """Share of text-only's loss from gold text to speech, in a metric by its key, that a cell wins back; None where
+    it lost too little to say.
 
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
     """
-    floor, ceiling = (float(getattr(text_only.strict(modality), metric)) for modality in MODALITIES)
-    return share_closed(float(getattr(cell.strict("speech"), metric)), floor, ceiling)
+    floor, ceiling = (text_only.strict(modality)[key] for modality in MODALITIES)
+    return share_closed(cell.strict("speech")[key], floor, ceiling)
 
 
 def share_closed(reached: float, floor: float, ceiling: float) -> float | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import GenericAlias
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from sottovoce.core.errors import UserError
 from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import model_tail
+from sottovoce.score.metrics.registry import headline_keys
 
 _T = TypeVar("_T")
 _SHIPPED = Path(__file__).with_name("published.yaml")
@@ -25,25 +28,22 @@ class _Closed(BaseModel):
 class _Figure(_Closed):
     model: str
     source: str
-    intent_accuracy: float | None = Field(None, ge=0, le=100)
-    slu_f1: float | None = Field(None, ge=0, le=100)
     reference: bool = False
 
 
 class _Group(_Closed):
     corpora: list[str]
     locale: str
-    figures: list[_Figure]
+    figures: list[Any]
 
 
 @dataclass(frozen=True)
 class Published:
-    """One system's published figures (shares, 0..1; None where none is); ``drawn`` into the study's figure or not."""
+    """One system's published figures (shares, 0..1, by the metrics' keys); ``drawn`` into the study's figure or not."""
 
     model: str
     source: str
-    intent_accuracy: float | None
-    slu_f1: float | None
+    figures: Mapping[str, float]
     drawn: bool
 
 
@@ -52,8 +52,8 @@ def published_for(results: StudyResults, own: Path | None = None) -> tuple[Publi
 
     Args:
         results: the study.
-        own: a YAML file of a user's own, a list of ``{model, source, intent_accuracy, slu_f1}`` in percent; all of it
-            is drawn, since its user says that it fits.
+        own: a YAML file of a user's own, a list of ``{model, source}`` with headline metrics in percent; all of it is
+            drawn, since its user says that it fits.
 
     Raises:
         UserError: there is no such file, or it is not of that form.
@@ -62,14 +62,20 @@ def published_for(results: StudyResults, own: Path | None = None) -> tuple[Publi
         _published(figure, figure.reference or figure.model.casefold() in _models(results))
         for group in _read(_SHIPPED, list[_Group])
         if _is_corpus(results.corpus, group)
-        for figure in group.figures
+        for figure in TypeAdapter(_rows()).validate_python(group.figures)
     ]
-    return (*shipped, *(_published(figure, True) for figure in (_read(own, list[_Figure]) if own else ())))
+    return (*shipped, *(_published(figure, True) for figure in (_read(own, _rows()) if own else ())))
+
+
+def _rows() -> Any:
+    """What such a file may hold: rows with a percentage of each headline metric."""
+    fields: dict[str, Any] = dict.fromkeys(headline_keys(), (Annotated[float, Field(ge=0, le=100)] | None, None))
+    return GenericAlias(list, (create_model("Row", __base__=_Figure, **fields),))
 
 
 def _published(figure: _Figure, drawn: bool) -> Published:
-    intent, slu = (None if value is None else value / 100 for value in (figure.intent_accuracy, figure.slu_f1))
-    return Published(figure.model, figure.source, intent, slu, drawn)
+    given = figure.model_dump(include=set(headline_keys()), exclude_none=True)
+    return Published(figure.model, figure.source, {key: value / 100 for key, value in given.items()}, drawn)
 
 
 def _is_corpus(name: str, group: _Group) -> bool:
@@ -93,5 +99,5 @@ def _read(path: Path, kind: type[_T]) -> _T:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        advice = "give a list of {model, source, intent_accuracy, slu_f1}, in percent"
+        advice = f"give a list of {{model, source, {', '.join(headline_keys())}}}, in percent"
         raise UserError(f"{path}: {key}: {first['msg']}".replace(": :", ":"), advice) from error

@@ -45,7 +45,7 @@ def reliability(results: StudyResults, calibrations: Calibrations) -> Reliabilit
     known = [cell for cell in results.finished if any((cell.name, each) in calibrations for each in MODALITIES)]
     if not known:
         return None
-    highest = max(known, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1))
+    highest = max(known, key=CellResult.headline_on_speech)
     drawn = results.best if results.best in known else highest
     own = _of_cell(drawn, calibrations)
     inputs = {"speech": "speech", "text": "gold text"}

@@ -19,21 +19,23 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.core.types import MODALITIES, Modality
-from sottovoce.report.results import METRICS, StudyResults, prediction_file
+from sottovoce.report.results import StudyResults, prediction_file
 from sottovoce.score.calibration import Calibration, calibration
 from sottovoce.score.confidences import judged_answers
-from sottovoce.score.counts import COLUMNS, FIGURES, Floats, counts_table, figures_of
+from sottovoce.score.counts import counts_table, figures_of
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import Gold, read_gold
-from sottovoce.score.statistics import bootstrap, interval
+from sottovoce.score.metrics.metric import Metric, Sums
+from sottovoce.score.metrics.registry import headline
+from sottovoce.score.statistics import Floats, bootstrap, interval
 
-_PLACES = [FIGURES.index(metric) for metric in METRICS]
 _MOST_FILES = 500  # kept in memory while a study is watched; 0.5 MB each at SLURP's size
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A cell's figures on one input, or a difference of such: ``seen`` METRICS; ``drawn`` resamples x METRICS."""
+    """A cell's headline metrics on one input, or a difference of such: ``seen`` (metrics,), ``drawn`` (resamples,
+    metrics)."""
 
     seen: Floats
     drawn: Floats
@@ -74,16 +76,16 @@ def study_samples(results: StudyResults) -> Samples:
         return {}
     gold = results.layout.gold
     sums = [_counted(prediction_file(results, *key), gold)[0] for key in keys]
+    metrics, columns = headline(), sums[0].columns  # the same for all answers to one gold file
 
     def figures(joined: Floats) -> Floats:
-        apart = joined.reshape(len(joined), len(keys), len(COLUMNS))
-        return figures_of(apart)[..., _PLACES].reshape(len(joined), -1)
+        apart = joined.reshape(len(joined), len(keys), len(columns))
+        return figures_of(metrics, Sums(columns, apart)).reshape(len(joined), -1)
 
-    drawn = bootstrap(np.hstack(sums), figures).reshape(-1, len(keys), len(METRICS))
-    return {
-        (cell.name, modality): Sampled(figures_of(sums[place].sum(axis=0))[_PLACES], drawn[:, place])
-        for place, (cell, modality) in enumerate(keys)
-    }
+    joined = np.hstack([each.values for each in sums])
+    seen = figures(joined.sum(axis=0)[None]).reshape(len(keys), len(metrics))
+    drawn = bootstrap(joined, figures).reshape(-1, len(keys), len(metrics))
+    return {(cell.name, each): Sampled(seen[place], drawn[:, place]) for place, (cell, each) in enumerate(keys)}
 
 
 def study_calibrations(results: StudyResults) -> Calibrations:
@@ -130,10 +132,10 @@ def _p_value(column: Floats) -> float:
     return min(1.0, 2 * float(beyond + 1) / (len(column) + 1))
 
 
-def _counted(predictions: Path, gold: Path) -> tuple[Floats, Calibration | None]:
-    """The counts of each utterance, and the calibration if there are confidences; a file that was read before and has
-    not changed is not read again."""
-    return _read_counted(predictions, _state(predictions), gold, _state(gold))
+def _counted(predictions: Path, gold: Path) -> tuple[Sums, Calibration | None]:
+    """The counts of each utterance (utterances, columns), and the calibration if there are confidences; a file that was
+    read before and has not changed is not read again."""
+    return _read_counted(predictions, _state(predictions), gold, _state(gold), headline())
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -145,11 +147,12 @@ def _state(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=_MOST_FILES)
 def _read_counted(
-    predictions: Path, _: tuple[int, int], gold: Path, gold_state: tuple[int, int]
-) -> tuple[Floats, Calibration | None]:
+    predictions: Path, _: tuple[int, int], gold: Path, gold_state: tuple[int, int], metrics: tuple[Metric, ...]
+) -> tuple[Sums, Calibration | None]:
     answers = read_answers(predictions, _read_gold(gold, gold_state), lambda line: None)
     judged = judged_answers(answers.all)
-    return counts_table(answers.all, "strict").per_utterance(), None if judged is None else calibration(judged)
+    table = counts_table(answers.all, "strict", metrics)
+    return Sums(table.columns, table.per_utterance()), None if judged is None else calibration(judged)
 
 
 @lru_cache(maxsize=2)

@@ -9,37 +9,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.types import MODALITIES, Modality, Prediction
 from sottovoce.score import files
+from sottovoce.score.metrics import registry
 from sottovoce.study.card import DAMAGED, CellCard, checked, json_object, read_card
 from sottovoce.study.layout import CellFolder, StudyFolder
 
-Metric = Literal["intent_accuracy", "slu_f1"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-
-_Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One scorer's figures for one cell on one input; shares from 0 to 1, then counts of utterances."""
+def _possible(scores: dict[str, float]) -> dict[str, float]:
+    for name in (*registry.headline_keys(), "num_scored", "num_unreadable"):
+        if name not in scores:
+            raise ValueError(f"{name} is missing")
+    for metric in registry.METRICS:
+        if metric.unit and scores.get(metric.key, 0.0) > 1:
+            raise ValueError(f"{metric.key} is above 1")
+    return scores
 
-    scenario_accuracy: _Share
-    action_accuracy: _Share
-    intent_accuracy: _Share
-    entity_f1: _Share
-    slu_precision: _Share
-    slu_recall: _Share
-    slu_f1: _Share
-    num_scored: _Count
-    num_missing: _Count
-    num_unreadable: _Count
+
+Scores = Annotated[dict[str, Annotated[int | float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_possible)]
+"""What one scorer says of one cell on one input, as scores.json has it: metrics by their keys (a study that ran before
+there was a metric lacks it), then counts of utterances."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,10 @@ class CellResult(CellCard):
         if scores is None:
             raise ValueError(f"cell {self.name} is unfinished")
         return scores.strict
+
+    def headline_on_speech(self) -> list[float]:
+        """The headline metrics of a finished cell on speech, strict: the larger, the better the cell."""
+        return [self.strict("speech")[key] for key in registry.headline_keys()]
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,10 @@ class StudyResults:
 
     @property
     def best(self) -> CellResult | None:
-        """The finished cell with training speech (of whatever language) that is best on test speech: by intent
-        accuracy, then SLU-F1. A cascade is a baseline, as text-only is: what the best is set against."""
+        """The finished cell with training speech (of whatever language) that is best on test speech: by the
+        headline metrics in their order. A cascade is a baseline, as text-only is: what the best is set against."""
         heard = [cell for cell in self.finished if cell.uses_speech]
-        return max(
-            heard, key=lambda cell: (cell.strict("speech").intent_accuracy, cell.strict("speech").slu_f1), default=None
-        )
+        return max(heard, key=CellResult.headline_on_speech, default=None)
 
 
 def read_study(folder: Path) -> StudyResults:

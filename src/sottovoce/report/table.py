@@ -11,7 +11,7 @@ from rich.table import Table
 from sottovoce.core.types import MODALITIES
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.measures import gap_closed, share_closed, share_unreadable, standard_error
-from sottovoce.report.results import METRICS, CellResult, StudyResults
+from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.wording import (
     NONE,
     label,
@@ -23,19 +23,14 @@ from sottovoce.report.wording import (
     speech_words,
     state_of,
 )
+from sottovoce.score.metrics.registry import headline
 from sottovoce.train.schemes import SCHEMES
 
-_SPEECH = ("Speech: intent %", "Speech: SLU-F1 %", "Gold text: intent %", "Gold text: SLU-F1 %")
-_CLOSED = ("Gap closed: intent %", "Gap closed: SLU-F1 %")
-_CELL_HEADERS = ("Scheme", "Training speech", *_SPEECH, "Unreadable %", *_CLOSED)
-_POINT_HEADERS = ("Scheme", "Training speech", "Seeds", *_SPEECH, *_CLOSED)
+_START = ("Scheme", "Training speech")
 _COST = ("Seconds an answer", "Parameters, M")  # only where a cell has them; the terminal has no room for them
-# Headers in the terminal.
-_SHORT = {
-    "Training speech": "Training\nspeech", "Speech: intent %": "Speech\nintent %", "Speech: SLU-F1 %": "\nF1 %",
-    "Gold text: intent %": "Text\nintent %", "Gold text: SLU-F1 %": "\nF1 %", "Unreadable %": "Unread-\nable %",
-    "Gap closed: intent %": "Gap %\nintent", "Gap closed: SLU-F1 %": "closed\nF1",
-}  # fmt: skip
+# Headers in the terminal; a group's stands over its first metric.
+_SHORT = {"Training speech": "Training\nspeech", "Unreadable %": "Unread-\nable %"}
+_GROUPS = {"Speech": "Speech\n{}", "Gold text": "Text\n{}", "Gap closed": "Gap %\nclosed\n{}"}
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "’": "'",
@@ -55,11 +50,13 @@ def table_rows(curves: Curves) -> tuple[tuple[str, ...], list[Row]]:
     """The headers and the rows of the study's table, strict figures."""
     results = curves.results
     if results.is_grid:
-        headers = _POINT_HEADERS
+        headers = (*_START, "Seeds", *_figure_headers("Speech", "Gold text", "Gap closed"))
         rows = [_point_row(curves, line, point) for line in curves.lines for point in line.points]
     else:
-        headers = _CELL_HEADERS
+        scores, closed = _figure_headers("Speech", "Gold text"), _figure_headers("Gap closed")
+        headers = (*_START, *scores, "Unreadable %", *closed)
         rows = [Row(_cell_columns(results, cell), (cell,), state_of(cell)) for cell in results.cells]
+    rows = [replace(row, columns=row.columns + (NONE,) * (len(headers) - len(row.columns))) for row in rows]
     if not results.has_costs:
         return headers, rows
     return (*headers, *_COST), [replace(row, columns=(*row.columns, *_costs(row.cells))) for row in rows]
@@ -72,7 +69,7 @@ def terminal_table(curves: Curves) -> Table:
     headers = tuple(header for header in headers if header not in _COST)
     table = Table(title=curves.results.title, box=box.SIMPLE_HEAD, caption=_caption(curves), padding=0)
     for number, header in enumerate(headers):
-        short = "Speech\n(clips)" if grid and number == 1 else _SHORT.get(header, header)
+        short = "Speech\n(clips)" if grid and number == 1 else _short(header)
         wraps = number == (0 if grid else 1)  # names of points can be long, what a cell has heard of small studies
         table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
     for row in rows:
@@ -80,9 +77,8 @@ def terminal_table(curves: Curves) -> Table:
         texts[0] = texts[0].replace(" (", "\n(")  # a cascade's recogniser
         if grid:
             texts[1] = texts[1].replace(" clips)", ")")
-            texts = [
-                text.partition("±")[0] if "F1" in header else text for header, text in zip(headers, texts, strict=True)
-            ]
+            firsts = _figure_headers("Speech", "Gold text", first=True)
+            texts = [t if h in firsts else t.partition("±")[0] for h, t in zip(headers, texts, strict=True)]
         table.add_row(*texts, style=None if row.state == "finished" else "dim")
     return table
 
@@ -115,20 +111,20 @@ def latex_table(curves: Curves) -> str:
     return "\n".join(lines) + "\n"
 
 
-def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, float | None]:
-    """A cell's gap closed in intent accuracy and SLU-F1; None for what hears speech without having been
+def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, ...]:
+    """A cell's gap closed in each headline metric; None for what hears speech without having been
     trained on it, which text-only itself does."""
     text_only = results.text_only_for(cell)
     if text_only is None or not cell.finished or not (cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts"):
-        return None, None
-    return gap_closed(cell, text_only, "intent_accuracy"), gap_closed(cell, text_only, "slu_f1")
+        return (None,) * len(headline())
+    return tuple(gap_closed(cell, text_only, metric.key) for metric in headline())
 
 
 def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float | None, ...]:
     """The same of a point, from the means over its seeds."""
     text_only = curves.text_only(line.sources, line.model)
     if text_only is None or not point.speech or line not in (*curves.budgeted, *curves.cascades):
-        return (None,) * len(METRICS)
+        return (None,) * len(headline())
     return tuple(
         share_closed(reached.mean, floor.mean, ceiling.mean)
         for reached, floor, ceiling in zip(point.speech, text_only.speech, text_only.text, strict=True)
@@ -145,12 +141,13 @@ def covered(curves: Curves) -> str:
 def _cell_columns(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
     start = (label(results, cell), speech_used(cell))
     if not cell.finished:
-        return (*start, state_of(cell), *[NONE] * (len(_CELL_HEADERS) - 3))
+        return (*start, state_of(cell))
     figures: list[str] = []
     for modality in MODALITIES:
         scores = cell.strict(modality)
-        error = standard_error(scores.intent_accuracy, scores.num_scored)
-        figures += [f"{percent(scores.intent_accuracy)} ± {percent(error)}", percent(scores.slu_f1)]
+        for metric in headline():
+            error = standard_error(scores, metric)
+            figures.append(percent(scores[metric.key]) + (f" ± {percent(error)}" if error is not None else ""))
     unreadable = percent(share_unreadable(cell.strict("speech")))
     return (*start, *figures, unreadable, *map(percent, gaps_closed(results, cell)))
 
@@ -165,9 +162,24 @@ def _point_row(curves: Curves, line: Line, point: Point) -> Row:
     )
     state = "finished" if done == planned else "failed" if failed else "unfinished"
     if not done:
-        return Row((*start, state, *[NONE] * (len(_POINT_HEADERS) - 4)), point.cells, state)
+        return Row((*start, state), point.cells, state)
     figures = [f"{percent(e.mean)} ± {percent(e.standard_error)}" for m in MODALITIES for e in point.on(m)]
     return Row((*start, *figures, *map(percent, point_gaps_closed(curves, line, point))), point.cells, state)
+
+
+def _figure_headers(*groups: str, first: bool = False) -> tuple[str, ...]:
+    """A header for each headline metric, or the first alone, in each group."""
+    metrics = headline()[:1] if first else headline()
+    return tuple(f"{group}: {metric.column} %" for group in groups for metric in metrics)
+
+
+def _short(header: str) -> str:
+    """A header for the terminal, where a metric's name is broken at hyphens."""
+    group, _, metric = header.partition(": ")
+    if group not in _GROUPS:
+        return _SHORT.get(header, header)
+    shown = metric.removesuffix(" %" if group == "Gap closed" else "").replace("-", "-\n")
+    return _GROUPS[group].format(shown) if header in _figure_headers(group, first=True) else shown
 
 
 def _costs(cells: tuple[CellResult, ...]) -> tuple[str, str]:

@@ -131,11 +131,11 @@ def headline(results: StudyResults, gain: Difference | None) -> str:
     name = label(results, best).lower()
     examples = "example" if best.num_clips == 1 else "examples"
     start = f"With {best.num_clips} spoken training {examples}, {name}"
-    before, after = (percent(cell.strict("speech").intent_accuracy) for cell in (text_only, best))
+    before, after = (percent(cell.strict("speech")["intent_accuracy"]) for cell in (text_only, best))
     if not gain.distinguishable:
         return (
             f"{start} gets the intent of {after} % of the spoken test utterances right and text-only fine-tuning "
-            f"{before} %: not distinguishable on {best.strict('speech').num_scored} utterances."
+            f"{before} %: not distinguishable on {best.strict('speech')['num_scored']} utterances."
         )
     if gain.value < 0:
         return f"{start} is worse than text-only: intent accuracy on speech falls from {before} % to {after} %."

@@ -12,12 +12,13 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.types import Frame
 from sottovoce.score.counts import counts_tables
 from sottovoce.score.files import GoldItem
-from sottovoce.score.matching import Answer
+from sottovoce.score.matching import Answer, same_intent
+from sottovoce.score.metrics import registry
+from sottovoce.score.metrics.metric import Metric
 
 _HEADSET = "-headset"
 _WORD_BOUNDS = (3, 6, 9, 14)
 _SECOND_BOUNDS = (2, 4, 8)
-_SLOT_FIGURES = ("entity_", "word_", "char_", "slu_", "massive_slot_")
 Groups = dict[str, list[Answer]]
 
 
@@ -28,7 +29,7 @@ def breakdown(answers: Sequence[Answer], by: str) -> dict[str, dict[str, Any]]:
         answers: all of them.
         by: one of BY. ``length`` is the transcript's words, ``seconds`` the recording's length. ``microphone`` goes by
             SLURP's names: those of its headset recordings end in "-headset". ``slot`` keeps the entities of one type,
-            of gold and predictions; its groups have no accuracies, and ``num_entities`` counts gold entities.
+            of gold and predictions; its groups have the metrics of entities, and ``num_entities`` counts gold ones.
 
     Returns:
         ``{group: {"num_items": ..., "official": {...}, "strict": {...}}}``: lengths in their order, else the largest
@@ -65,7 +66,7 @@ def confusions(answers: Sequence[Answer]) -> list[dict[str, Any]]:
         gold, predicted = answer.item.frame, answer.frame if answer.status == "ok" else None
         if predicted is None:
             wrong[gold.intent, f"({answer.status})"] += 1
-        elif (gold.scenario, gold.action) != (predicted.scenario, predicted.action):
+        elif not same_intent(gold, predicted):
             wrong[gold.intent, predicted.intent] += 1
     return [
         {"gold": gold, "predicted": predicted, "count": count, "share_of_gold": count / totals[gold]}
@@ -73,10 +74,9 @@ def confusions(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     ]
 
 
-def _views(answers: Sequence[Answer], kinds: tuple[str, ...] = ("",)) -> dict[str, Any]:
-    """The figures, whose names start with one of ``kinds``, in both views."""
-    figures = {view: table.figures() for view, table in counts_tables(answers).items()}
-    return {view: {name: each[name] for name in each if name.startswith(kinds)} for view, each in figures.items()}
+def _views(answers: Sequence[Answer], metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
+    """The figures in both views; ``metrics`` None is all."""
+    return {view: table.figures() for view, table in counts_tables(answers, metrics).items()}
 
 
 def _by_slot(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
@@ -91,7 +91,8 @@ def _by_slot(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
     if not groups:
         raise UserError("neither gold nor predictions have entities", "break the scores down by something else")
     ordered = sorted(groups, key=lambda slot: (-numbers[slot], slot))
-    return {slot: {"num_entities": numbers[slot]} | _views(groups[slot], _SLOT_FIGURES) for slot in ordered}
+    metrics = [metric for metric in registry.METRICS if metric.of == "entities"]
+    return {slot: {"num_entities": numbers[slot]} | _views(groups[slot], metrics) for slot in ordered}
 
 
 def _only(frame: Frame, slot: str) -> Frame:

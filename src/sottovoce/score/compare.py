@@ -17,13 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.core.errors import UserError
-from sottovoce.score.counts import COLUMNS, FIGURES, CountsTable, Floats, counts_tables, figures_of
+from sottovoce.score.counts import CountsTable, counts_tables
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import Gold
 from sottovoce.score.matching import VIEWS
+from sottovoce.score.metrics import registry
+from sottovoce.score.metrics.metric import Metric
 from sottovoce.score.statistics import (
     LEVEL,
     NUM_RESAMPLES,
+    Floats,
     bootstrap,
     holm,
     interval,
@@ -31,15 +34,8 @@ from sottovoce.score.statistics import (
     over_seeds,
     randomisation_p_values,
 )
-from sottovoce.score.tables import printable
+from sottovoce.score.tables import NONE, printable
 
-SHOWN = {
-    "intent_accuracy": "intent accuracy",
-    "frame_accuracy": "frame accuracy",
-    "entity_f1": "entity F1",
-    "slu_f1": "SLU-F1",
-}
-_INTENT = COLUMNS.index("intent")
 _ALPHA = 1 - LEVEL
 
 
@@ -76,7 +72,7 @@ def compare_systems(
     Returns:
         ``systems``: name, files, ``official`` and ``strict`` figures (0..1), ``intervals`` of both views, and ``seeds``
         with mean, deviation, lowest and highest of each strict figure if there are several. ``pairs``: first, second,
-        and of each figure the ``difference`` (first minus second, strict), its ``interval``, the ``p_value``, the
+        and of each strict figure the ``difference`` (first minus second), its ``interval``, the ``p_value``, the
         ``corrected_p_value``, and ``better``: "first", "second" or None if they cannot be told apart; and
         ``mcnemar_intent``. ``sentences``: what follows, in words. The correction is Holm's over the pairs of a figure.
 
@@ -91,7 +87,8 @@ def compare_systems(
             kinds = f"{system.files[0]} is keyed by {system.kind}, {read[0].files[0]} by {read[0].kind}"
             raise UserError(kinds, "compare files that answer the same items")
     for system in read:
-        system.samples = {view: bootstrap(system.sums(view), figures_of, num_resamples, seed) for view in VIEWS}
+        for view, (table, *_) in system.tables.items():
+            system.samples[view] = bootstrap(system.sums(view), table.figures_of, num_resamples, seed)
     table = read[0].tables["strict"][0]
     pairs = [_pair(first, second, num_resamples, seed) for first, second in combinations(read, 2)]
     _correct(pairs)
@@ -110,30 +107,34 @@ def compare_systems(
 
 def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
     """Each system's scores with intervals, then the differences of each pair, in percentage points."""
-    table = Table("system", "view", *SHOWN.values(), title="scores in % with 95 % intervals", title_justify="left")
+    metrics = registry.in_tables()
+    columns = (metric.heading for metric in metrics)
+    table = Table("system", "view", *columns, title="scores with 95 % intervals", title_justify="left")
     for system in comparison["systems"]:
-        differ = any(system["official"][name] != system["strict"][name] for name in SHOWN)
+        official, strict = system["official"], system["strict"]
+        differ = any(official.get(metric.key, strict[metric.key]) != strict[metric.key] for metric in metrics)
         for view in VIEWS if differ else ("strict",):
-            bounds = system["intervals"][view]
-            cells = [Text(f"{100 * system[view][name]:.2f}\n[{_percent(bounds[name])}]") for name in SHOWN]
+            cells = [_with_interval(each, system[view], system["intervals"][view]) for each in metrics]
             table.add_row(printable(system["name"]), view if differ else "both", *cells)
         if "seeds" in system:
-            spreads = [system["seeds"][name] for name in SHOWN]
-            cells = [Text(f"{100 * each['mean']:.2f} ± {100 * each['deviation']:.2f}") for each in spreads]
-            table.add_row("", f"{spreads[0]['num_seeds']} seeds", *cells)
+            spreads = [(each, system["seeds"][each.key]) for each in metrics]
+            cells = [
+                Text(f"{each.text(seen['mean'], 2)} ± {each.text(seen['deviation'], 2)}") for each, seen in spreads
+            ]
+            table.add_row("", f"{spreads[0][1]['num_seeds']} seeds", *cells)
     yield table
     corrected = comparison["correction"] is not None
     heads = ("p", "p, Holm") if corrected else ("p",)
-    title = "differences of the strict scores in points"
+    title = "differences of the strict scores, of shares in points"
     table = Table("pair", "figure", "first - second", "95 %", *heads, "", title=title, title_justify="left")
     for pair in comparison["pairs"]:
         label = f"{pair['first']} - {pair['second']}"
-        for name, shown in SHOWN.items():
-            row = pair["figures"][name]
+        for metric in metrics:
+            row = pair["figures"][metric.key]
             p_values = [p_words(row[key]).removeprefix("= ") for key in ("p_value", "corrected_p_value")[: len(heads)]]
             verdict = "cannot be told apart" if row["better"] is None else f"{row['better']} is better"
-            points = f"{100 * row['difference']:+.2f}"
-            table.add_row(printable(label), shown, points, Text(_percent(row["interval"])), *p_values, verdict)
+            difference, bounds = metric.text(row["difference"], 2, "+"), Text(metric.bounds(row["interval"], 2))
+            table.add_row(printable(label), metric.label, difference, bounds, *p_values, verdict)
             label = ""
     yield table
 
@@ -174,9 +175,9 @@ def _read(name: str, files: list[Path], gold: Gold, say: Callable[[str], None]) 
 
 def _scores(system: _System) -> dict[str, Any]:
     scores: dict[str, Any] = {"name": system.name, "files": [str(path) for path in system.files], "intervals": {}}
-    for view in VIEWS:
-        scores[view] = dict(zip(FIGURES, figures_of(system.sums(view).sum(axis=0)).tolist(), strict=True))
-        scores["intervals"][view] = dict(zip(FIGURES, interval(system.samples[view]).tolist(), strict=True))
+    for view, (table, *_) in system.tables.items():
+        scores[view] = table.named(table.figures_of(system.sums(view).sum(axis=0)).tolist())
+        scores["intervals"][view] = table.named(interval(system.samples[view]).tolist())
     if len(system.files) > 1:
         spreads = over_seeds([table.figures() for table in system.tables["strict"]])
         names = ("mean", "deviation", "lowest", "highest", "num_seeds")
@@ -187,20 +188,17 @@ def _scores(system: _System) -> dict[str, Any]:
 
 
 def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dict[str, Any]:
-    one, other = first.sums("strict"), second.sums("strict")
-    differences = figures_of(one.sum(axis=0)) - figures_of(other.sum(axis=0))
+    one, other, table = first.sums("strict"), second.sums("strict"), first.tables["strict"][0]
+    differences = table.figures_of(one.sum(axis=0)) - table.figures_of(other.sum(axis=0))
     bounds = interval(first.samples["strict"] - second.samples["strict"])  # the same utterances were drawn for both
-    p_values = randomisation_p_values(one, other, figures_of, num_resamples, seed)
-    right, other_right = one[:, _INTENT], other[:, _INTENT]
+    p_values = randomisation_p_values(one, other, table.figures_of, num_resamples, seed)
+    right, other_right = (sums[:, table.columns["intent"]] for sums in (one, other))
+    rows = zip(differences.tolist(), bounds.tolist(), p_values.tolist(), strict=True)
+    names = ("difference", "interval", "p_value")
     return {
         "first": first.name,
         "second": second.name,
-        "figures": {
-            name: {"difference": difference, "interval": bound, "p_value": p_value}
-            for name, difference, bound, p_value in zip(
-                FIGURES, differences.tolist(), bounds.tolist(), p_values.tolist(), strict=True
-            )
-        },
+        "figures": table.named(dict(zip(names, row, strict=True)) for row in rows),
         "mcnemar_intent": {
             "num_first_better": int((right > other_right).sum()),
             "num_second_better": int((right < other_right).sum()),
@@ -211,23 +209,23 @@ def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dic
 
 def _correct(pairs: Sequence[dict[str, Any]]) -> None:
     """Adds Holm's p-values, and who is better by them."""
-    tests = [[pair["figures"][name] for pair in pairs] for name in FIGURES]
-    for rows in (*tests, [pair["mcnemar_intent"] for pair in pairs]):
+    for key in (*pairs[0]["figures"], "mcnemar_intent"):
+        rows = [pair["figures"].get(key) or pair[key] for pair in pairs]
         for row, p_value in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
             row["corrected_p_value"] = p_value
             if "difference" in row:
-                better = "first" if row["difference"] > 0 else "second"
-                row["better"] = better if p_value < _ALPHA else None
+                first = (row["difference"] > 0) == registry.metric_named(key).higher_is_better
+                row["better"] = ("first" if first else "second") if p_value < _ALPHA else None
 
 
 def _sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    sentences = []
+    sentences, metrics = [], registry.in_tables()
     for pair in pairs:
         sides = {"first": (pair["first"], pair["second"]), "second": (pair["second"], pair["first"])}
         for side, (better, worse) in sides.items():
-            if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] == side]:
+            if names := [each.label for each in metrics if pair["figures"][each.key]["better"] == side]:
                 sentences.append(f"{better} is better than {worse} in {listed(names)}.")
-        if names := [shown for name, shown in SHOWN.items() if pair["figures"][name]["better"] is None]:
+        if names := [each.label for each in metrics if pair["figures"][each.key]["better"] is None]:
             sentences.append(f"{pair['first']} and {pair['second']} cannot be told apart in {listed(names)}.")
         test = pair["mcnemar_intent"]
         counts = f"{pair['first']} has more intents right in {test['num_first_better']} utterances, {pair['second']}"
@@ -243,8 +241,11 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _percent(bounds: Sequence[float]) -> str:
-    return f"{100 * bounds[0]:.2f}, {100 * bounds[1]:.2f}"
+def _with_interval(metric: Metric, figures: Mapping[str, float], bounds: Mapping[str, Sequence[float]]) -> Text:
+    """A dash where the view lacks the metric."""
+    if metric.key not in figures:
+        return Text(NONE)
+    return Text(f"{metric.text(figures[metric.key], 2)}\n{metric.bounds(bounds[metric.key], 2)}")
 
 
 def p_words(p_value: float) -> str:

@@ -15,10 +15,11 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.score.compare import SHOWN
-from sottovoce.score.counts import COLUMNS, FIGURES, CountsTable, Floats, counts_table, figures_of
+from sottovoce.score.counts import CountsTable, counts_table
 from sottovoce.score.matching import Answers
-from sottovoce.score.statistics import LEVEL, bootstrap, interval, paired_differences
+from sottovoce.score.metrics import registry
+from sottovoce.score.metrics.metric import Metric
+from sottovoce.score.statistics import LEVEL, Floats, bootstrap, interval
 
 Input = Literal["text", "cascade", "speech"]
 INPUTS: dict[Input, str] = {"text": "gold text", "cascade": "cascade", "speech": "speech"}
@@ -47,13 +48,21 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
     tables = {name: counts_table(answers[name].all, "strict") for name in INPUTS}
     if len({tuple(answer.item.key for answer in answers[name].all) for name in INPUTS}) > 1:
         raise ValueError("answers to different items")
-    sums = {name: table.per_utterance() for name, table in tables.items()}
     errors = {part: _errors(tables, part) for part in PARTS}
+    seen = {name: table.figures() for name, table in tables.items()}
+    drawn = {name: bootstrap(table.per_utterance(), table.figures_of) for name, table in tables.items()}
+    named = tables["text"].named
     return {
         "num_items": len(answers["speech"].all),
         "level": LEVEL,
-        "inputs": {name: {**tables[name].figures(), "intervals": _intervals(sums[name])} for name in INPUTS},
-        "losses": {name: _loss(sums[upper], sums[lower]) for name, (upper, lower) in LOSSES.items()},
+        "inputs": {name: seen[name] | {"intervals": named(interval(drawn[name]).tolist())} for name in INPUTS},
+        "losses": {
+            name: {
+                key: {"difference": seen[upper][key] - seen[lower][key], "interval": ends}
+                for key, ends in named(interval(drawn[upper] - drawn[lower]).tolist()).items()
+            }
+            for name, (upper, lower) in LOSSES.items()
+        },
         "errors": errors,
         "sentences": _sentences(errors["intent"]),
     }
@@ -61,14 +70,17 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
 
 def gap_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     """The inputs' scores with intervals and the losses between them; then the errors by their cause."""
-    table = Table("answered from", *SHOWN.values(), title="strict scores in %, 95 % intervals", title_justify="left")
+    metrics = registry.in_tables()
+    heads = (metric.heading for metric in metrics)
+    table = Table("answered from", *heads, title="strict scores, 95 % intervals", title_justify="left")
     for source, shown in INPUTS.items():
         figures = report["inputs"][source]
-        table.add_row(shown, *(_with_interval(figures[key], figures["intervals"][key]) for key in SHOWN))
+        cells = [_with_interval(each, figures[each.key], figures["intervals"][each.key]) for each in metrics]
+        table.add_row(shown, *cells)
     table.add_section()
     for name, (upper, lower) in LOSSES.items():
-        losses = report["losses"][name]
-        cells = [_with_interval(losses[key]["difference"], losses[key]["interval"], "+") for key in SHOWN]
+        losses = [(each, report["losses"][name][each.key]) for each in metrics]
+        cells = [_with_interval(each, loss["difference"], loss["interval"], "+") for each, loss in losses]
         table.add_row(f"{INPUTS[upper]} - {INPUTS[lower]}", *cells)
     yield table
     table = Table("wrong from speech", "items", "heard wrong", "of these, right in the cascade", "understood wrong")
@@ -78,25 +90,13 @@ def gap_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     yield table
 
 
-def _intervals(sums: Floats) -> dict[str, list[float]]:
-    return dict(zip(FIGURES, interval(bootstrap(sums, figures_of)).tolist(), strict=True))
-
-
-def _loss(upper: Floats, lower: Floats) -> dict[str, dict[str, Any]]:
-    seen = figures_of(upper.sum(axis=0)) - figures_of(lower.sum(axis=0))
-    bounds = interval(paired_differences(upper, lower, figures_of))
-    rows = zip(FIGURES, seen.tolist(), bounds.tolist(), strict=True)
-    return {name: {"difference": difference, "interval": ends} for name, difference, ends in rows}
-
-
 def _errors(tables: Mapping[Input, CountsTable], part: str) -> dict[str, Any]:
-    right = {name: table.rows[:, COLUMNS.index(part)] > 0 for name, table in tables.items()}
+    right = {name: table.counted(part) > 0 for name, table in tables.items()}
     wrong = ~right["speech"]
     heard = wrong & right["text"]
-    columns = (wrong, heard, heard & right["cascade"], wrong & ~right["text"])
-    counts = CountsTable(np.stack(columns, axis=1).astype(float), tables["text"].groups, tables["text"].num_utterances)
-    totals = dict(zip(_ERROR_COLUMNS, map(int, counts.rows.sum(axis=0)), strict=True))
-    drawn = bootstrap(counts.per_utterance(), _share_heard) if totals["errors"] else None
+    counts = np.stack((wrong, heard, heard & right["cascade"], wrong & ~right["text"]), axis=1).astype(float)
+    totals = dict(zip(_ERROR_COLUMNS, map(int, counts.sum(axis=0)), strict=True))
+    drawn = bootstrap(tables["text"].summed(counts), _share_heard) if totals["errors"] else None
     return {**totals, "heard_wrong_interval": None if drawn is None else interval(drawn)[0].tolist()}
 
 
@@ -123,9 +123,8 @@ def _sentences(errors: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _with_interval(value: float, ends: list[float], sign: str = "") -> Text:
-    low, high = ends
-    return Text(f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]")
+def _with_interval(metric: Metric, value: float, ends: list[float], sign: str = "") -> Text:
+    return Text(f"{metric.text(value, sign=sign)} {metric.bounds(ends, sign=sign)}")
 
 
 def _percent(part: int, whole: int) -> str:

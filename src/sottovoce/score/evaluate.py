@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,56 @@ from sottovoce.score.abstention import abstain_threshold
 from sottovoce.score.breakdown import breakdown, confusions
 from sottovoce.score.calibration import calibration
 from sottovoce.score.confidences import judged_answers
-from sottovoce.score.counts import FIGURES, CountsTable, counts_tables, figures_of
-from sottovoce.score.files import Gold, stream_predictions
-from sottovoce.score.matching import Answers, match_answers
-from sottovoce.score.metrics.slurp import score_answers
+from sottovoce.score.counts import CountsTable, counts_tables
+from sottovoce.score.files import Gold, PredictionRow, stream_predictions
+from sottovoce.score.matching import Answers, View, match_answers
+from sottovoce.score.metrics import registry
+from sottovoce.score.metrics.metric import ITEMS
 from sottovoce.score.statistics import bootstrap, interval
 
-PER_UTTERANCE = ("intent_accuracy", "frame_accuracy", "entity_f1", "slu_f1")
+Scores = dict[str, dict[str, float | int]]
+_RARE = ("abstained", "unreadable_input", "no_speech")
+
+
+def score(gold: Gold, predictions: Iterable[PredictionRow]) -> Scores:
+    """Every metric in its views, ``official`` and ``strict``.
+
+    ``official`` does as SLURP's scorer does: items without a prediction are skipped. ``strict`` counts every gold item:
+    an answer that is missing, unreadable or given more than once is wrong, and all its entities missed.
+
+    Args:
+        gold: the right answers.
+        predictions: rows with the same kind of key, in the file's order. In ``official`` the last row of a key counts,
+            whatever its status, with the scenario, action and entities it carries.
+
+    Returns:
+        in each view the metrics of :mod:`sottovoce.score.metrics.registry` by their keys, and the counts num_scored
+        (gold items behind the figures), num_missing, num_unreadable, num_duplicates (gold items; each in one of the
+        three at most, duplicates first), num_unknown (rows for an item that gold lacks, which count for nothing else)
+        and, where there are any, num_abstained, num_no_speech and num_unreadable_input (the recording could not be
+        read), which strict counts as wrong.
+
+    Raises:
+        UserError: the rows' keys are of several kinds, or gold has no items, or no unique ones, of that kind.
+    """
+    answers = match_answers(gold, predictions)
+    return score_answers(answers, counts_tables(answers.all))
+
+
+def score_answers(answers: Answers, tables: Mapping[View, CountsTable]) -> Scores:
+    """As ``score``, of answers and their counts."""
+    statuses = [answer.status for answer in answers.all]
+    counts = {
+        "num_missing": statuses.count("missing"),
+        "num_unreadable": statuses.count("unreadable"),
+        "num_duplicates": statuses.count("duplicate"),
+        "num_unknown": answers.num_unknown,
+        **{f"num_{name}": statuses.count(name) for name in _RARE if name in statuses},
+    }
+    return {
+        view: {**table.figures(), "num_scored": int(table.counted(ITEMS).sum()), **counts}
+        for view, table in tables.items()
+    }
 
 
 def read_answers(predictions: Path, gold: Gold, say: Callable[[str], None]) -> Answers:
@@ -52,8 +95,8 @@ def score_report(
 
     Returns:
         ``official`` and ``strict`` as ``score`` has them and, where utterances have several recordings, with the
-        figures PER_UTTERANCE once more as ``NAME_per_utterance``, each utterance counting as one; with ``by``, under
-        that key the breakdowns; with a breakdown by intent, ``confusions``; with intervals, ``intervals``: of each
+        metrics of tables once more as ``KEY_per_utterance``, each utterance counting as one; with ``by``, under that
+        key the breakdowns; with a breakdown by intent, ``confusions``; with intervals, ``intervals``: of each
         view and figure the 95 % interval [low, high]; where answers have a confidence, ``calibration``; with a target
         of intent accuracy (0..1), ``abstain``: the lowest threshold at which what is answered reaches it.
 
@@ -61,13 +104,13 @@ def score_report(
         UserError: there is no such breakdown, or the gold file does not say what it needs; or a target is given and no
             answer has a confidence, or no threshold reaches it.
     """
-    report: dict[str, Any] = {**score_answers(answers)}
-    several = len({answer.item.utterance or answer.item.key for answer in answers.all}) < len(answers.all)
-    tables = counts_tables(answers.all) if several or with_intervals else {}
-    if several:
-        for view, table in tables.items():
+    tables = counts_tables(answers.all)
+    report: dict[str, Any] = {**score_answers(answers, tables)}
+    for view, table in tables.items():
+        if table.num_utterances < len(answers.all):
             figures = table.figures_per_utterance()
-            report[view] |= {f"{name}_per_utterance": figures[name] for name in PER_UTTERANCE}
+            shown = [metric.key for metric in registry.in_tables() if metric.key in figures]
+            report[view] |= {f"{key}_per_utterance": figures[key] for key in shown}
     if with_intervals:
         report["intervals"] = {view: intervals_of(table) for view, table in tables.items()}
     if by:
@@ -88,6 +131,5 @@ def score_report(
 
 
 def intervals_of(table: CountsTable) -> dict[str, list[float]]:
-    """The 95 % interval (0..1) of each figure, utterances drawn."""
-    bounds = interval(bootstrap(table.per_utterance(), figures_of))
-    return dict(zip(FIGURES, bounds.tolist(), strict=True))
+    """The 95 % interval of each figure, utterances drawn."""
+    return table.named(interval(bootstrap(table.per_utterance(), table.figures_of)).tolist())

@@ -52,10 +52,6 @@ class Answers:
     first_unknown: str
     first_duplicate: str
 
-    def pairs(self, view: View) -> list[Pair]:
-        """The pairs that a view counts, in the gold file's order."""
-        return [pair for answer in self.all if (pair := answer.pair(view)) is not None]
-
 
 def same_intent(gold: Frame, predicted: Frame | None) -> bool:
     """Whether scenario and action are both right."""

@@ -62,19 +62,6 @@ def interval(samples: Floats, level: float = LEVEL) -> Floats:
     return np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0).T
 
 
-def paired_differences(
-    first: Floats, second: Floats, figures_of: FiguresOf, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> Floats:
-    """Figures of ``first`` minus those of ``second`` on resamples of the same utterances: num_resamples x figures.
-
-    Raises:
-        ValueError: the two do not hold the same utterances, or as ``bootstrap``.
-    """
-    _check_pair(first, second)
-    drawn = [bootstrap(sums, figures_of, num_resamples, seed) for sums in (first, second)]
-    return drawn[0] - drawn[1]
-
-
 def randomisation_p_values(
     first: Floats, second: Floats, figures_of: FiguresOf, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Floats:
@@ -85,7 +72,7 @@ def randomisation_p_values(
     the one seen; the one seen counts as a reshuffle, so p is at least 1 / (num_resamples + 1).
 
     Raises:
-        ValueError: as ``paired_differences``.
+        ValueError: the two do not hold the same utterances, or as ``bootstrap``.
     """
     _check_pair(first, second)
     seen = np.abs(figures_of(first.sum(axis=0)) - figures_of(second.sum(axis=0)))

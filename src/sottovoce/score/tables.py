@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.score.matching import VIEWS
+from sottovoce.score.metrics import registry
+from sottovoce.score.metrics.metric import Metric
 
-_BREAKDOWN_FIGURES = ("intent_accuracy", "frame_accuracy", "entity_f1", "slu_f1")
+NONE = "–"
 _MOST_CONFUSIONS = 15
 _CALIBRATION = {
     "accuracy": "intent accuracy",
@@ -29,15 +31,16 @@ def score_table(
 ) -> Table:
     """Official and strict figures side by side, with their intervals if given."""
     table = Table("", *scores)
+    for metric in registry.METRICS:
+        for ending in ("", "_per_utterance"):
+            name = metric.key + ending
+            if any(name in figures for figures in scores.values()):
+                bounds = {view: each.get(name) for view, each in (intervals or {}).items()}
+                cells = [_figure(metric, figures.get(name), bounds.get(view)) for view, figures in scores.items()]
+                table.add_row(metric.label + ending.replace("_", " "), *cells)
     for name in next(iter(scores.values())):
-        cells = []
-        for view, figures in scores.items():
-            shown = f"{figures[name]:.0f}" if name.startswith("num_") else f"{figures[name]:.2%}"
-            if intervals is not None and name in intervals[view]:
-                low, high = intervals[view][name]
-                shown += f" [{low:.1%}, {high:.1%}]"
-            cells.append(Text(shown))
-        table.add_row(name.replace("_", " "), *cells)
+        if name.startswith("num_"):
+            table.add_row(name.replace("_", " "), *(str(figures[name]) for figures in scores.values()))
     return table
 
 
@@ -71,18 +74,26 @@ def printable(name: str) -> Text:
 def _breakdown_table(by: str, groups: Mapping[str, Mapping[str, Any]]) -> Table:
     first = next(iter(groups.values()))
     number = next(key for key in first if key.startswith("num_"))
-    names = [name for name in _BREAKDOWN_FIGURES if name in first["strict"]]
-    table = Table(by, number.removeprefix("num_"), *(name.replace("_", " ") for name in names))
+    metrics = [metric for metric in registry.in_tables() if metric.key in first["strict"]]
+    table = Table(by, number.removeprefix("num_"), *(metric.label for metric in metrics))
     table.title, table.title_justify = "strict (official in brackets where it differs)", "left"
     for group, scores in groups.items():
-        cells = [_both(scores["official"][name], scores["strict"][name]) for name in names]
+        cells = [_both(metric, scores["strict"][metric.key], scores["official"].get(metric.key)) for metric in metrics]
         table.add_row(printable(group), str(scores[number]), *cells)
     return table
 
 
-def _both(official: float, strict: float) -> Text:
-    shown = f"{strict:.2%}"
-    return Text(shown if official == strict else f"{shown} ({official:.2%})")
+def _both(metric: Metric, strict: float, official: float | None) -> Text:
+    shown = _figure(metric, strict)
+    return shown if official in (None, strict) else shown.append(f" ({_figure(metric, official)})")
+
+
+def _figure(metric: Metric, value: float | None, interval: Sequence[float] | None = None) -> Text:
+    """A dash where the view lacks the metric."""
+    if value is None:
+        return Text(NONE)
+    bounds = "" if interval is None else f" {metric.bounds(interval)}"
+    return Text(f"{metric.text(value, 2)}{metric.unit}{bounds}")
 
 
 def _confusions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -114,7 +125,7 @@ def _abstention_table(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, An
         table.title_justify = "left"
     shown_rows = {row["threshold"]: row for row in (*rows, *([chosen] if chosen else []))}
     for _, row in sorted(shown_rows.items()):
-        shown = "–"
+        shown = NONE
         if row["accuracy"] is not None:
             low, high = row["accuracy_interval"]
             shown = f"{row['accuracy']:.2%} [{low:.1%}, {high:.1%}]"

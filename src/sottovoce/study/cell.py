@@ -25,8 +25,8 @@ from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
 from sottovoce.models.lower_states import LowerStates
+from sottovoce.score.evaluate import score
 from sottovoce.score.files import read_gold, read_predictions, stream_predictions, write_predictions
-from sottovoce.score.metrics.slurp import score
 from sottovoce.study.answer_cost import note_cost
 from sottovoce.study.card import trained_alike, write_card
 from sottovoce.study.cell_inputs import (

@@ -1,4 +1,4 @@
-"""The learning curves: intent accuracy and SLU-F1 on test speech against the speech budget, a line a scheme.
+"""The learning curves: the headline metrics on test speech against the speech budget, a line a scheme.
 
 The budget's axis is logarithmic with a zero: at the left what a scheme is without speech, then the budgets by their
 number of recordings. Colour and marker tell the scheme, dashes the mixture of languages; bands are 95 % intervals.
@@ -17,39 +17,39 @@ from matplotlib.patches import Patch
 from sottovoce.core.svg import BAND, INK
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.published import Published
-from sottovoce.report.results import METRICS
 from sottovoce.report.wording import line_label, model_tail
+from sottovoce.score.metrics.registry import headline, headline_keys
 from sottovoce.train.schemes import SCHEMES
 
-PANELS = ("Intent accuracy on speech, %", "SLU-F1 on speech, %")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _PUBLISHED: Any = (0, (9, 4))
 _ZERO = 0.6  # how far 0 lies left of the smallest budget, as a part of one decade
 
 
 def curve_figure(curves: Curves, published: Sequence[Published], title: str, narrow: bool) -> Any:
-    """The figure: for each model two panels, side by side or, narrow, below each other."""
+    """The figure: for each model a panel a metric, side by side or, narrow, below each other."""
     # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
     margin, left, panel_height, below = 0.1, 0.42, 2.9, 1.0
     width = 4.7 if narrow else 9.4
     handles = _handles(curves, published)
     columns = 1 if narrow else 2 if any(len(handle.get_label()) > 34 for handle in handles) else 3
     head = 0.62 + (0.2 if narrow else 0) + 0.21 * math.ceil(len(handles) / columns)
-    across = 1 if narrow else 2
-    down = len(curves.models) * len(METRICS) // across
+    metrics = headline()
+    across = 1 if narrow else len(metrics)
+    down = len(curves.models) * len(metrics) // across
     height = head + down * (panel_height + below) - 0.35
     panel_width = (width - margin) / across - left - 0.12
     figure = Figure(figsize=(width, height))
-    limits = [_limits(curves, published, place) for place in range(len(METRICS))]
-    for number in range(len(curves.models) * len(METRICS)):
-        model, place = curves.models[number // len(METRICS)], number % len(METRICS)
+    limits = [_limits(curves, published, place) for place in range(len(metrics))]
+    for number in range(len(curves.models) * len(metrics)):
+        model, place = curves.models[number // len(metrics)], number % len(metrics)
         start = margin + left + (number % across) * (panel_width + left + 0.12)
         top = head + (number // across) * (panel_height + below)
         box = (start / width, 1 - (top + panel_height) / height, panel_width / width, panel_height / height)
         axes = figure.add_axes(box)
         _panel(axes, curves, model, place, published, panel_width)
         axes.set_ylim(*limits[place])
-        name = PANELS[place] + (f", {model_tail(model)}" if len(curves.models) > 1 else "")
+        name = f"{metrics[place].title} on speech, %" + (f", {model_tail(model)}" if len(curves.models) > 1 else "")
         at = ((start - left + margin) / width, 1 - (top - 0.12) / height)
         figure.text(*at, name, va="bottom", fontsize=10, color=INK, weight="bold", parse_math=False)
     figure.text(
@@ -95,7 +95,7 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
             linestyle=_dashes(curves, line.sources), zorder=4, clip_on=False,
         )  # fmt: skip
     for each in published:
-        value = getattr(each, METRICS[place])
+        value = each.figures.get(headline_keys()[place])
         if value is not None and each.drawn:
             axes.axhline(100 * value, color=INK, alpha=0.55, linewidth=1.0, linestyle=_PUBLISHED, zorder=3)
             axes.annotate(
@@ -152,7 +152,8 @@ def _position(num_clips: int, smallest: int) -> float:
 
 def _limits(curves: Curves, published: Sequence[Published], place: int) -> tuple[float, float]:
     """The same for all models: what is drawn, with some room, to whole tens."""
-    values = [100 * value for each in published if each.drawn and (value := getattr(each, METRICS[place])) is not None]
+    key = headline_keys()[place]
+    values = [100 * each.figures[key] for each in published if each.drawn and key in each.figures]
     for line in curves.budgeted:
         for point in line.drawn:
             values += [100 * point.speech[place].low, 100 * point.speech[place].high]

@@ -15,14 +15,14 @@ from matplotlib.ticker import FuncFormatter
 
 from sottovoce.core.svg import BAND, INK, SPEECH
 from sottovoce.report.measures import standard_error
-from sottovoce.report.results import CellResult, Metric, StudyResults
+from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.wording import clips, label, percent, speech_used, state_of
-
-_PANELS: tuple[tuple[Metric, str], ...] = (("intent_accuracy", "Intent accuracy, %"), ("slu_f1", "SLU-F1, %"))
+from sottovoce.score.metrics.metric import Metric
+from sottovoce.score.metrics.registry import headline
 
 
 def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
-    """The figure: two panels with a row a cell, side by side or, narrow, below each other."""
+    """The figure: a panel a headline metric with a row a cell, side by side or, narrow, below each other."""
     # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
     longest = max((len(label(results, cell)) for cell in results.cells), default=0)
     margin, row, between = 0.1, 0.62, 0.85
@@ -30,10 +30,12 @@ def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
     head, foot = (1.1, 0.4) if narrow else (0.98, 0.4)
     panel_height = row * len(results.cells)
     width = 4.7 if narrow else 9.4
-    panel_width = (width - names - margin) / (1 if narrow else 2) - (0 if narrow else 0.2)
-    height = head + panel_height + foot + (panel_height + between if narrow else 0)
+    metrics = headline()
+    across = 1 if narrow else len(metrics)
+    panel_width = (width - names - margin - 0.4 * (across - 1)) / across
+    height = head + panel_height + foot + ((len(metrics) - 1) * (panel_height + between) if narrow else 0)
     figure = Figure(figsize=(width, height))
-    for number, (metric, name) in enumerate(_PANELS):
+    for number, metric in enumerate(metrics):
         left = names if narrow else names + number * (panel_width + 0.4)
         top = head + (number * (panel_height + between) if narrow else 0)
         axes = figure.add_axes(
@@ -41,6 +43,7 @@ def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
         )
         _panel(axes, results, metric, panel_width)
         start = margin if narrow else left + 4 / 108 * panel_width
+        name = f"{metric.title}, %"
         figure.text(start / width, 1 - (top - 0.1) / height, name, va="bottom", fontsize=10, color=INK, weight="bold")
         for place, cell in enumerate(results.cells if left == names else ()):
             y = 1 - (top + (place + 0.5) * row) / height
@@ -83,7 +86,7 @@ def _panel(axes: Any, results: StudyResults, metric: Metric, width: float) -> No
     axes.set_yticks([])
     text_only = next((cell for cell in results.finished if cell.scheme == "text_only"), None)
     if text_only is not None:
-        floor, ceiling = (100 * getattr(text_only.strict(modality), metric) for modality in ("speech", "text"))
+        floor, ceiling = (100 * text_only.strict(modality)[metric.key] for modality in ("speech", "text"))
         if ceiling > floor:
             axes.axvspan(floor, ceiling, color=BAND, alpha=0.16, linewidth=0, zorder=0)
     # Markers are sized in points: the line between two stops at the ring's edge, which is not filled.
@@ -96,19 +99,17 @@ def _panel(axes: Any, results: StudyResults, metric: Metric, width: float) -> No
 
 
 def _dots(axes: Any, row: int, cell: CellResult, metric: Metric, radius: float) -> None:
-    speech, text = (100 * getattr(cell.strict(modality), metric) for modality in ("speech", "text"))
+    speech, text = (100 * cell.strict(modality)[metric.key] for modality in ("speech", "text"))
     way = 1 if text > speech else -1
     if abs(text - speech) > 2 * radius:
         axes.plot([speech, text - way * radius], [row, row], color=INK, alpha=0.35, linewidth=1.4, zorder=2)
     for value, colour, modality in ((text, INK, "text"), (speech, SPEECH, "speech")):
-        if metric == "intent_accuracy":
-            scores = cell.strict("speech" if modality == "speech" else "text")
-            error = 100 * standard_error(scores.intent_accuracy, scores.num_scored)
-            # In two pieces, from the marker's edge outwards: the ring stays a ring.
-            for end in (value - error, value + error) if error > radius else ():
-                edge = value + math.copysign(radius, end - value)
-                axes.plot([edge, end], [row, row], color=colour, linewidth=1.8, zorder=3, solid_capstyle="butt")
-                axes.plot([end, end], [row - 0.07, row + 0.07], color=colour, linewidth=1.4, zorder=3)
+        error = 100 * (standard_error(cell.strict("speech" if modality == "speech" else "text"), metric) or 0.0)
+        # In two pieces, from the marker's edge outwards: the ring stays a ring.
+        for end in (value - error, value + error) if error > radius else ():
+            edge = value + math.copysign(radius, end - value)
+            axes.plot([edge, end], [row, row], color=colour, linewidth=1.8, zorder=3, solid_capstyle="butt")
+            axes.plot([end, end], [row - 0.07, row + 0.07], color=colour, linewidth=1.4, zorder=3)
         filled = SPEECH if modality == "speech" else "none"
         axes.plot(
             value, row, marker="o", markersize=8, markeredgewidth=1.5, color=colour, markerfacecolor=filled, zorder=4

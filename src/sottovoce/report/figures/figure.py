@@ -16,10 +16,12 @@ from sottovoce.report.figures.dots import dots_figure
 from sottovoce.report.published import Published
 from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import clips
+from sottovoce.score.compare import listed
+from sottovoce.score.metrics.registry import headline
 
 _ALT = {
-    True: "Learning curves of intent accuracy and SLU-F1 on speech against the speech budget, a line for each scheme",
-    False: "Dot plot of intent accuracy and SLU-F1 by scheme, on speech and on gold text",
+    True: "Learning curves of {} on speech against the speech budget, a line for each scheme",
+    False: "Dot plot of {} by scheme, on speech and on gold text",
 }
 # A standalone SVG has no page to inherit its ink from.
 _STYLE = (
@@ -46,7 +48,8 @@ def figure_svg(
         inline: for use inside an HTML page: no XML prolog, and no style of its own.
     """
     figure = _figure(curves, published, narrow)
-    svg = svg_of(figure, _ALT[curves.results.is_grid], salt=f"sottovoce{narrow}")
+    shown = listed([metric.label for metric in headline()])
+    svg = svg_of(figure, _ALT[curves.results.is_grid].format(shown), salt=f"sottovoce{narrow}")
     if inline:
         return without_prolog(svg)
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + _STYLE, svg, count=1)

@@ -8,20 +8,23 @@ models.py: "all slots must be correct"), count a recording as right if its actio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from sottovoce.core.types import Frame
-from sottovoce.score.matching import Pair
+from sottovoce.score.files import GoldItem
+from sottovoce.score.matching import same_intent
+from sottovoce.score.metrics.metric import Metric, share
 
 
 def same_frame(gold: Frame, predicted: Frame | None) -> bool:
     """Whether intent and entities are equal, each entity as often; their order does not matter, letters' case does."""
-    if predicted is None or (predicted.scenario, predicted.action) != (gold.scenario, gold.action):
+    if predicted is None or not same_intent(gold, predicted):
         return False
     return predicted.entities == gold.entities or Counter(predicted.entities) == Counter(gold.entities)
 
 
-def frame_accuracy(pairs: Iterable[Pair]) -> float:
-    """The share (0..1) of items whose whole frame is right; 0.0 without items."""
-    marks = [same_frame(gold, predicted) for gold, predicted in pairs]
-    return sum(marks) / len(marks) if marks else 0.0
+def frame_counts(item: GoldItem, predicted: Frame | None) -> dict[str, float]:
+    """Whether the whole frame is right."""
+    return {"frame": same_frame(item.frame, predicted)}
+
+
+METRICS = (Metric("frame_accuracy", "frame accuracy", "items", frame_counts, share("frame"), "tables"),)

@@ -17,20 +17,16 @@ gold has the same slot and filler and cannot place it either, and a false positi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TypeVar
 
 from sottovoce.core.types import Entity, Frame
 from sottovoce.score.files import GoldItem
-from sottovoce.score.matching import Pair
-from sottovoce.score.metrics.counts import Counts, ratio
+from sottovoce.score.matching import same_intent
+from sottovoce.score.metrics.metric import Counts, Metric, f1, precision, recall, share
 
 OTHER = "Other"
 _SPLIT_INTO_LETTERS = ("ja-JP", "zh-CN", "zh-TW")
-_Spans = Counter[tuple[str, int, int]]
-_Key = TypeVar("_Key")
 
 
 def tokens_of(transcript: str, locale: str = "") -> list[str]:
@@ -66,7 +62,7 @@ def slot_tags(tokens: Sequence[str], entities: Sequence[Entity], locale: str = "
 
 def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> Counts:
     """Spans of one utterance's tags: with the same slot and place (tp), only predicted (fp), only in gold (fn)."""
-    return _compare(_spans(gold), _spans([*predicted, *[OTHER] * len(gold)][: len(gold)]))
+    return Counts.of(_spans(gold), _spans([*predicted, *[OTHER] * len(gold)][: len(gold)]))
 
 
 def slot_counts(gold: Frame, predicted: Frame | None, transcript: str, locale: str = "") -> Counts:
@@ -77,41 +73,33 @@ def slot_counts(gold: Frame, predicted: Frame | None, transcript: str, locale: s
     tags, missed = right_tags, right_missed = slot_tags(tokens, gold.entities, locale)
     if predicted is None or predicted.entities != gold.entities:  # most are equal, and then nothing is left to place
         tags, missed = slot_tags(tokens, () if predicted is None else predicted.entities, locale)
-    return span_counts(right_tags, tags) + _compare(Counter(right_missed), Counter(missed))
+    return span_counts(right_tags, tags) + Counts.of(right_missed, missed)
 
 
 def is_exact_match(gold: Frame, predicted: Frame | None, counts: Counts) -> bool:
     """Whether the intent is right and, by the pair's ``slot_counts``, every span is, with none too many."""
-    if predicted is None or (predicted.scenario, predicted.action) != (gold.scenario, gold.action):
-        return False
-    return counts.fp == counts.fn == 0
+    return same_intent(gold, predicted) and counts.fp == counts.fn == 0
 
 
-def massive_figures(scored: Sequence[tuple[GoldItem, Pair]]) -> dict[str, float]:
-    """massive_slot_precision, massive_slot_recall, massive_slot_f1, massive_exact_match (0..1; 0.0 without items)."""
-    slots, right = Counts(), 0
-    for item, (gold, predicted) in scored:
-        counts = slot_counts(gold, predicted, item.transcript, item.locale)
-        slots += counts
-        right += is_exact_match(gold, predicted, counts)
-    return {
-        "massive_slot_precision": slots.precision,
-        "massive_slot_recall": slots.recall,
-        "massive_slot_f1": slots.f1,
-        "massive_exact_match": ratio(right, len(scored)),
-    }
+def massive_counts(item: GoldItem, predicted: Frame | None) -> dict[str, float]:
+    """The spans' Counts, and whether the item is an exact match."""
+    counts = slot_counts(item.frame, predicted, item.transcript, item.locale)
+    return counts.named("massive_slot") | {"massive_exact": is_exact_match(item.frame, predicted, counts)}
 
 
-def _spans(tags: Sequence[str]) -> _Spans:
-    spans, start = _Spans(), 0
+def _spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    spans, start = [], 0
     for slot, run in groupby(tags):
         end = start + sum(1 for _ in run)
         if slot != OTHER:
-            spans[slot, start, end] += 1
+            spans.append((slot, start, end))
         start = end
     return spans
 
 
-def _compare(gold: Counter[_Key], predicted: Counter[_Key]) -> Counts:
-    both = (gold & predicted).total()
-    return Counts(both, predicted.total() - both, gold.total() - both)
+METRICS = (
+    Metric("massive_slot_precision", "MASSIVE slot precision", "entities", massive_counts, precision("massive_slot")),
+    Metric("massive_slot_recall", "MASSIVE slot recall", "entities", massive_counts, recall("massive_slot")),
+    Metric("massive_slot_f1", "MASSIVE slot F1", "entities", massive_counts, f1("massive_slot")),
+    Metric("massive_exact_match", "MASSIVE exact match", "items", massive_counts, share("massive_exact")),
+)
