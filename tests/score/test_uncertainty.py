@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from sottovoce.score import statistics
 from sottovoce.score.statistics import (
     Floats,
     SeedSpread,
@@ -59,7 +60,7 @@ def test_the_same_seed_gives_the_same_and_another_another() -> None:
 def test_work_in_pieces_draws_as_many_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = coin(40, 0.5, 3)
     whole = bootstrap(sums, share, 101)
-    monkeypatch.setattr("sottovoce.score.statistics._NUMBERS_AT_ONCE", 400)  # ten resamples at once
+    monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 400)  # ten resamples at once
     pieces = bootstrap(sums, share, 101)
     assert pieces.shape == whole.shape
     assert len(np.unique(pieces)) > 5

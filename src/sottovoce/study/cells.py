@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe
@@ -45,12 +44,11 @@ class Cell:
 
     def card(self) -> CellCard:
         """What it is, as far as that is known before it has begun."""
-        facts: dict[str, Any] = {"asr": self.asr} if self.asr else {}
-        if self.budget:
-            facts |= {"speech_ids": self.budget.ids, "speech_seconds": self.budget.seconds}
         return CellCard(
             name=self.name, scheme=self.scheme, uses_speech=uses_speech(self.stages), size=self.size,
-            budget_share=self.share, seed=self.seed, sources=self.sources, model_name=self.model, seconds=None, **facts,
+            budget_share=self.share, seed=self.seed, sources=self.sources, model_name=self.model, seconds=None,
+            speech_ids=self.budget.ids if self.budget else (),
+            speech_seconds=self.budget.seconds if self.budget else 0.0, **({"asr": self.asr} if self.asr else {}),
         )  # fmt: skip
 
     def examples(self, data: Data) -> list[list[Example]]:
