@@ -56,15 +56,15 @@ def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         yield _abstention_table(report["calibration"]["answered"], report.get("abstain"))
 
 
-UNWRAPPED_WIDTH = 12  # of a cell, in letters
+UNWRAPPED_WIDTH = 12  # of a name in the first column, in letters
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of text as a table; the first row is the header. Headers and long texts that are too wide are wrapped."""
-    table = Table(padding=(0, 1, 0, 0))
+    """Rows of text as a table; the first row is the header. What is too wide is wrapped, but for short names in the first column."""
+    table = Table()
+    longest = max((len(row[0]) for row in rows[1:]), default=0)
     for place, header in enumerate(rows[0]):
-        longest = max(map(len, [*header.split(), *(row[place] for row in rows[1:])]))
-        table.add_column(header, overflow="fold", min_width=min(longest, UNWRAPPED_WIDTH))
+        table.add_column(header, overflow="fold", min_width=0 if place else min(longest, UNWRAPPED_WIDTH))
     for row in rows[1:]:
         table.add_row(*row)
     return table
