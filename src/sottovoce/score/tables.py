@@ -60,8 +60,8 @@ UNWRAPPED_WIDTH = 12  # of a name in the first column, in letters
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of text as a table; the first row is the header. What is too wide is wrapped; short names in the first column
-    stay whole."""
+    """Rows of text as a table; the first row is the header. What is too wide is wrapped, but for short names in
+    the first column."""
     table = Table()
     longest = max((len(row[0]) for row in rows[1:]), default=0)
     for place, header in enumerate(rows[0]):
