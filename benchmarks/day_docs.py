@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PAGES = {"gpu-day": "evidence/benchmarks.md", "on-cpu": "evidence/models.md"}  # where each kind of day is told
+PAGES = {"gpu-day": "evidence/benchmarks.md", "on-cpu": "evidence/models.md"}  # where each kind of day is written up
 NOT_YET = "Not run yet."
 
 

@@ -1,7 +1,7 @@
 """The sizes of released models, as far as they are known without a hub, and a tiny one of each class.
 
 Not here, since nothing at hand says their sizes: Audio Flamingo 3, Music Flamingo and Granite Speech (what transformers
-takes where nothing is said are other models' sizes), Qwen3-Omni (the same; 30 billion weights in any case) and Gemma 3n
+takes by default are other models' sizes), Qwen3-Omni (the same; 30 billion weights in any case) and Gemma 3n
 (whose picture part needs timm).
 """
 
@@ -16,7 +16,7 @@ from transformers import Phi4MultimodalFeatureExtractor, WhisperFeatureExtractor
 from sottovoce.models.families.registry import family_of
 
 BY_HAND = "written down by hand"
-DEFAULTS = "what transformers takes where nothing is said"
+DEFAULTS = "the defaults of transformers"
 
 
 def _whisper(config: Any) -> Any:

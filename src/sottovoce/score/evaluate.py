@@ -65,7 +65,7 @@ def score_answers(answers: Answers, tables: Mapping[View, CountsTable]) -> Score
 
 
 def read_answers(predictions: Path, gold: Gold, say: Callable[[str], None]) -> Answers:
-    """Reads predictions and finds the gold item of each; what counts for nothing or as wrong is said in a line each.
+    """Reads predictions and finds the gold item of each; a line reports each kind that counts for nothing or as wrong.
 
     Raises:
         UserError: the file cannot be read, or not one of its rows answers an item of the gold file.
