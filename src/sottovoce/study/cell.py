@@ -18,15 +18,13 @@ from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.storage import whole_file, write_whole, written_whole
 from sottovoce.core.types import MODALITIES
-from sottovoce.decode.batches import decode
-from sottovoce.decode.parse import parse_answer
 from sottovoce.decode.prefix_reader import goes_by_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.score.evaluate import score
-from sottovoce.score.files import read_gold, read_predictions, stream_predictions, write_predictions
+from sottovoce.score.files import read_gold, read_predictions, stream_predictions
 from sottovoce.study.answer_cost import note_cost
 from sottovoce.study.card import trained_alike, write_card
 from sottovoce.study.cell_inputs import (
@@ -39,7 +37,7 @@ from sottovoce.study.cells import Cell
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import decided
-from sottovoce.study.runs import answer_form, intent_tree, prediction_row, tuned
+from sottovoce.study.runs import answer_form, intent_tree, tuned, write_answers
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
@@ -178,12 +176,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
                     shutil.copyfile(same, copy)
                 continue
             examples = examples_to_answer(study, cell, modality, heard)
-            partial = target.with_suffix(".sure.partial" if tree else ".partial")
             title = f"{cell.name}: decoding {modality}"
-            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form, tree)
-            found = [(parse_answer(u.id, answers[u.id].text), answers[u.id].confidence) for u in study.data.test]
-            write_predictions([prediction_row(*each) for each in found], target)
-            partial.unlink()
+            write_answers(target, loaded, model, examples, store, study.recipe.decode, progress, title, form, tree)
     if not other:
         most = study.recipe.decode.max_new_tokens
         note_cost(files, cell.asr, loaded, model, study.data.test, most, form, study.say)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.progress import Progress
+
 from sottovoce.core.errors import UserError
 from sottovoce.core.progress import Say
-from sottovoce.core.recipe import Grammar, Recipe
+from sottovoce.core.recipe import Decode, Grammar, Recipe
 from sottovoce.core.recipe_file import load_recipe
-from sottovoce.core.types import MODALITIES, Frame, Modality, Prediction
+from sottovoce.core.types import MODALITIES, Example, Frame, Modality
 from sottovoce.data.manifest import read_manifest
+from sottovoce.decode.batches import decode
 from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import GrammarForm, labels_of
+from sottovoce.decode.parse import parse_answer
+from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.precision import precision_lines
-from sottovoce.score.files import PredictionRow
+from sottovoce.score.files import PredictionRow, write_predictions
 from sottovoce.study.card import read_card, trained_alike
 from sottovoce.study.layout import CellFolder, StudyFolder
 from sottovoce.train.parts import with_weights
@@ -146,7 +152,21 @@ def recipe_of(study_folder: Path) -> Recipe:
     return recipe.model_copy(update={"out": study_folder.parent, "name": study_folder.name})
 
 
-def prediction_row(prediction: Prediction, confidence: float | None = None) -> PredictionRow:
-    """A prediction as a row of SLURP's format; an unreadable one carries empty labels, its raw text and its status."""
-    frame = prediction.frame or Frame("", "")
-    return PredictionRow("id", prediction.id, frame, prediction.raw, prediction.status, confidence=confidence)
+def write_answers(
+    target: Path, loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
+    progress: Progress, title: str, form: Form, tree: IntentTree | None = None,
+) -> None:  # fmt: skip
+    """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
+
+    An unreadable answer has empty labels, its raw text and its status. For the arguments see
+    :func:`sottovoce.decode.batches.decode`.
+    """
+    partial = target.with_suffix(".sure.partial" if tree else ".partial")
+    answers = decode(loaded, model, examples, store, settings, partial, progress, title, form, tree)
+    rows = []
+    for name in (example.utterance.id for example in examples):
+        prediction, confidence = parse_answer(name, answers[name].text), answers[name].confidence
+        frame = prediction.frame or Frame("", "")
+        rows.append(PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=confidence))
+    write_predictions(rows, target)
+    partial.unlink()
