@@ -15,6 +15,7 @@ from tiny_whisper_lm import save_tiny_whisper_lm
 import sottovoce
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode
+from sottovoce.core.types import Labels
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.decode.constraints import JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
@@ -60,7 +61,7 @@ def test_recordings_and_texts_are_understood_together_as_alone(model: Model) -> 
 
 
 def test_every_known_intent_has_a_share_of_certainty(model: Model, tiny_study: Path) -> None:
-    known = {f"{a}_{b}" for a, b in labels_of((tiny_study / "ontology.lark").read_text("utf-8"))[0]}
+    known = {f"{a}_{b}" for a, b in labels_of((tiny_study / "ontology.lark").read_text("utf-8")).intents}
     found = model.understand_text("turn the light on")
     shares = [each.probability for each in found.intents]
     assert {each.intent for each in found.intents} <= known and len(shares) == min(5, len(known))
@@ -101,10 +102,10 @@ def hearing(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("whisper_lm")
     save_tiny_whisper_lm(folder)
     loaded = load_model(str(folder), bf16=False)
-    tokenizer, intents = loaded.processor.tokenizer, [("light", "on"), ("light", "off")]
+    tokenizer, known = loaded.processor.tokenizer, Labels((("light", "off"), ("light", "on")), ("room",))
     settings = Decode(batch_size=4, max_new_tokens=8)
-    tree = IntentTree(intents, tokenizer)
-    return Model(loaded, loaded.model, JsonObject(tokenizer), tree, "en-US", settings)
+    tree = IntentTree(known.intents, tokenizer)
+    return Model(loaded, loaded.model, JsonObject(tokenizer), tree, known, "en-US", settings)
 
 
 def test_what_was_heard_stands_beside_the_frame(hearing: Model) -> None:

@@ -166,7 +166,7 @@ class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
     batch_size: int = Field(32, ge=1, description="utterances answered at once")
-    max_new_tokens: int = Field(96, ge=1, description="an answer that is longer is cut, and unreadable")
+    max_new_tokens: int = Field(96, ge=1, description="a longer answer is cut; refused if right ones would be")
     grammar: Grammar = Field(
         "none", description="ontology: answers can only name intents and slot types of the training utterances"
     )

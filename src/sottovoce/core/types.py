@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,9 @@ from typing import Literal
 Split = Literal["train", "dev", "test"]
 Modality = Literal["text", "speech"]
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
-ParseStatus = Literal["ok", "unreadable"]
-RowStatus = Literal["ok", "unreadable", "abstained", "unreadable_input", "no_speech"]  # of prediction files
+ParseStatus = Literal["ok", "unknown_label", "unreadable"]
+RowStatus = Literal[ParseStatus, "abstained", "unreadable_input", "no_speech"]  # of prediction files
+ANSWERED = ("ok", "unknown_label")  # the statuses of answers whose labels count, the unknown ones as wrong
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -34,6 +36,28 @@ class Frame:
     @property
     def intent(self) -> str:
         return f"{self.scenario}_{self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The known intents (scenario and action) and slot types: those of the training utterances, sorted."""
+
+    intents: tuple[tuple[str, str], ...]
+    slots: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frames: Iterable[Frame]) -> Labels:
+        """All that occur in frames."""
+        intents, slots = set[tuple[str, str]](), set[str]()
+        for frame in frames:
+            intents.add((frame.scenario, frame.action))
+            slots.update(entity.type for entity in frame.entities)
+        return cls(tuple(sorted(intents)), tuple(sorted(slots)))
+
+    def cover(self, frame: Frame) -> bool:
+        """Whether a frame names no others; an entity without a type names none."""
+        known = (frame.scenario, frame.action) in self.intents
+        return known and all(entity.type in self.slots for entity in frame.entities if entity.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +95,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer to one utterance: the raw text, whether it could be read, and the frame if so."""
+    """A model's answer to one utterance: the raw text, whether it could be read, and the frame if so.
+
+    ``unknown_label``: the frame names an intent or a slot type that is not among the known ones.
+    """
 
     id: str
     raw: str

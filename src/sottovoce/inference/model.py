@@ -9,7 +9,7 @@ from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode, Grammar
-from sottovoce.core.types import Frame, Utterance
+from sottovoce.core.types import Frame, Labels, Utterance
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
@@ -22,7 +22,7 @@ from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
-from sottovoce.study.runs import answer_form, intent_tree, load_run, locale_of_run
+from sottovoce.study.runs import answer_form, intent_tree, known_labels, load_run, locale_of_run
 
 NUM_LIKELIEST = 5  # intents that an answer tells the probability of
 
@@ -35,6 +35,7 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
+        known: the labels of the run's training; answers with others are ``unknown_label``.
         locale: the language that it is spoken to in.
         settings: how many answers are generated at once, and how long they may get.
         abstain_below: answers of less confidence are ``abstained``, 0..1.
@@ -44,6 +45,7 @@ class Model:
     tuned: Any
     form: Form
     tree: IntentTree
+    known: Labels
     locale: str
     settings: Decode
     abstain_below: float = 0.0
@@ -118,7 +120,7 @@ class Model:
     def _understanding(
         self, given: Samples | str, words: str | None, text: str, intents: Intents | None
     ) -> Understanding:
-        answer, confidence = parse_answer("", text), confidence_of(text, intents)
+        answer, confidence = parse_answer("", text, self.known), confidence_of(text, intents)
         unsure = answer.status == "ok" and confidence is not None and confidence < self.abstain_below
         return Understanding(
             answer.frame,
@@ -140,8 +142,9 @@ def load_model_of(
         grammar: that answers are held to; None: the recipe's.
 
     Raises:
-        UserError: the folder is no run, its training is not finished, or llguidance is not installed.
+        UserError: the folder is no run, its training is not finished, or llguidance cannot read its tokenizer.
     """
     loaded, tuned, recipe = load_run(Path(run), say)
     form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)
-    return Model(loaded, tuned, form, intent_tree(recipe.folder, loaded), locale_of_run(Path(run)), recipe.decode)
+    tree, known = intent_tree(recipe.folder, loaded), known_labels(recipe.folder)
+    return Model(loaded, tuned, form, tree, known, locale_of_run(Path(run)), recipe.decode)

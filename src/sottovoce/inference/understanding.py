@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from sottovoce.core.types import Frame
+from sottovoce.core.types import Frame, ParseStatus
 from sottovoce.data.audio import Samples
 
-Status = Literal["ok", "unreadable", "abstained", "no_speech"]
+Status = Literal[ParseStatus, "abstained", "no_speech"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class Understanding:
     Args:
         frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
             answered.
-        status: ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
+        status: ``unknown_label`` where the frame names an intent or a slot type that training did not have;
+            ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
             no words, of models that can tell.
         confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
             not be read; None where it was not measured.

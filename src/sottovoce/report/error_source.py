@@ -19,6 +19,7 @@ from sottovoce.study.locate import gold_utterances
 from sottovoce.study.runs import (
     answer_form,
     decoded_files,
+    known_labels,
     load_run,
     recipe_of_run,
     refuse_cascade,
@@ -65,6 +66,7 @@ def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> N
     loaded, model, recipe = load_run(run, say)
     examples = [slu_example(utterance, "text") for utterance in utterances]
     store, form = AudioStore(loaded), answer_form(recipe.folder, recipe.decode.grammar, loaded)
+    known = known_labels(recipe.folder)
     with progress_bar() as progress:
         title = "answering from transcripts"
-        write_answers(target, loaded, model, examples, store, recipe.decode, progress, title, form)
+        write_answers(target, loaded, model, examples, store, recipe.decode, progress, title, form, known)

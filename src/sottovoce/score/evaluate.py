@@ -20,7 +20,7 @@ from sottovoce.score.metrics.metric import ITEMS
 from sottovoce.score.statistics import bootstrap, interval
 
 Scores = dict[str, dict[str, float | int]]
-_RARE = ("abstained", "unreadable_input", "no_speech")
+_RARE = ("unknown_label", "abstained", "unreadable_input", "no_speech")
 
 
 def score(gold: Gold, predictions: Iterable[PredictionRow]) -> Scores:
@@ -38,8 +38,9 @@ def score(gold: Gold, predictions: Iterable[PredictionRow]) -> Scores:
         for each view the metrics of :mod:`sottovoce.score.metrics.registry` by key, and the counts num_scored
         (gold items behind the figures), num_missing, num_unreadable, num_duplicates (gold items; each in at most one of
         the three, duplicates first), num_unknown (rows for items that gold lacks, otherwise ignored) and, if not 0,
-        num_abstained, num_no_speech and num_unreadable_input (the recording could not be read), which strict counts as
-        wrong.
+        num_unknown_label (answers with an intent or slot type that training did not have, which is wrong, while the
+        others count) and num_abstained, num_no_speech and num_unreadable_input (the recording could not be read),
+        which strict counts as wrong.
 
     Raises:
         UserError: the rows have several kinds of keys, or gold has no items, or duplicate ones, of that kind.

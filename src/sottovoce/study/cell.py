@@ -37,7 +37,7 @@ from sottovoce.study.cells import Cell
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import resolve_checkpointing
-from sottovoce.study.runs import answer_form, intent_tree, load_finetuned, write_answers
+from sottovoce.study.runs import answer_form, intent_tree, known_labels, load_finetuned, write_answers
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
@@ -153,6 +153,7 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
     heard = read_by(study, cell)  # before a second model is in memory
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = load_finetuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
+    known = known_labels(study.folder)
     measured = confidence or study.recipe.decode.confidence
     if measured and not goes_by_steps(loaded.family, bare(model)):
         if confidence:
@@ -176,8 +177,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
                     shutil.copyfile(same, copy)
                 continue
             examples = examples_to_answer(study, cell, modality, heard)
-            title = f"{cell.name}: decoding {modality}"
-            write_answers(target, loaded, model, examples, store, study.recipe.decode, progress, title, form, tree)
+            title, settings = f"{cell.name}: decoding {modality}", study.recipe.decode
+            write_answers(target, loaded, model, examples, store, settings, progress, title, form, known, tree)
     if not other:
         most = study.recipe.decode.max_new_tokens
         note_cost(files, cell.asr, loaded, model, study.data.test, most, form, study.say)

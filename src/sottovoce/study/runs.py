@@ -12,7 +12,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.progress import Say
 from sottovoce.core.recipe import Decode, Grammar, Recipe
 from sottovoce.core.recipe_file import load_recipe
-from sottovoce.core.types import MODALITIES, Example, Frame, Modality
+from sottovoce.core.types import MODALITIES, Example, Frame, Labels, Modality
 from sottovoce.data.manifest import read_manifest
 from sottovoce.decode.batches import decode
 from sottovoce.decode.constraints import Form, JsonObject
@@ -57,7 +57,7 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
     """Constrains a study's answers: to one JSON object, or to the ontology of its training labels.
 
     Raises:
-        UserError: llguidance is not installed or cannot read the tokenizer, or there is no ontology.
+        UserError: llguidance cannot read the tokenizer, or there is no ontology.
     """
     tokenizer = loaded.processor.tokenizer
     return JsonObject(tokenizer) if grammar == "none" else GrammarForm(ontology_in(study_folder), tokenizer)
@@ -73,9 +73,14 @@ def ontology_in(study_folder: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def known_labels(study_folder: Path) -> Labels:
+    """A study's training labels. Raises UserError as :func:`ontology_in`."""
+    return labels_of(ontology_in(study_folder))
+
+
 def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
     """The tree of a study's training intents, by their tokens. Raises UserError as :func:`ontology_in`."""
-    return IntentTree(labels_of(ontology_in(study_folder))[0], loaded.processor.tokenizer)
+    return IntentTree(known_labels(study_folder).intents, loaded.processor.tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
@@ -154,18 +159,21 @@ def recipe_of(study_folder: Path) -> Recipe:
 
 def write_answers(
     target: Path, loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
-    progress: Progress, title: str, form: Form, tree: IntentTree | None = None,
+    progress: Progress, title: str, form: Form, known: Labels, tree: IntentTree | None = None,
 ) -> None:  # fmt: skip
     """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
 
-    An unreadable answer has empty labels, its raw text and its status. For the arguments see
+    An unreadable answer has empty labels, its raw text and its status. For the other arguments see
     :func:`sottovoce.decode.batches.decode`.
+
+    Args:
+        known: the training labels; an answer with others has the status ``unknown_label``.
     """
     partial = target.with_suffix(".sure.partial" if tree else ".partial")
     answers = decode(loaded, model, examples, store, settings, partial, progress, title, form, tree)
     rows = []
     for name in (example.utterance.id for example in examples):
-        prediction, confidence = parse_answer(name, answers[name].text), answers[name].confidence
+        prediction, confidence = parse_answer(name, answers[name].text, known), answers[name].confidence
         frame = prediction.frame or Frame("", "")
         rows.append(PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=confidence))
     write_predictions(rows, target)
