@@ -17,6 +17,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode
 from sottovoce.core.types import Labels
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.constraints import JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import labels_of
@@ -105,7 +106,7 @@ def hearing(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer, known = loaded.processor.tokenizer, Labels((("light", "off"), ("light", "on")), ("room",))
     settings = Decode(batch_size=4, max_new_tokens=8)
     tree = IntentTree(known.intents, tokenizer)
-    return Model(loaded, loaded.model, JsonObject(tokenizer), tree, known, "en-US", settings)
+    return Model(loaded, loaded.model, JsonObject(tokenizer), SLU_INSTRUCTION, tree, known, "en-US", settings)
 
 
 def test_what_was_heard_stands_beside_the_frame(hearing: Model) -> None:

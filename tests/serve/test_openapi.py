@@ -10,6 +10,7 @@ from openapi_requests import fuzz
 
 from sottovoce.core.recipe import Decode
 from sottovoce.core.types import Labels
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.constraints import JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.inference.model import Model
@@ -23,7 +24,7 @@ def url(loaded: LoadedModel) -> Iterator[str]:
     tokenizer = loaded.processor.tokenizer
     known, settings = Labels((("light", "on"), ("music", "play")), ("room",)), Decode(batch_size=4, max_new_tokens=4)
     tree = IntentTree(known.intents, tokenizer)
-    model = Model(loaded, loaded.model, JsonObject(tokenizer), tree, known, "en-US", settings)
+    model = Model(loaded, loaded.model, JsonObject(tokenizer), SLU_INSTRUCTION, tree, known, "en-US", settings)
     app, _ = app_of(model, transcriber=Transcriber(loaded, "en-US"), transcripts=True, max_wait_seconds=0.0)
     with served(app) as address:
         yield address

@@ -162,6 +162,21 @@ class Train(_Closed):
         return self
 
 
+class Prompt(_Closed):
+    """What stands in every prompt behind what was said: in training, decoding, serving and export alike."""
+
+    instruction: str = Field("", description="replaces the built-in `Intent and slots as JSON:`")
+    list_labels: bool = Field(
+        False, description="lists the intents and slot types of the training utterances before the instruction"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Prompt:
+        if self.instruction and not self.instruction.strip():
+            raise ValueError("instruction is blank")
+        return self
+
+
 class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
@@ -203,6 +218,8 @@ class Recipe(_Closed):
     num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
     num_test_utterances: int | None = Field(None, ge=1, description="test on only so many (stratified by intent)")
     train: Train = Field(Train(), description="how the model is trained")
+    # Written only if set, so that earlier studies keep their stages and results.
+    prompt: Prompt = Field(Prompt(), exclude_if=lambda p: p == Prompt(), description="what it is asked")
     decode: Decode = Field(Decode(), description="how it answers")
     seed: int = Field(0, description="draws the utterances to use, and trains if seeds are not given")
     seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains cells of its own")

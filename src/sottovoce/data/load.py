@@ -20,12 +20,13 @@ from sottovoce.core.recipe import (
     SpeechSpeakers,
     SpeechUtterances,
 )
-from sottovoce.core.types import Utterance
+from sottovoce.core.types import Labels, Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import SYNTHETIC, SharedExamples
+from sottovoce.data.prompts import instruction_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Data:
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
         others: training utterances of the sources, by the recipe's names; by ``SYNTHETIC`` those with synthetic speech.
-        shared: their examples, which the cells share.
+        shared: their examples, which the cells share, and the instruction of all prompts.
         heard: what each model has written of recordings of speech budgets, by the recordings' sha256, where recognition
             noise comes from that.
     """
@@ -49,6 +50,11 @@ class Data:
     others: Mapping[str, list[Utterance]] = field(default_factory=dict)
     shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def instruction(self) -> str:
+        """What every prompt asks for, in training and testing."""
+        return self.shared.instruction
 
     @property
     def num_spoken(self) -> int:
@@ -83,7 +89,8 @@ def load_data(recipe: Recipe) -> Data:
     others = {name: _source_utterances(source, recipe.seed) for name, source in recipe.sources.items()}
     if recipe.synthetic_speech:
         others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
-    return Data(path, sha256_of(path), train, test, others)
+    instruction = instruction_of(recipe.prompt, Labels.of(utterance.frame for utterance in train))
+    return Data(path, sha256_of(path), train, test, others, SharedExamples(instruction))
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sottovoce.core.recipe import Noise
 from sottovoce.core.types import Example, Modality, Utterance
-from sottovoce.data.prompts import slu_example
+from sottovoce.data.prompts import SLU_INSTRUCTION, slu_example
 
 TARGET = "main"
 """The corpus whose speech is tested, and whose training speech is budgeted."""
@@ -61,9 +61,14 @@ def _no_recogniser(part: Part, utterance: Utterance, copy: int) -> str:
 
 
 class SharedExamples:
-    """Examples that mixtures of the same utterances share: each is made once, however many stages and cells show it."""
+    """Examples that mixtures of the same utterances share: each is made once, however many stages and cells show it.
 
-    def __init__(self) -> None:
+    Args:
+        instruction: of all their prompts.
+    """
+
+    def __init__(self, instruction: str = SLU_INSTRUCTION) -> None:
+        self.instruction = instruction
         self._made: dict[tuple[int, Modality, int, str | None], tuple[Utterance, Example]] = {}
 
     def example(
@@ -74,7 +79,7 @@ class SharedExamples:
         of, made = self._made.get(key, (None, None))
         if made is None or of is not utterance:  # another one may have had that id before
             shown = utterance if transcript is None else replace(utterance, transcript=transcript)
-            made = slu_example(shown, modality, copy)
+            made = slu_example(shown, modality, copy, self.instruction)
             self._made[key] = utterance, made
         return made
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import Any
 
-from sottovoce.core.types import Example, Frame, Modality, Utterance
+from sottovoce.core.recipe import Prompt
+from sottovoce.core.types import Example, Frame, Labels, Modality, Utterance
 
 SLU_INSTRUCTION = "\nIntent and slots as JSON:"
 TRANSCRIBE_INSTRUCTION = "\nTranscribe:"
@@ -18,9 +20,26 @@ def answer_of(frame: Frame) -> str:
     return json.dumps(line, ensure_ascii=False)
 
 
-def slu_example(utterance: Utterance, modality: Modality, copy: int = 0) -> Example:
+def instruction_of(prompt: Prompt, labels: Labels) -> str:
+    """What a recipe's prompts ask for, behind what was said.
+
+    Args:
+        labels: of the training utterances, for a prompt that lists them.
+    """
+    asked = f"\n{prompt.instruction.strip()}" if prompt.instruction else SLU_INSTRUCTION
+    return _listed(labels) + asked if prompt.list_labels else asked
+
+
+def _listed(labels: Labels) -> str:
+    by_scenario = groupby(labels.intents, key=lambda intent: intent[0])
+    actions = [f"{scenario}: {', '.join(action for _, action in intents)}" for scenario, intents in by_scenario]
+    slots = f"\nSlots: {', '.join(labels.slots)}" if labels.slots else ""
+    return f"\nScenarios and their actions: {'; '.join(actions)}{slots}"
+
+
+def slu_example(utterance: Utterance, modality: Modality, copy: int = 0, instruction: str = SLU_INSTRUCTION) -> Example:
     """An utterance as a training or test example of spoken language understanding."""
-    return Example(utterance, modality, SLU_INSTRUCTION, answer_of(utterance.frame), copy)
+    return Example(utterance, modality, instruction, answer_of(utterance.frame), copy)
 
 
 def transcription_example(utterance: Utterance, modality: Modality = "speech") -> Example:

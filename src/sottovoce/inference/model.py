@@ -22,7 +22,7 @@ from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
-from sottovoce.study.runs import answer_form, intent_tree, known_labels, load_run, locale_of_run
+from sottovoce.study.runs import answer_form, instruction_in, intent_tree, known_labels, load_run, locale_of_run
 
 NUM_LIKELIEST = 5  # intents that an answer tells the probability of
 
@@ -35,6 +35,7 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
+        instruction: of the prompts that the run was trained with.
         known: the labels of the run's training; answers with others are ``unknown_label``.
         locale: the language that it is spoken to in.
         settings: how many answers are generated at once, and how long they may get.
@@ -44,6 +45,7 @@ class Model:
     loaded: LoadedModel
     tuned: Any
     form: Form
+    instruction: str
     tree: IntentTree
     known: Labels
     locale: str
@@ -107,7 +109,7 @@ class Model:
     def _row(self, given: Samples | str, states: Any) -> Row:
         transcript = given if isinstance(given, str) else ""
         utterance = Utterance("", self.locale, transcript, Frame("", ""), "test", where="text")
-        example = slu_example(utterance, "text" if isinstance(given, str) else "speech")
+        example = slu_example(utterance, "text" if isinstance(given, str) else "speech", instruction=self.instruction)
         return tokenize(example, self.loaded.processor, states)
 
     def _silence(self, given: Samples | str) -> Understanding:
@@ -146,5 +148,5 @@ def load_model_of(
     """
     loaded, tuned, recipe = load_run(Path(run), say)
     form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)
-    tree, known = intent_tree(recipe.folder, loaded), known_labels(recipe.folder)
-    return Model(loaded, tuned, form, tree, known, locale_of_run(Path(run)), recipe.decode)
+    asked, known, tree = instruction_in(recipe.folder), known_labels(recipe.folder), intent_tree(recipe.folder, loaded)
+    return Model(loaded, tuned, form, asked, tree, known, locale_of_run(Path(run)), recipe.decode)

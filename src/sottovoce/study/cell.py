@@ -18,6 +18,7 @@ from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.storage import whole_file, write_whole, written_whole
 from sottovoce.core.types import MODALITIES
+from sottovoce.data.prompts import slu_example
 from sottovoce.decode.prefix_reader import goes_by_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
@@ -181,7 +182,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
             write_answers(target, loaded, model, examples, store, settings, progress, title, form, known, tree)
     if not other:
         most = study.recipe.decode.max_new_tokens
-        note_cost(files, cell.asr, loaded, model, study.data.test, most, form, study.say)
+        asked = [slu_example(u, "speech", instruction=study.data.instruction) for u in study.data.test]
+        note_cost(files, cell.asr, loaded, model, asked, most, form, study.say)
 
 
 def has_confidence(predictions: Path) -> bool:

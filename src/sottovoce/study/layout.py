@@ -22,6 +22,7 @@ class StudyFolder:
         self.summary = path / "study.json"  # the study's facts, its cells' names, how long it took
         self.gold = path / "gold.jsonl"  # the test utterances, a manifest
         self.ontology = path / "ontology.lark"  # the grammar of the training labels
+        self.instruction = path / "instruction.txt"  # of all prompts
         self.preflight = path / "preflight.json"  # what was proven and measured before the first step
         self.output = path / "processes.txt"  # output of parallel cell processes, such as warnings
         self.jobs = path / "slurm"  # the SLURM jobs' scripts and output

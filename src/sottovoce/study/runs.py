@@ -14,6 +14,7 @@ from sottovoce.core.recipe import Decode, Grammar, Recipe
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import MODALITIES, Example, Frame, Labels, Modality
 from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.batches import decode
 from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
@@ -76,6 +77,12 @@ def ontology_in(study_folder: Path) -> str:
 def known_labels(study_folder: Path) -> Labels:
     """A study's training labels. Raises UserError as :func:`ontology_in`."""
     return labels_of(ontology_in(study_folder))
+
+
+def instruction_in(study_folder: Path) -> str:
+    """The instruction of all prompts of a study: the one it wrote down, or the built-in one of a study without."""
+    path = StudyFolder(study_folder).instruction
+    return path.read_text(encoding="utf-8") if path.is_file() else SLU_INSTRUCTION
 
 
 def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
