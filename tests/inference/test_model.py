@@ -132,6 +132,15 @@ def test_where_no_words_are_heard_nothing_is_answered(hearing: Model, monkeypatc
     assert hearing.understand(tone(0.5)).status == "no_speech"
 
 
+def test_a_silent_recording_is_never_an_intent(model: Model, hearing: Model) -> None:
+    still = np.zeros(8_000, np.float32)
+    for each in (model, hearing):
+        silent, spoken = each.understand_all([still, tone(0.6)])
+        assert (silent.status, silent.frame, silent.confidence, silent.raw) == ("no_speech", None, None, "")
+        assert silent.transcript == ("" if each.hears_words else None)
+        assert spoken.raw == each.understand(tone(0.6)).raw and spoken.status != "no_speech"
+
+
 def test_other_models_cannot_tell_what_they_heard(model: Model, hearing: Model) -> None:
     assert hearing.hears_words and not model.hears_words
     assert model.understand(tone(0.6)).transcript is None

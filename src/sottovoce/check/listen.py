@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from sottovoce.core.errors import UserError
 from sottovoce.core.progress import progress_bar
 from sottovoce.core.types import Utterance
-from sottovoce.data.audio import MIN_SECONDS, AudioHeader, AudioLevel, audio_header, audio_level
+from sottovoce.data.audio import MIN_SECONDS, SILENT_DB, AudioHeader, AudioLevel, audio_header, audio_level
 
-SILENT_DB = -60.0  # speech recorded far too softly still reaches -50 dB somewhere
 CLIPPED_SHARE = 0.001  # of the samples at full scale; a clip scaled up to full scale has a few
 _SECONDS_TOLERANCE = 0.1  # a manifest's seconds may be rounded
 

@@ -10,7 +10,7 @@ from typing import Any
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode, Grammar
 from sottovoce.core.types import Frame, Labels, Utterance
-from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
+from sottovoce.data.audio import SAMPLING_RATE, Samples, is_silent, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.decode.batches import answered, confidence_of
@@ -97,12 +97,13 @@ class Model:
         encoded = iter(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
         states = [None if isinstance(each, str) else next(encoded) for each in inputs]
         heard = [None if each is None else loaded.family.transcript(loaded.processor, each) for each in states]
-        spoken = [place for place, words in enumerate(heard) if words != ""]
+        silent = [words == "" or _is_silent(given) for given, words in zip(inputs, heard, strict=True)]
+        spoken = [place for place, nothing in enumerate(silent) if not nothing]
         rows = [self._row(inputs[place], states[place]) for place in spoken]
         answers = answered(loaded, self.tuned, rows, self.settings.max_new_tokens, self.form, self.tree) if rows else []
         found = dict(zip(spoken, answers, strict=True))
         return [
-            self._understanding(given, words, *found[place]) if place in found else self._silence(given)
+            self._understanding(given, words, *found[place]) if place in found else self._silence(given, words)
             for place, (given, words) in enumerate(zip(inputs, heard, strict=True))
         ]
 
@@ -112,8 +113,9 @@ class Model:
         example = slu_example(utterance, "text" if isinstance(given, str) else "speech", instruction=self.instruction)
         return tokenize(example, self.loaded.processor, states)
 
-    def _silence(self, given: Samples | str) -> Understanding:
-        return Understanding(None, "no_speech", None, (), "", **self._facts(given), transcript="")
+    def _silence(self, given: Samples | str, words: str | None) -> Understanding:
+        heard = None if words is None else ""
+        return Understanding(None, "no_speech", None, (), "", **self._facts(given), transcript=heard)
 
     def _facts(self, given: Samples | str) -> dict[str, Any]:
         seconds = None if isinstance(given, str) else len(given) / SAMPLING_RATE
@@ -133,6 +135,10 @@ class Model:
             **self._facts(given),
             transcript=given if isinstance(given, str) else words,
         )
+
+
+def _is_silent(given: Samples | str) -> bool:
+    return not given.strip() if isinstance(given, str) else is_silent(given)
 
 
 def load_model_of(

@@ -33,8 +33,8 @@ class Understanding:
         frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
             answered.
         status: ``unknown_label`` where the frame names an intent or a slot type that training did not have;
-            ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
-            no words, of models that can tell.
+            ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording is silent
+            or, to a model that hears words, without any.
         confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
             not be read; None where it was not measured.
         intents: the likeliest known intents, the likeliest first; empty where it was not measured.

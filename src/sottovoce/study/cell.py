@@ -187,8 +187,8 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
 
 
 def has_confidence(predictions: Path) -> bool:
-    """Whether a prediction file's rows have confidences."""
-    return next(iter(stream_predictions(predictions))).confidence is not None
+    """Whether a prediction file has confidences; rows without words have none in any file."""
+    return any(row.confidence is not None for row in stream_predictions(predictions) if row.status != "no_speech")
 
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:

@@ -20,6 +20,7 @@ from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import GrammarForm, labels_of
 from sottovoce.decode.parse import parse_answer
+from sottovoce.decode.silence import holds_no_words
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.precision import precision_lines
@@ -170,16 +171,21 @@ def write_answers(
 ) -> None:  # fmt: skip
     """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
 
-    An unreadable answer has empty labels, its raw text and its status. For the other arguments see
-    :func:`sottovoce.decode.batches.decode`.
+    An unreadable answer has empty labels, its raw text and its status; examples without words are not asked about and
+    have the status ``no_speech``. For the other arguments see :func:`sottovoce.decode.batches.decode`.
 
     Args:
         known: the training labels; an answer with others has the status ``unknown_label``.
     """
     partial = target.with_suffix(".sure.partial" if tree else ".partial")
-    answers = decode(loaded, model, examples, store, settings, partial, progress, title, form, tree)
+    silent = {example.utterance.id for example in examples if holds_no_words(example, store)}
+    asked = [example for example in examples if example.utterance.id not in silent]
+    answers = decode(loaded, model, asked, store, settings, partial, progress, title, form, tree)
     rows = []
     for name in (example.utterance.id for example in examples):
+        if name in silent:
+            rows.append(PredictionRow("id", name, Frame("", ""), "", "no_speech"))
+            continue
         prediction, confidence = parse_answer(name, answers[name].text, known), answers[name].confidence
         frame = prediction.frame or Frame("", "")
         rows.append(PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=confidence))
