@@ -46,6 +46,7 @@ def score(
     by: Sequence[str] = (),
     intervals: bool = False,
     target_accuracy: float | None = None,
+    dev: Path | str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Scores a prediction file as `sottovoce score` does; no model is loaded.
@@ -57,6 +58,7 @@ def score(
         by: breakdowns, such as `intent`, `slot` or `speaker`.
         intervals: adds 95 % intervals, by a bootstrap over utterances.
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
+        dev: predictions for the manifest's dev split, on which that threshold is chosen.
         say: takes each note on rows that are missing, repeated or unknown; without it the counts
             `num_missing`, `num_duplicates` and `num_unknown` tell.
 
@@ -77,7 +79,8 @@ def score(
     from sottovoce.score.files import read_gold
 
     answers = read_answers(Path(predictions), read_gold(Path(gold), split), say or _quiet)
-    return score_report(answers, by, intervals, target_accuracy)
+    dev_answers = None if dev is None else read_answers(Path(dev), read_gold(Path(gold), "dev"), say or _quiet)
+    return score_report(answers, by, intervals, target_accuracy, dev_answers)
 
 
 def compare(

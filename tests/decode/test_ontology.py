@@ -9,7 +9,7 @@ from lively import enlivened, steps_of
 from spoken_rows import mixed_rows
 from tiny_model import tiny_tokenizer
 
-from sottovoce.core.types import Entity, Frame, Labels
+from sottovoce.core.types import REJECTIONS, Entity, Frame, Labels
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import answer_of
@@ -137,6 +137,14 @@ def test_every_answer_of_a_random_model_is_a_frame_of_the_ontology(
     with steps_of(loaded) as theirs:
         assert generate(loaded, loaded.model, rows, 90, form) == texts
     assert len(theirs) > len(steps) + 40
+
+
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_that_there_is_no_intent_is_allowed_where_training_said_so(rejection: str) -> None:
+    tokenizer, frame = tiny_tokenizer(), Frame(rejection, "")
+    assert accepts(GrammarForm(ontology_of([*FRAMES, frame]), tokenizer), tokenizer, answer_of(frame))
+    assert not accepts(GrammarForm(ontology_of(FRAMES), tokenizer), tokenizer, answer_of(frame))
+    assert (rejection, "") in labels_of(ontology_of([*FRAMES, frame])).intents
 
 
 def test_the_labels_of_a_grammar_are_those_it_was_made_of() -> None:

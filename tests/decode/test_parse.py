@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.core.types import Entity, Frame, Labels, Utterance
+from sottovoce.core.types import REJECTIONS, Entity, Frame, Labels, Utterance
 from sottovoce.data.manifest import write_manifest
 from sottovoce.data.prompts import answer_of
 from sottovoce.decode.parse import parse_answer
@@ -118,6 +118,15 @@ def test_an_answer_that_names_a_label_that_training_did_not_have_says_so(frame: 
     assert (prediction.status, prediction.frame) == (status, frame)
     assert parse_answer("u1", answer_of(frame)).status == "ok"
     assert parse_answer("u1", answer_of(frame)[:-1], known).status == "unreadable"
+
+
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_an_answer_that_there_is_no_intent_is_a_status(rejection: str) -> None:
+    prediction = parse_answer("u1", answer_of(Frame(rejection, "")), Labels.of([FRAME]))
+    assert (prediction.status, prediction.frame) == (rejection, Frame(rejection, ""))
+    with_slots = parse_answer("u1", f'{{"scenario": "{rejection}", "action": "", "entities": {{"room": "hall"}}}}')
+    assert (with_slots.status, with_slots.frame) == (rejection, Frame(rejection, ""))
+    assert parse_answer("u1", answer_of(Frame(rejection, "on"))).status == "ok"  # a scenario of that name
 
 
 def test_an_unreadable_slot_names_no_unknown_label() -> None:

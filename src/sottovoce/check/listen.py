@@ -71,7 +71,7 @@ def _oddities(
         yield "long clips", f"{header.seconds:.2f} s, longer than the window of {window_seconds:g} s"
     if header.seconds < MIN_SECONDS:
         yield "short clips", f"{header.seconds:.3f} s, shorter than {MIN_SECONDS:g} s; silence is added"
-    if level.loudest_db < SILENT_DB:
+    if level.loudest_db < SILENT_DB and utterance.frame.intent != "no_speech":
         yield "silent clips", f"silent: its loudest part is at {level.loudest_db:.0f} dB"
     if level.share_at_full_scale > CLIPPED_SHARE:
         yield "clipped clips", f"clipped: {level.share_at_full_scale:.1%} of its samples are at full scale"

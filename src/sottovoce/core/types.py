@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Split = Literal["train", "dev", "test"]
 Modality = Literal["text", "speech"]
 MODALITIES: tuple[Modality, ...] = ("speech", "text")
-ParseStatus = Literal["ok", "unknown_label", "unreadable"]
-RowStatus = Literal[ParseStatus, "abstained", "unreadable_input", "no_speech"]  # of prediction files
-ANSWERED = ("ok", "unknown_label")  # the statuses of answers whose labels count, the unknown ones as wrong
+Rejection = Literal["no_speech", "out_of_scope"]
+REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
+ParseStatus = Literal["ok", "unknown_label", Rejection, "unreadable"]
+RowStatus = Literal[ParseStatus, "abstained", "unreadable_input"]  # of prediction files
+ANSWERED = ("ok", "unknown_label", *REJECTIONS)  # the statuses of answers that count; unknown labels count as wrong
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -27,7 +29,11 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What an utterance means: scenario, action and entities; the intent is scenario and action together."""
+    """What an utterance means: scenario, action and entities; the intent is scenario and action together.
+
+    Where there is no intent, the scenario is one of REJECTIONS and the action empty: ``no_speech``, nobody said
+    anything; ``out_of_scope``, what was said is none of the product's business.
+    """
 
     scenario: str
     action: str
@@ -35,7 +41,12 @@ class Frame:
 
     @property
     def intent(self) -> str:
-        return f"{self.scenario}_{self.action}"
+        return self.scenario if self.is_rejection else f"{self.scenario}_{self.action}"
+
+    @property
+    def is_rejection(self) -> bool:
+        """Whether it says that there is no intent."""
+        return self.scenario in REJECTIONS and not self.action
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,7 @@ class Example:
 class Prediction:
     """A model's answer to one utterance: the raw text, whether it could be read, and the frame if so.
 
+    ``no_speech`` and ``out_of_scope``: the frame is that rejection.
     ``unknown_label``: the frame names an intent or a slot type that is not among the known ones.
     """
 

@@ -82,7 +82,7 @@ def load_data(recipe: Recipe) -> Data:
         raise UserError(f"{path}: no utterance of split test has a recording", "record test utterances, or mark them")
     train = limited(train, recipe.num_train_utterances, recipe.seed)
     test = limited(test, recipe.num_test_utterances, recipe.seed)
-    unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
+    unseen = {u.frame.intent for u in test if not u.frame.is_rejection} - {u.frame.intent for u in train}
     if unseen:
         advice = "add training utterances for them, raise num_train_utterances, or leave them out of test"
         raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)

@@ -14,7 +14,10 @@ TRANSCRIBE_INSTRUCTION = "\nTranscribe:"
 
 
 def answer_of(frame: Frame) -> str:
-    """The generated line: ``{"scenario": ..., "action": ..., "entities": [{"<type>": "<filler>"}, ...]}``."""
+    """The generated line: ``{"scenario": ..., "action": ..., "entities": [{"<type>": "<filler>"}, ...]}``.
+
+    Without an intent it is ``{"scenario": "out_of_scope", "action": "", "entities": []}``, or ``no_speech`` likewise.
+    """
     entities = [{entity.type: entity.filler} for entity in frame.entities]
     line = {"scenario": frame.scenario, "action": frame.action, "entities": entities}
     return json.dumps(line, ensure_ascii=False)
@@ -32,7 +35,8 @@ def instruction_of(prompt: Prompt, labels: Labels) -> str:
 
 def _listed(labels: Labels) -> str:
     by_scenario = groupby(labels.intents, key=lambda intent: intent[0])
-    actions = [f"{scenario}: {', '.join(action for _, action in intents)}" for scenario, intents in by_scenario]
+    listed = [(scenario, ", ".join(action for _, action in intents)) for scenario, intents in by_scenario]
+    actions = [f"{scenario}: {names}" if names else scenario for scenario, names in listed]
     slots = f"\nSlots: {', '.join(labels.slots)}" if labels.slots else ""
     return f"\nScenarios and their actions: {'; '.join(actions)}{slots}"
 

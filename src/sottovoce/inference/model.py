@@ -9,7 +9,7 @@ from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode, Grammar
-from sottovoce.core.types import Frame, Labels, Utterance
+from sottovoce.core.types import REJECTIONS, Frame, Labels, Utterance
 from sottovoce.data.audio import SAMPLING_RATE, Samples, is_silent, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
@@ -127,7 +127,7 @@ class Model:
         answer, confidence = parse_answer("", text, self.known), confidence_of(text, intents)
         unsure = answer.status == "ok" and confidence is not None and confidence < self.abstain_below
         return Understanding(
-            answer.frame,
+            None if answer.status in REJECTIONS else answer.frame,
             "abstained" if unsure else answer.status,
             confidence,
             tuple(IntentProbability(*intent, share) for intent, share in (intents or {}).items())[:NUM_LIKELIEST],

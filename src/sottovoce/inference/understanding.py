@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from sottovoce.core.types import Frame, ParseStatus
 from sottovoce.data.audio import Samples
 
-Status = Literal[ParseStatus, "abstained", "no_speech"]
+Status = Literal[ParseStatus, "abstained"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class IntentProbability:
 
     @property
     def intent(self) -> str:
-        return f"{self.scenario}_{self.action}"
+        return Frame(self.scenario, self.action).intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Understanding:
     """An utterance's frame, and how sure the model is of its intent.
 
     Args:
-        frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
-            answered.
+        frame: None where the answer could not be read or says that there is no intent, or no words were heard; where
+            the model abstains it is what was answered.
         status: ``unknown_label`` where the frame names an intent or a slot type that training did not have;
             ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording is silent
-            or, to a model that hears words, without any.
+            or, to a model that hears words, without any; this and ``out_of_scope`` also where the model answers so.
         confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
             not be read; None where it was not measured.
         intents: the likeliest known intents, the likeliest first; empty where it was not measured.

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sottovoce import __version__
+from sottovoce.core.types import Frame
 from sottovoce.inference.model import Model, load_model_of
 from sottovoce.inference.transcriber import Transcriber, load_transcriber_of
 from sottovoce.serve.app import make_app
@@ -65,7 +66,7 @@ def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
         title=f"{recipe.title or recipe.name}: {run.resolve().name}",
         version=__version__,
         model=Path(recipe.model).name,  # of a folder no more than its name
-        intents=["_".join(intent) for intent in known.intents],
+        intents=[Frame(*intent).intent for intent in known.intents],
         slots=list(known.slots),
         max_seconds=settings.max_seconds,
         window_seconds=min(window_seconds, settings.max_seconds),  # some models hear without end

@@ -83,8 +83,9 @@ class _Subject:
 
 
 def proof_examples(utterances: Sequence[Utterance], instruction: str = SLU_INSTRUCTION) -> list[Example]:
-    """The shortest and the longest recorded utterance, each spoken and written."""
-    by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
+    """The shortest and the longest recorded utterance with words, each spoken and written."""
+    worded = [utterance for utterance in utterances if utterance.transcript]
+    by_length = sorted(worded or utterances, key=lambda utterance: utterance.seconds or 0.0)
     ends = by_length[0], by_length[-1]
     return [slu_example(each, modality, instruction=instruction) for each in ends for modality in MODALITIES]
 

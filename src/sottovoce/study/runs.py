@@ -184,7 +184,7 @@ def write_answers(
     rows = []
     for name in (example.utterance.id for example in examples):
         if name in silent:
-            rows.append(PredictionRow("id", name, Frame("", ""), "", "no_speech"))
+            rows.append(PredictionRow("id", name, Frame("no_speech", ""), "", "no_speech"))
             continue
         prediction, confidence = parse_answer(name, answers[name].text, known), answers[name].confidence
         frame = prediction.frame or Frame("", "")
