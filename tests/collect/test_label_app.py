@@ -277,7 +277,7 @@ def test_a_study_says_what_comes_first(tmp_path: Path, source: Path, monkeypatch
     monkeypatch.setattr(study, lambda folder: {"lamp_off": 0.02, "lamp_on": 0.0})
     first = opening(source, tmp_path / "a", study=tmp_path / "study", share=1.0).next
     assert first.utterance.frame.intent == "lamp_off"
-    assert first.reason.endswith("; 2.0 points of intent accuracy are to be won with lamp_off")
+    assert first.reason.endswith("; lamp_off could raise intent accuracy by 2.0 points")
     monkeypatch.setattr(study, lambda folder: {"alarm_set": 0.02})
     with pytest.raises(UserError, match="a study of other intents"):
         opening(source, tmp_path / "b", study=tmp_path / "study")

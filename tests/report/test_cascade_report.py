@@ -170,7 +170,7 @@ def test_the_plan_says_what_the_cascade_reaches_without_training_speech(grid: Pa
     told = [line for line in plan_sentences(plan) if line.startswith(NAME)]
     assert [line.partition(", at 70.0 % (")[0] for line in told] == [
         f"{NAME}, intent accuracy 50.0 %: reached without training speech",
-        f"{NAME}, intent accuracy 70.0 %: cannot be told whether it is reached without training speech",
+        f"{NAME}, intent accuracy 70.0 %: it is unclear whether it is reached without training speech",
         f"{NAME}, intent accuracy 90.0 %: not reached without training speech",
     ]
     levels = plan_json(plan)["levels"]
