@@ -114,7 +114,7 @@ def test_what_cannot_be_exported_is_refused(tiny_study: Path, tmp_path: Path) ->
     run = tiny_study / "cells/text_only"
     with pytest.raises(UserError, match="exists already"):
         export_run(run, tmp_path, verify=False, say=print)
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         export_run(tiny_study, tmp_path / "out", verify=False, say=print)
     study = shutil.copytree(tiny_study, tmp_path / "study")
     (study / "cells/text_only/predictions-text.jsonl").unlink()

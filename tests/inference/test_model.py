@@ -79,7 +79,7 @@ def test_a_recording_longer_than_the_window_is_cut_and_says_so(model: Model) -> 
 def test_what_is_missing_is_named(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such recording: .*nowhere\.wav"):
         model.understand(tmp_path / "nowhere.wav")
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         load_model_of(tmp_path)
 
 

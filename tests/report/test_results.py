@@ -139,7 +139,7 @@ def test_no_study_folder(tmp_path: Path) -> None:
 
 def test_a_cell_without_a_card_is_named_with_what_to_do(folder: Path) -> None:
     (folder / "cells/curriculum-5pct/cell.json").unlink()
-    with pytest.raises(UserError, match=r"no such file: .*cells/curriculum-5pct/cell.json; run the study again"):
+    with pytest.raises(UserError, match=r"no such file: .*cells/curriculum-5pct/cell.json; rerun the study"):
         read_study(folder)
 
 

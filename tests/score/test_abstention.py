@@ -55,7 +55,7 @@ def test_the_lowest_threshold_that_reaches_the_target_in_as_few_digits_as_will_d
 
 def test_a_target_that_no_threshold_reaches_is_refused_with_the_best_there_is() -> None:
     never = judged((0.9, False), (0.8, True), (0.7, True))
-    with pytest.raises(UserError, match=r"to 90\.0% right; the best is 66\.7%, of 100\.0% answered; ask for less"):
+    with pytest.raises(UserError, match=r"of 90\.0%; the best is 66\.7%, with 100\.0% answered; lower the target"):
         abstain_threshold(never, 0.9)
 
 

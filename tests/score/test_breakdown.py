@@ -64,10 +64,10 @@ def test_what_the_gold_file_does_not_say_is_refused() -> None:
     plain = [answer(frame("a b"), frame("a b"))]
     with pytest.raises(UserError, match=f"no breakdown by 'colour'; it is one of {', '.join(BY)}"):
         breakdown(plain, "colour")
-    with pytest.raises(UserError, match="no recording's name tells the microphone"):
+    with pytest.raises(UserError, match="no recording's name shows the microphone"):
         breakdown([answer(frame("a b"), frame("a b"), recording="1.flac")], "microphone")
     for by in ("speaker", "seconds", "locale"):
-        with pytest.raises(UserError, match=f"does not say the {by}"):
+        with pytest.raises(UserError, match=f"has no {by} for any item"):
             breakdown(plain, by)
     with pytest.raises(UserError, match="neither gold nor predictions have entities"):
         breakdown(plain, "slot")

@@ -107,7 +107,7 @@ def test_gold_without_recordings_cannot_be_looked_up_by_file(path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ({"entities": [{"span": [5], "type": "time"}]}, "a span leaves the row's 5 tokens"),
+        ({"entities": [{"span": [5], "type": "time"}]}, "a span points outside the row's 5 tokens"),
         ({"entities": [{"span": [-1], "type": "time"}]}, r"entities\.0\.span\.0"),
         ({"scenario": 3}, "scenario"),
         ({"tokens": [{"id": 0}]}, r"the key 'tokens\.0\.surface' is missing"),

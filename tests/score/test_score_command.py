@@ -96,7 +96,7 @@ def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
     refused = folder.run("score", folder.a, "--target-accuracy", "1")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
-        "error: no threshold brings the answered intents to 100.0% right; the best is 75.0%, of 100.0% answered; "
+        "error: no threshold reaches an intent accuracy of 100.0%; the best is 75.0%, with 100.0% answered; "
         "ask for less\n"
     )
     assert "calibration" not in folder.run("score", folder.b).out

@@ -105,7 +105,7 @@ def confused(report: dict[str, Any]) -> dict[str, int]:
 
 def test_rows_that_gold_does_not_know_are_said_with_their_line(files: Files) -> None:
     report = files.report(*ALL, prediction_row(8), prediction_row(9))
-    note = f"note: {files.predictions}:4: id 'u8' is not in {files.gold}; 2 such rows count for nothing"
+    note = f"note: {files.predictions}:4: id 'u8' is not in {files.gold}; 2 such rows are ignored"
     assert files.notes == [note]
     assert (report["strict"]["intent_accuracy"], report["strict"]["num_unknown"]) == (1.0, 2)
 
@@ -124,12 +124,12 @@ def test_missing_answers_are_said(files: Files) -> None:
     assert files.notes == [line]
     files.notes.clear()
     files.report(ALL[0])
-    assert files.notes == [line.replace("1 of", "2 of") + "; if fewer were asked for, name their --split"]
+    assert files.notes == [line.replace("1 of", "2 of") + "; if only one split was decoded, give --split"]
 
 
 def test_the_wrong_gold_is_refused_and_not_scored_as_0(files: Files) -> None:
     message = files.refused(*(prediction_row(number) for number in (7, 8)))
-    expected = f"{files.predictions}:1: id 'u7' is not in {files.gold}, and neither is any other of the 2 rows; "
+    expected = f"{files.predictions}:1: id 'u7' is not in {files.gold}, nor is any other of the 2 rows; "
     assert message == expected + "give the gold file that these predictions were made for"
     assert "no row names a recording" in files.refused({**ALL[0], "file": "u0.wav"})
 

@@ -76,7 +76,7 @@ def test_a_damaged_card_is_named(tmp_path: Path, content: str, fault: str) -> No
     files.card.write_text(content)
     with pytest.raises(UserError) as caught:
         read_card(files)
-    assert caught.value.what.startswith(f"{files.card}: {fault}") and "run the study again" in str(caught.value)
+    assert caught.value.what.startswith(f"{files.card}: {fault}") and "rerun the study" in str(caught.value)
 
 
 def test_facts_are_added_and_nothing_else_is_said(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_file_of_the_gold_transcripts_makes_speech_the_same_as_text(
     card = content(cell / "cell.json")
     assert (card["word_error_rate"], card["asr"]) == (0, str(given))
     assert card["seconds_per_utterance"] is None and card["num_parameters"] is None  # nobody knows who wrote it
-    assert f"warning: cascade: the transcripts of {given} are the gold ones, word for word" in said
+    assert f"warning: cascade: the transcripts of {given} match the gold ones word for word" in said
     assert not list(recipe.folder.glob("transcripts-*"))
 
 
@@ -143,8 +143,8 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "an id twice": (lambda text: text + text, r"heard\.jsonl:8: id 'test-0' stands already in .*heard\.jsonl:1"),
     "no JSON": (lambda text: text + "{\n", r"heard\.jsonl:8: not JSON"),
-    "no text": (lambda text: text + '{"id": "a"}\n', r"heard\.jsonl:8: no row with an id and a text; write"),
-    "no id": (lambda text: text + '{"text": "a"}\n', r"heard\.jsonl:8: no row with an id and a text"),
+    "no text": (lambda text: text + '{"id": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text; write"),
+    "no id": (lambda text: text + '{"text": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text"),
     "a number as text": (lambda text: text + '{"id": "a", "text": 1}\n', r"heard\.jsonl:8: no row"),
     "a list": (lambda text: text + "[]\n", r"heard\.jsonl:8: no row"),
     "not UTF-8": (lambda text: text + '{"id": "a", "text": "\udcff"}\n', r"heard\.jsonl:8: .*UTF-8"),
@@ -201,7 +201,9 @@ def test_the_cascade_is_in_the_default_schemes_but_where_it_is_the_model_itself(
     assert cascades(model="some/model") == [("cascade", "some/model", "embedded")]
     both = {"model": "", "models": ["embedded", "some/model"]}
     assert cascades(**both) == [("cascade-model", "some/model", "embedded")]
-    with pytest.raises(UserError, match="is text_only heard from speech; list text_only, or name another recogniser"):
+    with pytest.raises(
+        UserError, match="is the same as text_only tested on speech; list text_only, or name another recogniser"
+    ):
         planned(tiny_corpus, schemes=["cascade"])
 
 
@@ -234,7 +236,7 @@ def test_another_recogniser_is_refused_where_a_cascade_is_finished(
         given.write_text(given.read_text(encoding="utf-8").replace("hello", other), encoding="utf-8")
     run_tiny_study(tmp_path, tiny_model_dir, manifest, asr=str(given), **BOTH)
     write_transcripts(given, manifest, test0="quite another still")
-    told = "cells/cascade holds results of another recogniser or other transcripts; delete that folder"
+    told = "cells/cascade holds results from another recogniser or other transcripts; delete that folder"
     with pytest.raises(UserError, match=told):
         run_tiny_study(tmp_path, tiny_model_dir, manifest, asr=str(given), **BOTH)
     assert results_of(tmp_path / "runs/tiny") == before
@@ -293,7 +295,7 @@ def test_a_cost_that_cannot_be_measured_loses_no_cell(
     said: list[str] = []
     path = write_recipe(tmp_path, tiny_model_dir, corpus_of(by_recogniser), asr=str(recogniser), **BOTH)
     assert not running.run_study(load_recipe(path), path, said.append)
-    assert "what an answer costs was not measured: out of memory" in said
+    assert "the cost of an answer was not measured: out of memory" in said
     cells = {cell.name: cell for cell in read_study(tmp_path / "runs/tiny").cells}
     assert cells["cascade"].finished and cells["cascade"].num_parameters is None
     assert cells["text_only"].num_parameters
@@ -336,7 +338,7 @@ def test_what_needs_one_model_refuses_a_cascade_and_names_the_run_with_its_weigh
     by_recogniser: Path, tmp_path: Path
 ) -> None:
     run = by_recogniser / "cells/cascade"
-    told = r"cells/cascade is a cascade, .*; its weights are those of .*cells/text_only: name that"
+    told = r"cells/cascade is a cascade: .*; use .*cells/text_only, which has the same weights"
     with pytest.raises(UserError, match=told):
         load(run)
     with pytest.raises(UserError, match=told):
@@ -347,7 +349,7 @@ def test_what_needs_one_model_refuses_a_cascade_and_names_the_run_with_its_weigh
         serve_run(run, ServerSettings(), "127.0.0.1", 0, None, silent)
     alone = shutil.copytree(by_recogniser, tmp_path / "alone")
     shutil.rmtree(alone / "cells/text_only")
-    with pytest.raises(UserError, match="add text_only to the study's schemes"):
+    with pytest.raises(UserError, match="add text_only, which has the same weights, to the study's schemes"):
         load(alone / "cells/cascade")
 
 

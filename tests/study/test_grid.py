@@ -106,7 +106,7 @@ def test_budgets_in_hours_and_speakers(tiny_corpus: Path) -> None:
         ({"schemes": ["direct_mixing"], "budgets": []}, "nothing to train on; give budgets above 0"),
         ({"schemes": ["synthetic_curriculum"]}, "needs synthetic speech"),
         ({"synthetic_speech": "nowhere"}, "no such folder: nowhere"),
-        ({"models": ["m", "a/x", "b/x"]}, "two cells would be called zero_shot-x"),
+        ({"models": ["m", "a/x", "b/x"]}, "two cells would be named zero_shot-x"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(tiny_corpus: Path, changes: dict[str, Any], said: str) -> None:

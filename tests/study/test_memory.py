@@ -17,7 +17,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe, Train
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton, processor_of
 from sottovoce.study.resources import fit as module
-from sottovoce.study.resources.activations import Clip, Kept, RowSize, kept_activations
+from sottovoce.study.resources.activations import AudioInputs, RowSize, SavedBytes, saved_activations
 from sottovoce.study.resources.cards import plan_lines
 from sottovoce.study.resources.fit import check_memory
 from sottovoce.study.resources.memory import (
@@ -43,17 +43,17 @@ def hearing_anew(tower: str, batch_size: int, bf16: bool) -> Train:
     return Train.model_validate(parts | {"per_device_train_batch_size": batch_size, "bf16": bf16})
 
 
-def kept(loaded: LoadedModel, settings: Train, attention: str, clip: Clip | None = None) -> float:
+def kept(loaded: LoadedModel, settings: Train, attention: str, clip: AudioInputs | None = None) -> float:
     return parts_kept(loaded, settings, attention, clip).num_bytes
 
 
-def parts_kept(loaded: LoadedModel, settings: Train, attention: str, clip: Clip | None = None) -> Kept:
+def parts_kept(loaded: LoadedModel, settings: Train, attention: str, clip: AudioInputs | None = None) -> SavedBytes:
     loaded.model.set_attn_implementation(attention)
     device = next(loaded.model.parameters()).device
     with device:
         model = with_weights(loaded, settings, None)
     batch_size = settings.per_device_train_batch_size
-    return kept_activations(loaded.family, model, batch_size, ROW, settings.bf16, clip)
+    return saved_activations(loaded.family, model, batch_size, ROW, settings.bf16, clip)
 
 
 @KINDS
@@ -97,7 +97,7 @@ def test_without_a_processor_what_the_tower_keeps_is_not_counted_and_said_so(
     assert memory == replace(forecast_memory(str(tmp_path), settings, ROW), uncounted=memory.uncounted)
     assert "cannot load the processor" in memory.uncounted
     parts = {"projector": "full", "audio_tower": "full", "per_device_train_batch_size": 4}
-    for model, said in ((tmp_path, "comes on top; not counted: cannot load"), (tiny_model_dir, "up to 0.9 s anew")):
+    for model, said in ((tmp_path, "could not be counted: cannot load"), (tiny_model_dir, "encodes up to 0.9 s")):
         changed = recipe(tmp_path, model, tiny_corpus, train=parts)
         assert any(said in sentence for sentence in plan_lines(changed, HEARD, None)[1])
         assert ("not counted" in check_memory(changed, HEARD)) == (model == tmp_path)

@@ -15,7 +15,7 @@ from sottovoce.core.types import Example, Utterance
 from sottovoce.data.audio import audio_sha256
 from sottovoce.data.load import load_data
 from sottovoce.embedded import mishearings
-from sottovoce.study.budgets_heard import hear_budgets
+from sottovoce.study.budget_transcripts import transcribe_budgets
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.engines import jobs as elsewhere
 from sottovoce.study.runner import opened, plan_study, run_study
@@ -80,10 +80,10 @@ def test_noise_names_the_stages_that_have_it_and_no_others(
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **changes)
     told: list[str] = []
     assert not run_study(load_recipe(path), path, told.append)  # noise is no reason to refuse the study's results
-    assert {"text_only: finished before, kept", "curriculum-30pct: finished before, kept"} <= set(told)
+    assert {"text_only: already finished", "curriculum-30pct: already finished"} <= set(told)
     after = stages_of(tmp_path / "runs/tiny")
     assert {name: after[name] for name in before} == before
-    with pytest.raises(UserError, match="text_only_noisy holds results of another model or of other training data"):
+    with pytest.raises(UserError, match="text_only_noisy holds results from another model or other training data"):
         run_study(load_recipe(path, ["train.noise.seed=1"]), path, silent)
 
 
@@ -135,9 +135,9 @@ def test_without_recordings_of_the_budget_the_noise_is_spelling_and_a_line_says_
         recipe = load_recipe(write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **changes))
         data, told = load_data(recipe), list[str]()
         (cell,) = plan_cells(recipe, data)
-        data = hear_budgets(data, tmp_path, [cell], told.append)
+        data = transcribe_budgets(data, tmp_path, [cell], told.append)
         first[kind] = texts(cell.examples(data)[0])
-        said = [f"{cell.name}: no recordings to learn mishearings from, so its noise is sound-alike spelling"]
+        said = [f"{cell.name}: no recordings to learn mishearings from; its noise is sound-alike spelling"]
         assert told == (said if kind == "budget" else [])
     assert first["budget"] == first["spelling"] and not written
 

@@ -24,7 +24,7 @@ from sottovoce.models import divided, lower_states
 from sottovoce.models.families.qwen2_audio import Qwen2Audio
 from sottovoce.models.load import LoadedModel
 from sottovoce.study import preflight as module
-from sottovoce.study.preflight import PROOFS, Proof, prove, telling_examples
+from sottovoce.study.preflight import PROOFS, Proof, proof_examples, prove
 
 NAMES = list(PROOFS)
 
@@ -146,14 +146,16 @@ FAULTS = [
     Fault(other_answer, "labels are the answer", "manifest.jsonl:7 decode to"),
     Fault(placeholder_in_text, "text carries no audio", "a written utterance carries audio"),
     Fault(placeholder_too_many, "placeholders equal features", "audio placeholders for"),
-    Fault(deaf, "audio matters", "the model does not hear"),
-    Fault(neighbours_leak, "rows are independent", "neighbours and padding change a row's loss"),
-    Fault(decoding_reads_pads, "padding side does not matter", "decoding sees another prompt than training"),
-    Fault(lora_on_the_tower, "parts are trained as asked", "audio_tower is to be frozen, and"),
-    Fault(all_is_trained, "parts are trained as asked", "projector is to be frozen, and", kind="full"),
-    Fault(adapter_is_cut_off, "what is frozen has no gradient", "language_model is to be lora, and 0 of its tensors"),
-    Fault(lower_layers_differ, "lower layers may be computed before", "computed before the others give", "upper"),
-    Fault(saving_loses, "saved weights reload equal", "give another loss"),
+    Fault(deaf, "audio matters", "the model ignores audio"),
+    Fault(neighbours_leak, "rows are independent", "other rows in the batch or padding change a row's loss"),
+    Fault(decoding_reads_pads, "padding side does not matter", "decoding and training see different prompts"),
+    Fault(lora_on_the_tower, "parts are trained as asked", "audio_tower is frozen, but"),
+    Fault(all_is_trained, "parts are trained as asked", "projector is frozen, but", kind="full"),
+    Fault(adapter_is_cut_off, "what is frozen has no gradient", "language_model is lora, but 0 of its tensors"),
+    Fault(
+        lower_layers_differ, "lower layers can be computed beforehand", "layers beforehand changes the loss", "upper"
+    ),
+    Fault(saving_loses, "saved weights reload equal", "changes the loss"),
 ]
 
 
@@ -177,11 +179,11 @@ def test_every_proof_has_a_fault_that_it_finds() -> None:
 
 def test_the_shortest_and_the_longest_recording_are_looked_at(tiny_corpus: Path) -> None:
     spoken = [u for u in read_manifest(tiny_corpus) if u.audio]
-    chosen = telling_examples(spoken)
+    chosen = proof_examples(spoken)
     assert [example.modality for example in chosen] == ["speech", "text"] * 2
     seconds = [u.seconds for u in spoken]
     assert [chosen[0].utterance.seconds, chosen[2].utterance.seconds] == [min(seconds), max(seconds)]  # type: ignore[type-var]
-    assert [example.utterance for example in telling_examples(spoken[:1])] == spoken[:1] * 4
+    assert [example.utterance for example in proof_examples(spoken[:1])] == spoken[:1] * 4
 
 
 def test_a_model_is_checked_alone_or_with_a_manifest(tiny_model_dir: Path, tiny_corpus: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_number_of_processes_is_asked_for() -> None:
     assert engine_named("processes:3", None, 1.0) == InProcesses(3)
     assert engine_named("processes", None, 1.0) == InProcesses(num_cores())
     for number in ("0", "two", "-1", "1.5"):
-        with pytest.raises(UserError, match=rf"--on processes:{number}: '{number}' is no number of processes"):
+        with pytest.raises(UserError, match=rf"--on processes:{number}: '{number}' is not a number of processes"):
             engine_named(f"processes:{number}", None, 1.0)
 
 
@@ -130,7 +130,7 @@ def test_a_shared_stage_that_failed_is_not_told_as_finished(
 
 def test_a_gpu_is_not_quarrelled_about(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(UserError, match="not for GPUs"):
+    with pytest.raises(UserError, match="does not support GPUs"):
         next(InProcesses(2).run(None, [None, None]))  # type: ignore[arg-type, list-item]
 
 
@@ -166,7 +166,7 @@ def test_a_killed_process_is_told_and_the_same_command_goes_on(
 
     monkeypatch.setattr(process_engine, "tell", tell_and_kill)
     with pytest.raises(
-        UserError, match=r"one of 2 processes was killed.*again with `--on here`, or fewer `--on processes:N`"
+        UserError, match=r"one of 2 processes was killed.*rerun with `--on here` or fewer `--on processes:N`"
     ):
         run_study(recipe, recipe_path, lambda line: None, InProcesses(2))
     monkeypatch.setattr(process_engine, "tell", kept)

@@ -23,7 +23,7 @@ from sottovoce.data.prompts import slu_example
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, bare
 from sottovoce.models.load import LoadedModel, load_model
-from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.parts import part_of, reencodes_audio, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage
 
@@ -64,7 +64,7 @@ def test_the_loss_falls_and_what_moves_is_what_was_asked_for(method: str, tmp_pa
     loaded = embedded(train)
     spoken = [u for u in read_manifest(home_manifest("en-US")) if u.split == "train" and u.audio is not None]
     examples = [slu_example(u, modality) for u in spoken[:NUM_UTTERANCES] for modality in MODALITIES]
-    rows = AudioStore(loaded, keeps_inputs=hears_anew(loaded.family, train)).rows_of(examples)
+    rows = AudioStore(loaded, keeps_inputs=reencodes_audio(loaded.family, train)).rows_of(examples)
     # On a model of its own: on CPUs bitsandbytes packs weights that only compute in another way.
     before = loss_of(embedded(train).model, rows, loaded.pad_id)
 

@@ -25,7 +25,7 @@ from sottovoce.models.injection import answer_loss, input_embeddings, token_loss
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.study.preflight import PROOFS, prove
 from sottovoce.study.runs import load_run
-from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.parts import part_of, reencodes_audio, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage
 
@@ -53,7 +53,7 @@ def train(asked: tuple[str, ...], **changes: Any) -> Train:
 def rows_for(loaded: LoadedModel, settings: Train) -> list[Row]:
     """The mixed rows, with mel frames where the audio part hears anew."""
     rows = mixed_rows(loaded)
-    if not hears_anew(loaded.family, settings):
+    if not reencodes_audio(loaded.family, settings):
         return rows
     clips = [None, tone(0.5), None, tone(1.3, 700.0)]
     heard = [None if clip is None else loaded.family.audio_inputs(loaded.processor, clip) for clip in clips]
@@ -155,10 +155,10 @@ def test_audio_heard_anew_enters_as_audio_that_was_kept(loaded: LoadedModel) -> 
 def test_only_a_tower_that_is_trained_hears_anew(loaded: LoadedModel) -> None:
     family = loaded.family
     elsewhere = replace(family, projects_at_each_step=False)
-    anew = {asked: hears_anew(family, train(asked)) for asked in COMBINATIONS}
+    anew = {asked: reencodes_audio(family, train(asked)) for asked in COMBINATIONS}
     assert anew == {asked: asked[2] != "frozen" for asked in COMBINATIONS}
-    assert hears_anew(elsewhere, train(("lora", "full", "frozen")))
-    assert not hears_anew(elsewhere, train(("lora", "frozen", "frozen")))
+    assert reencodes_audio(elsewhere, train(("lora", "full", "frozen")))
+    assert not reencodes_audio(elsewhere, train(("lora", "frozen", "frozen")))
 
 
 @pytest.mark.parametrize("asked", [("lora", "full", "frozen"), ("frozen", "frozen", "full"), ("lora", "full", "lora")])

@@ -60,7 +60,7 @@ def test_a_study_in_two_processes_gives_the_files_of_one(
     found = results_of(study)
     assert (study / "report.html").exists() and len([name for name in found if name.endswith("scores.json")]) == 2
     again = launched("-m", "sottovoce", "study", str(path))
-    assert "everything is finished already" in again and results_of(study) == found
+    assert "everything is already finished" in again and results_of(study) == found
 
 
 def test_batches_that_cannot_be_shared_are_refused() -> None:

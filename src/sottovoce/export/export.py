@@ -22,7 +22,7 @@ from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.models.precision import precision_lines
 from sottovoce.study.layout import CellFolder
 from sottovoce.study.locate import gold_utterances
-from sottovoce.study.runs import decoded_files, refuse_cascade, trained_recipe, tuned
+from sottovoce.study.runs import decoded_files, load_finetuned, refuse_cascade, trained_recipe
 
 NUM_VERIFIED = 4
 
@@ -48,7 +48,7 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     for line in precision_lines(recipe.train.bf16):
         say(line)
     loaded = load_model(recipe.model, recipe.train.bf16, say)  # not in 4 bits, so that an adapter can be merged
-    model = tuned(loaded, recipe, folder)
+    model = load_finetuned(loaded, recipe, folder)
     settings = model.generation_config
     settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
     settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens

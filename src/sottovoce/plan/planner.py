@@ -26,7 +26,7 @@ from sottovoce.score.files import read_gold
 from sottovoce.score.matching import Answers
 from sottovoce.score.metrics.registry import headline_keys
 from sottovoce.study.layout import StudyFolder
-from sottovoce.study.locate import manifest_at_hand
+from sottovoce.study.locate import find_manifest
 
 NUM_NEXT = 100
 
@@ -180,7 +180,7 @@ def _intents(results: StudyResults, best: Line, folder: Path) -> tuple[IntentGai
         for cell in last.finished
     ]
     data = last.finished[0].data
-    manifest = manifest_at_hand(folder, data.get("manifest", ""), data.get("sha256", ""))
+    manifest = find_manifest(folder, data.get("manifest", ""), data.get("sha256", ""))
     return tuple(first_intents(answers, recordings_of(last.finished, manifest)))
 
 

@@ -19,7 +19,7 @@ from sottovoce.report.published import Published
 from sottovoce.report.resamples import Calibrations, Estimate
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.table import covered, gaps_closed, point_gaps_closed
-from sottovoce.report.wording import state_of, told_models, told_path
+from sottovoce.report.wording import display_models, display_path, state_of
 from sottovoce.score.metrics import registry
 from sottovoce.score.statistics import LEVEL, NUM_RESAMPLES
 
@@ -83,7 +83,7 @@ def json_report(
     """
     results = curves.results
     own = ("name", "title", "recipe", "created", "machine", "model", "corpus", "num_train", "num_test", "seconds")
-    told = {"recipe": told_path(results.recipe), "model": told_models(results)}
+    told = {"recipe": display_path(results.recipe), "model": display_models(results)}
     report = {
         "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | told,
         "headline": headline,
@@ -99,8 +99,8 @@ def json_report(
 
 
 def _facts(cell: CellResult) -> dict[str, Any]:
-    told = {"model_name": told_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
-    return cell.model_dump() | told | {"asr": told_path(cell.asr)}
+    told = {"model_name": display_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
+    return cell.model_dump() | told | {"asr": display_path(cell.asr)}
 
 
 def _costs(results: StudyResults) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _cell(cell: CellResult, costs: tuple[str, ...]) -> dict[str, Any]:
     keys = (*_PLAIN, *costs, "versions", "data", *MODALITIES)
     told = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
     if "manifest" in cell.data:  # which earlier versions gave an absolute path
-        told["data"] = {**cell.data, "manifest": told_path(cell.data["manifest"])}
+        told["data"] = {**cell.data, "manifest": display_path(cell.data["manifest"])}
     return told
 
 
@@ -123,7 +123,7 @@ def _calibration(cell: CellResult, calibrations: Calibrations) -> dict[str, Any]
 
 def _line(curves: Curves, line: Line) -> dict[str, Any]:
     points = [{**_point(point), **_closed(curves, line, point)} for point in line.points]
-    return {"scheme": line.scheme, "sources": line.sources, "model": told_path(line.model), "points": points}
+    return {"scheme": line.scheme, "sources": line.sources, "model": display_path(line.model), "points": points}
 
 
 def _point(point: Point) -> dict[str, Any]:
@@ -158,6 +158,6 @@ def _comparison(each: Comparison) -> dict[str, Any]:
         )
     }
     return {
-        "first": each.first, "second": each.second, "sources": each.sources, "model": told_path(each.model),
+        "first": each.first, "second": each.second, "sources": each.sources, "model": display_path(each.model),
         "budget": each.size, "share": each.share, "first_minus_second": figures,
     }  # fmt: skip

@@ -9,12 +9,10 @@ from typing import Any
 from sottovoce.core.progress import Say, progress_bar
 from sottovoce.core.types import Utterance
 from sottovoce.data.prompts import slu_example
-from sottovoce.decode.batches import decode
-from sottovoce.decode.parse import parse_answer
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.score.error_source import Input, gap_report
 from sottovoce.score.evaluate import read_answers
-from sottovoce.score.files import read_gold, write_predictions
+from sottovoce.score.files import read_gold
 from sottovoce.study.cells import is_the_model_itself
 from sottovoce.study.layout import CellFolder
 from sottovoce.study.locate import gold_utterances
@@ -22,9 +20,9 @@ from sottovoce.study.runs import (
     answer_form,
     decoded_files,
     load_run,
-    prediction_row,
     recipe_of_run,
     refuse_cascade,
+    write_answers,
 )
 from sottovoce.study.transcripts import error_rate, recogniser_identity, transcripts_of
 
@@ -67,9 +65,6 @@ def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> N
     loaded, model, recipe = load_run(run, say)
     examples = [slu_example(utterance, "text") for utterance in utterances]
     store, form = AudioStore(loaded), answer_form(recipe.folder, recipe.decode.grammar, loaded)
-    partial, title = target.with_suffix(".partial"), "answering from transcripts"
     with progress_bar() as progress:
-        answers = decode(loaded, model, examples, store, recipe.decode, partial, progress, title, form)
-    rows = [prediction_row(parse_answer(utterance.id, answers[utterance.id].text)) for utterance in utterances]
-    write_predictions(rows, target)
-    partial.unlink()
+        title = "answering from transcripts"
+        write_answers(target, loaded, model, examples, store, recipe.decode, progress, title, form)

@@ -25,14 +25,14 @@ from sottovoce.report.resamples import Calibrations, study_calibrations, study_s
 from sottovoce.report.results import StudyResults, read_study
 from sottovoce.report.table import covered, latex_table, markdown_table, table_rows
 from sottovoce.report.wording import (
+    display_models,
+    display_path,
     duration,
     label,
     no_answer,
     percent,
     signed_points,
     state_of,
-    told_models,
-    told_path,
 )
 from sottovoce.score.compare import p_words
 from sottovoce.score.metrics.registry import headline
@@ -123,8 +123,8 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "headline": report.headline,
         "refresh_seconds": refresh_seconds,
         "subject": figure_title(results),
-        "recipe": told_path(results.recipe),
-        "models": told_models(results),
+        "recipe": display_path(results.recipe),
+        "models": display_models(results),
         "headers": headers,
         "rows": rows,
         "covered": covered(curves),

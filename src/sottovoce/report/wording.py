@@ -76,15 +76,15 @@ def model_tail(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2]
 
 
-def told_path(path: str) -> str:
+def display_path(path: str) -> str:
     """A file, a folder or a model's name as reports tell it: of an absolute path the last part alone, as the rest is
     the machine's own business."""
     return Path(path).name if Path(path).is_absolute() else path
 
 
-def told_models(results: StudyResults) -> str:
+def display_models(results: StudyResults) -> str:
     """The study's models as reports tell them."""
-    return ", ".join(map(told_path, results.model.split(", ")))
+    return ", ".join(map(display_path, results.model.split(", ")))
 
 
 def label(results: StudyResults, cell: CellResult) -> str:

@@ -1,4 +1,4 @@
-"""What withholding answers of little confidence would bring: how much is still answered, and how well.
+"""The effect of withholding answers of low confidence: how many are still given, and how accurate they are.
 
 Risk and coverage: El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 11, 2010; the
 area under their curve: Geifman et al., "Bias-reduced uncertainty estimation for deep neural classifiers", ICLR 2019.
@@ -18,7 +18,7 @@ from sottovoce.score.statistics import Floats, wilson_interval
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is answered if one abstains below a threshold: how much, and how well (None where nothing is)."""
+    """The answers left when abstaining below a threshold: number, share and accuracy (None if none are left)."""
 
     threshold: float
     number: int
@@ -28,7 +28,7 @@ class Answered:
 
 
 def answered_above(judged: Judged, threshold: float) -> Answered:
-    """What is answered if answers of less confidence than ``threshold`` are withheld."""
+    """The answers left if those with a confidence below ``threshold`` are withheld."""
     right = judged.right[judged.confidence >= threshold]
     if not len(right):
         return Answered(threshold, 0, 0.0, None, None)
@@ -37,7 +37,7 @@ def answered_above(judged: Judged, threshold: float) -> Answered:
 
 
 def risk_coverage(judged: Judged) -> tuple[Floats, Floats, Floats]:
-    """Thresholds (rising, each a confidence that occurs), the share answered and its accuracy at each: (k,) each."""
+    """Thresholds (rising, all confidences that occur), the share answered and its accuracy at each: (k,) each."""
     confidence, right = by_confidence(judged)
     thresholds, first = np.unique(confidence, return_index=True)
     number = len(judged) - first
@@ -49,28 +49,28 @@ def risk_coverage(judged: Judged) -> tuple[Floats, Floats, Floats]:
 def risk_coverage_area(judged: Judged) -> float:
     """The share of wrong intents among the i most confident answers, averaged over i = 1 .. n (AURC); lower is better.
 
-    Answers of equal confidence count as their mean, which is what any order of them comes to on average.
+    Answers of equal confidence count as their mean, the average over all their orders.
     """
     wrong = 1 - by_confidence(judged)[1][::-1]
     return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
 
 
 def abstain_threshold(judged: Judged, accuracy: float) -> Answered:
-    """The lowest threshold at which what is answered reaches an intent accuracy (0..1), so that most is answered.
+    """The lowest threshold that reaches an intent accuracy (0..1) on the remaining answers, so that most remain.
 
-    The threshold is the shortest decimal that does it. It is chosen on these very answers: on others the accuracy will
-    be a little lower, and ``accuracy_interval`` says how far off it may be.
+    The threshold is rounded to the fewest digits that work. It is chosen on these answers: on others the accuracy will
+    be a little lower, and ``accuracy_interval`` shows how far off it may be.
 
     Raises:
-        UserError: there is none.
+        UserError: no threshold reaches it.
     """
     thresholds, _, accuracies = risk_coverage(judged)
-    reached = np.flatnonzero(accuracies >= accuracy - 1e-12)  # the sums of a share may differ in the last digit
+    reached = np.flatnonzero(accuracies >= accuracy - 1e-12)  # sums of floats can differ in the last digit
     if not len(reached):
         best = int(np.argmax(accuracies))
-        fault = f"no threshold brings the answered intents to {accuracy:.1%} right"
+        fault = f"no threshold reaches an intent accuracy of {accuracy:.1%}"
         part = answered_above(judged, float(thresholds[best]))
-        raise UserError(fault, f"the best is {accuracies[best]:.1%}, of {part.share:.1%} answered; ask for less")
+        raise UserError(fault, f"the best is {accuracies[best]:.1%}, with {part.share:.1%} answered; lower the target")
     place = int(reached[0])
     below = float(thresholds[place - 1]) if place else -1.0
     return answered_above(judged, _shortest_between(below, float(thresholds[place])))

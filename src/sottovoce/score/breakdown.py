@@ -1,4 +1,4 @@
-"""Scores of parts of the answers: by label, slot, microphone, speaker or length; and which intents are confused."""
+"""Scores by group: by label, slot, microphone, speaker or length; and which intents are confused."""
 
 from __future__ import annotations
 
@@ -23,32 +23,31 @@ Groups = dict[str, list[Answer]]
 
 
 def breakdown(answers: Sequence[Answer], by: str) -> dict[str, dict[str, Any]]:
-    """The figures of each group in both views.
+    """Every metric for each group, in both views.
 
     Args:
-        answers: all of them.
-        by: one of BY. ``length`` is the transcript's words, ``seconds`` the recording's length. ``microphone`` goes by
-            SLURP's names: those of its headset recordings end in "-headset". ``slot`` keeps the entities of one type,
-            of gold and predictions; its groups have the metrics of entities, and ``num_entities`` counts gold ones.
+        by: one of BY. ``length`` is the transcript's number of words, ``seconds`` the recording's length.
+            ``microphone`` uses SLURP's names: those of its headset recordings end in "-headset". ``slot`` keeps the
+            entities of one type in gold and predictions; its groups have the entity metrics, and ``num_entities``
+            counts gold entities.
 
     Returns:
-        ``{group: {"num_items": ..., "official": {...}, "strict": {...}}}``: lengths in their order, else the largest
-        group first.
+        ``{group: {"num_items": ..., "official": {...}, "strict": {...}}}``: lengths in order, other groups by size.
 
     Raises:
-        UserError: there is no such breakdown, or the gold file does not say what it needs.
+        UserError: there is no such breakdown, or the gold file lacks what it needs.
     """
     if by == "slot":
         return _by_slot(answers)
     if by not in _NAMES:
         raise UserError(f"there is no breakdown by {by!r}", f"it is one of {', '.join(BY)}")
     if by == "microphone" and not any(_has_headset(answer.item) for answer in answers):
-        raise UserError("no recording's name tells the microphone", "SLURP's do, in predictions keyed by file")
+        raise UserError("no recording's name shows the microphone", "SLURP's names do, in predictions keyed by file")
     groups: defaultdict[tuple[int, str], list[Answer]] = defaultdict(list)
     for answer in answers:
         groups[_NAMES[by](answer.item)].append(answer)
     if set(groups) == {_UNKNOWN}:
-        raise UserError(f"the gold file does not say the {by} of any item", "break the scores down by something else")
+        raise UserError(f"the gold file has no {by} for any item", "break the scores down by something else")
     ordered = sorted(groups, key=lambda name: (name[0], -len(groups[name]), name[1]))
     return {name[1]: {"num_items": len(groups[name])} | _views(groups[name]) for name in ordered}
 
@@ -75,7 +74,7 @@ def confusions(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _views(answers: Sequence[Answer], metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
-    """The figures in both views; ``metrics`` None is all."""
+    """The metrics in both views; None: all metrics."""
     return {view: table.figures() for view, table in counts_tables(answers, metrics).items()}
 
 
@@ -104,7 +103,7 @@ def _has_headset(item: GoldItem) -> bool:
 
 
 def _bucket(value: float, bounds: Sequence[int], unit: str) -> tuple[int, str]:
-    """The place and the name of the bucket whose upper bound (included) is the first that is not below the value."""
+    """The index and name of the value's bucket: the first whose upper bound (inclusive) is not below it."""
     place = next((index for index, bound in enumerate(bounds) if value <= bound), len(bounds))
     if place == len(bounds):
         return place, f"over {bounds[-1]} {unit}"
@@ -115,7 +114,7 @@ def _named(name: str | None) -> tuple[int, str]:
     return (0, name) if name else _UNKNOWN
 
 
-_UNKNOWN = (1000, "(unknown)")  # behind every other group
+_UNKNOWN = (1000, "(unknown)")  # after all other groups
 _NAMES: dict[str, Callable[[GoldItem], tuple[int, str]]] = {
     "intent": lambda item: _named(item.frame.intent),
     "scenario": lambda item: _named(item.frame.scenario),

@@ -1,8 +1,8 @@
-"""How far confidences can be trusted: of the answers with confidence 0.8, have eight in ten the right intent?
+"""How far confidences can be trusted: do eight in ten answers with confidence 0.8 have the right intent?
 
 Methods: expected calibration error (Guo et al., "On calibration of modern neural networks", ICML 2017); the same with
-bins of equal mass (Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019); Brier score (1950).
-The error is biased upwards with few answers: see :func:`error_if_calibrated`. Each recording counts as one.
+equally filled bins (Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019); Brier score (1950).
+With few answers the error is biased upwards: see :func:`error_if_calibrated`. Each recording counts once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sottovoce.score.confidences import Judged, by_confidence
 from sottovoce.score.statistics import Floats, bootstrap, interval, wilson_interval
 
 NUM_BINS = 10
-THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # that tables show
-_NUM_DRAWS = 200  # of error_if_calibrated: its mean then moves by a fifteenth of the spread
+THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # shown in tables
+_NUM_DRAWS = 200  # in error_if_calibrated; its mean then has a standard error of a fifteenth of the spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Every figure of an input's confidences, shares 0..1; :func:`calibration` says what each is."""
+    """Every figure of an input's confidences, shares 0..1; the functions below define them."""
 
     number: int
     num_without_confidence: int
@@ -53,9 +53,9 @@ class Calibration:
 
 
 def calibration(judged: Judged) -> Calibration:
-    """All figures at once; ``ece_interval`` is a 95 % percentile bootstrap interval, utterances drawn.
+    """All figures at once; ``ece_interval`` is a 95 % percentile bootstrap interval over utterances.
 
-    Resampling adds noise of its own to the error, so the interval lies high, and may leave ``ece`` itself out.
+    Resampling adds noise that raises the error, so the interval is too high and may not include ``ece``.
     """
     ece, brier = calibration_errors(judged)
     (low, high), _ = interval(bootstrap(_sums(judged, NUM_BINS), _figures_of)).tolist()
@@ -78,7 +78,7 @@ def calibration_errors(judged: Judged, num_bins: int = NUM_BINS) -> tuple[float,
 
 
 def adaptive_calibration_error(judged: Judged, num_bins: int = NUM_BINS) -> float:
-    """The ECE with bins that hold equally many answers, so that none is nearly empty; order does not matter."""
+    """The ECE with equally filled bins, so that none is nearly empty; the order of answers does not matter."""
     confidence, right = by_confidence(judged)
     edges = [len(judged) * place // num_bins for place in range(num_bins + 1)]
     gaps = [(right[low:high] - confidence[low:high]).sum() for low, high in pairwise(edges)]
@@ -86,7 +86,7 @@ def adaptive_calibration_error(judged: Judged, num_bins: int = NUM_BINS) -> floa
 
 
 def error_if_calibrated(judged: Judged, num_bins: int = NUM_BINS, seed: int = 0) -> float:
-    """The ECE to expect of just these confidences if they were calibrated: what an ECE says beyond it is real.
+    """The ECE to expect if these confidences were calibrated; only the excess over it is real miscalibration.
 
     The mean over 200 draws in which each answer is right with the probability of its confidence.
     """
@@ -99,7 +99,7 @@ def error_if_calibrated(judged: Judged, num_bins: int = NUM_BINS, seed: int = 0)
 
 
 def reliability_bins(judged: Judged, num_bins: int = NUM_BINS) -> tuple[Bin, ...]:
-    """The bins of ECE by rising confidence; those without answers are left out."""
+    """The bins of the ECE by rising confidence, without the empty ones."""
     places = _bin_of(judged.confidence, num_bins)
     bins = []
     for place in np.unique(places).tolist():
@@ -111,14 +111,14 @@ def reliability_bins(judged: Judged, num_bins: int = NUM_BINS) -> tuple[Bin, ...
 
 
 def _bin_of(confidence: Floats, num_bins: int) -> NDArray[np.int64]:
-    # Not ceil(confidence * M): 0.7 * 10 is more than 7, while 7 / 10 is 0.7.
+    # Not ceil(confidence * M): in floating point 0.7 * 10 is more than 7, while 7 / 10 is 0.7.
     places = np.searchsorted(np.arange(num_bins + 1) / num_bins, confidence, side="left") - 1
     return np.clip(places, 0, num_bins - 1)
 
 
 def _sums(judged: Judged, num_bins: int) -> Floats:
     """For each utterance, by bin, right answers minus confidences; then squared errors, then answers: utterances x
-    (num_bins + 2). ECE and Brier score are quotients of sums of these, so that resamples of utterances have them, too.
+    (num_bins + 2). ECE and Brier score are quotients of sums of these, so they can be computed for any resample.
     """
     gaps = judged.right - judged.confidence
     sums = np.zeros((int(judged.groups.max()) + 1, num_bins + 2))

@@ -1,8 +1,8 @@
 """The work behind `sottovoce compare`: several systems on the same gold, and which of them really differ.
 
-A system is a prediction file, or the files of several seeds. Of seeds the counts are averaged utterance by utterance,
-so that intervals and tests are about the system and not about its luckiest run; how far the seeds lie apart is said
-beside it. Differences are those of the strict view: official may skip other items in each file.
+A system is a prediction file, or the files of several seeds. Counts are averaged over seeds for each utterance, so that
+intervals and tests are about the system and not about its luckiest run; the spread over seeds is reported separately.
+Differences are in the strict view, as official may skip different items in each file.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ def compare_systems(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Scores each system and tests each pair.
+    """Scores each system and tests each pair of systems.
 
     Args:
         systems: a path each, or the paths of one system's seeds joined by commas.
         gold: the right answers.
-        say: where notes on missing, unknown and repeated rows go.
-        num_resamples: of the bootstrap and of the randomisation.
-        seed: of both.
+        say: receives notes on missing, unknown and duplicate rows.
+        num_resamples: for the bootstrap and the randomisation test.
+        seed: for both.
 
     Returns:
-        ``systems``: name, files, ``official`` and ``strict`` figures (0..1), ``intervals`` of both views, and ``seeds``
-        with mean, deviation, lowest and highest of each strict figure if there are several. ``pairs``: first, second,
-        and of each strict figure the ``difference`` (first minus second), its ``interval``, the ``p_value``, the
-        ``corrected_p_value``, and ``better``: "first", "second" or None if they cannot be told apart; and
-        ``mcnemar_intent``. ``sentences``: what follows, in words. The correction is Holm's over the pairs of a figure.
+        ``systems``: name, files, ``official`` and ``strict`` figures (0..1), ``intervals`` of both views and, with
+        several seeds, ``seeds`` with mean, deviation, lowest and highest of each strict figure. ``pairs``: first,
+        second, ``mcnemar_intent``, and for each strict figure the ``difference`` (first minus second), its
+        ``interval``, ``p_value``, ``corrected_p_value`` and ``better``: "first", "second" or None if they cannot be
+        told apart. ``sentences``: the conclusions in words. The correction is Holm's over the pairs, for each figure.
 
     Raises:
         UserError: fewer than two systems, a file that cannot be read, or files with different kinds of keys.
     """
     if len(systems) < 2:
-        raise UserError("there is nothing to compare with", "name two prediction files or more")
+        raise UserError("there is nothing to compare with", "give two or more prediction files")
     read = [_read(name, files, gold, say) for name, files in _named(systems)]
     for system in read[1:]:
         if (system.kind == "file") != (read[0].kind == "file"):
@@ -125,8 +125,8 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
     yield table
     corrected = comparison["correction"] is not None
     heads = ("p", "p, Holm") if corrected else ("p",)
-    title = "differences of the strict scores, of shares in points"
-    table = Table("pair", "figure", "first - second", "95 %", *heads, "", title=title, title_justify="left")
+    title = "differences of strict scores (shares in points)"
+    table = Table("pair", "metric", "first - second", "95 %", *heads, "", title=title, title_justify="left")
     for pair in comparison["pairs"]:
         label = f"{pair['first']} - {pair['second']}"
         for metric in metrics:
@@ -140,8 +140,8 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _named(systems: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
-    """A system is named by its first file, without a closing "predictions"; if that is not unique, by the parts in
-    which the paths differ: of cells/X/predictions-speech.jsonl and cells/Y/predictions-speech.jsonl, X and Y."""
+    """Names each system after its first file, without a trailing "predictions"; if that is not unique, after the parts
+    in which the paths differ: cells/X/predictions-speech.jsonl and cells/Y/predictions-speech.jsonl become X and Y."""
     files = [[Path(part)] if Path(part).exists() else [Path(each) for each in part.split(",")] for part in systems]
     stems = [each[0].stem.removesuffix("predictions").rstrip("-_.") or each[0].stem for each in files]
     parts = _differing_parts([each[0] for each in files])
@@ -153,7 +153,7 @@ def _differing_parts(paths: Sequence[Path]) -> list[str]:
     ahead = _num_common([path.parts for path in paths])
     behind = _num_common([path.parts[:ahead:-1] for path in paths])
     if any(len(path.parts) == ahead + behind for path in paths):
-        behind = 0  # one path's file is another one's folder's: it needs its file name
+        behind = 0  # the common parts overlap in this path: keep its end
     return ["/".join(path.parts[ahead : len(path.parts) - behind]) or str(path) for path in paths]
 
 
@@ -166,7 +166,9 @@ def _read(name: str, files: list[Path], gold: Gold, say: Callable[[str], None]) 
     for path in files:
         answers = read_answers(path, gold, say)
         if system.kind and (system.kind == "file") != (answers.kind == "file"):
-            raise UserError(f"{path} is keyed by {answers.kind}, {files[0]} by {system.kind}", "use one key in all")
+            raise UserError(
+                f"{path} is keyed by {answers.kind}, {files[0]} by {system.kind}", "use the same key in all files"
+            )
         system.kind = answers.kind
         for view, table in counts_tables(answers.all).items():
             system.tables.setdefault(view, []).append(table)
@@ -190,7 +192,7 @@ def _scores(system: _System) -> dict[str, Any]:
 def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dict[str, Any]:
     one, other, table = first.sums("strict"), second.sums("strict"), first.tables["strict"][0]
     differences = table.figures_of(one.sum(axis=0)) - table.figures_of(other.sum(axis=0))
-    bounds = interval(first.samples["strict"] - second.samples["strict"])  # the same utterances were drawn for both
+    bounds = interval(first.samples["strict"] - second.samples["strict"])  # both use the same resamples
     p_values = randomisation_p_values(one, other, table.figures_of, num_resamples, seed)
     right, other_right = (sums[:, table.columns["intent"]] for sums in (one, other))
     rows = zip(differences.tolist(), bounds.tolist(), p_values.tolist(), strict=True)
@@ -208,7 +210,7 @@ def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dic
 
 
 def _correct(pairs: Sequence[dict[str, Any]]) -> None:
-    """Adds Holm's p-values, and who is better by them."""
+    """Adds Holm's p-values and, by them, which system is better."""
     for key in (*pairs[0]["figures"], "mcnemar_intent"):
         rows = [pair["figures"].get(key) or pair[key] for pair in pairs]
         for row, p_value in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
@@ -242,12 +244,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _with_interval(metric: Metric, figures: Mapping[str, float], bounds: Mapping[str, Sequence[float]]) -> Text:
-    """A dash where the view lacks the metric."""
+    """A figure with its interval; a dash if the view lacks the metric."""
     if metric.key not in figures:
         return Text(NONE)
     return Text(f"{metric.text(figures[metric.key], 2)}\n{metric.bounds(bounds[metric.key], 2)}")
 
 
 def p_words(p_value: float) -> str:
-    """A p-value in a sentence, behind "p"."""
+    """A p-value as it follows "p" in a sentence."""
     return f"= {p_value:.4f}" if p_value >= 0.0001 else "< 0.0001"

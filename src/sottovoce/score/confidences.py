@@ -1,4 +1,4 @@
-"""Answers' confidences beside whether their intents are right: what calibration and abstention are computed from."""
+"""Confidences paired with whether the intents are right: the input of calibration and abstention."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Judged:
     Args:
         confidence: (n,), each 0..1.
         right: (n,), each 0 or 1.
-        groups: (n,), the answers' utterances as numbers; those of one utterance are drawn together.
-        num_without: answers that have no confidence, which is why they are left out.
+        groups: (n,), each answer's utterance as a number; answers to one utterance are resampled together.
+        num_without: answers left out because they have no confidence.
 
     Raises:
         ValueError: there are no answers, the shapes differ, or a confidence lies outside 0..1.
@@ -42,10 +42,10 @@ class Judged:
 
 
 def judged_answers(answers: Sequence[Answer]) -> Judged | None:
-    """The answers that have a confidence, None if none has.
+    """The answers that have a confidence; None if none has.
 
-    An answer that the model abstained from is judged by what it would have answered, an unreadable one is wrong.
-    Items that are answered twice or not at all are left out, and are not counted as without confidence either.
+    A withheld answer is judged as if it had been given, an unreadable one is wrong. Items answered twice or not at all
+    are left out, and do not count as answers without confidence.
     """
     given = [answer for answer in answers if answer.status not in ("missing", "duplicate")]
     kept = [(answer, answer.confidence) for answer in given if answer.confidence is not None]
@@ -58,9 +58,9 @@ def judged_answers(answers: Sequence[Answer]) -> Judged | None:
 
 
 def by_confidence(judged: Judged) -> tuple[Floats, Floats]:
-    """Confidences, rising, and beside them the share of right intents among answers of just that confidence: (n,) each.
+    """Confidences, rising, and for each the share of right intents among the answers with that confidence: (n,) each.
 
-    Sums over answers in this order do not depend on how equals were sorted.
+    So sums over answers in this order do not depend on how ties are sorted.
     """
     values, places, numbers = np.unique(judged.confidence, return_inverse=True, return_counts=True)
     means = np.bincount(places, judged.right) / numbers

@@ -1,4 +1,4 @@
-"""What each gold item adds to the sums of every metric: what scores, intervals, tests and breakdowns are made from."""
+"""What each gold item adds to the sums of every metric: the basis of scores, intervals, tests and breakdowns."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CountsTable:
     """The counts of all answers in one view.
 
     Args:
-        metrics: those that the counts are for.
-        columns: the name of each count and its place; the same for any answers to the same gold items.
+        metrics: the metrics that the counts are for.
+        columns: each count's name and column; the same for any answers to the same gold items.
         rows: items x columns; an item that the view skips is a row of zeros.
         groups: (items,), each item's utterance as a number from 0 to ``num_utterances`` - 1.
     """
@@ -39,7 +39,7 @@ class CountsTable:
         return column
 
     def summed(self, rows: Floats) -> Floats:
-        """Any numbers of the items, summed by utterance: items x k to utterances x k."""
+        """Sums any values per item by utterance: items x k to utterances x k."""
         sums = np.zeros((self.num_utterances, rows.shape[1]))
         np.add.at(sums, self.groups, rows)
         return sums
@@ -53,31 +53,31 @@ class CountsTable:
         return figures_of(self.metrics, Sums(self.columns, sums))
 
     def named(self, values: Iterable[_Value]) -> dict[str, _Value]:
-        """What stands in the order of the metrics, by their keys."""
+        """Values in the order of the metrics, keyed by metric."""
         return dict(zip((metric.key for metric in self.metrics), values, strict=True))
 
     def figures(self) -> dict[str, float]:
-        """Every figure of all items, each recording counting as one."""
+        """Every metric over all items; each recording counts once."""
         return self.named(self.figures_of(self.rows.sum(axis=0)).tolist())
 
     def figures_per_utterance(self) -> dict[str, float]:
-        """Every figure with each utterance counting as one, however many of its recordings are scored."""
+        """Every metric with each utterance counting once, however many of its recordings are scored."""
         sums = self.per_utterance()
         means = sums / np.maximum(sums[:, [self.columns[ITEMS]]], 1.0)
         return self.named(self.figures_of(means.sum(axis=0)).tolist())
 
 
 def counts_table(answers: Sequence[Answer], view: View, metrics: Sequence[Metric] | None = None) -> CountsTable:
-    """As ``counts_tables``, in one view."""
+    """:func:`counts_tables` for one view."""
     return counts_tables(answers, metrics)[view]
 
 
 def counts_tables(answers: Sequence[Answer], metrics: Sequence[Metric] | None = None) -> dict[View, CountsTable]:
-    """The counts of all answers, in their order, in each view; what both count alike is counted once.
+    """The counts of all answers, in order, in each view; a pair that both views score is counted only once.
 
     Args:
         answers: to one gold file.
-        metrics: those to count for; None is all.
+        metrics: None: all.
     """
     wanted = tuple(registry.METRICS if metrics is None else metrics)
     counting = tuple(dict.fromkeys(metric.counts for metric in wanted))  # several metrics can share one

@@ -1,9 +1,9 @@
-"""The text-speech gap: the same utterances answered from gold text, through a cascade and from speech, by one model.
+"""The text-speech gap: one model answers the same utterances from gold text, through a cascade and from speech.
 
-The cascade answers from the words that a speech recogniser wrote down. So what is lost between gold text and cascade
-is lost in hearing; what is lost between cascade and speech the recogniser's words still held. A wrong answer from
-speech was **heard wrong** if the model answers rightly from the gold text, and **understood wrong** if not even from
-that: more recordings can help the first kind, more labelled text the second. All figures are strict.
+The cascade answers from a recogniser's transcripts. So the loss from gold text to cascade is due to recognition errors;
+the loss from cascade to speech is information that the transcripts still had. A wrong answer from speech was **heard
+wrong** if the model's answer from the gold text is right, and **understood wrong** if that is wrong too: more
+recordings can help the first kind, more labelled text the second. All figures are strict.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
         answers: to the same gold items from each input.
 
     Returns:
-        ``inputs``: by input the strict figures (0..1) and their ``intervals``. ``losses``: by LOSSES and figure the
-        ``difference`` (0..1) and its ``interval``, utterances drawn. ``errors``: of intents and of whole frames the
-        counts of ``_ERROR_COLUMNS``, with ``heard_wrong_interval``, that of their share of the errors (None without
-        errors). ``sentences``: what follows, in words.
+        ``inputs``: for each input the strict figures (0..1) and their ``intervals``. ``losses``: for each of LOSSES and
+        each figure the ``difference`` (0..1) and its ``interval``. ``errors``: for intents and whole frames the counts
+        of ``_ERROR_COLUMNS`` and ``heard_wrong_interval``, the interval of their share of the errors (None without
+        errors). ``sentences``: the conclusions in words. Intervals are bootstrapped over utterances.
 
     Raises:
-        ValueError: the answers are not to the same items.
+        ValueError: the answers are to different items.
     """
     tables = {name: counts_table(answers[name].all, "strict") for name in INPUTS}
     if len({tuple(answer.item.key for answer in answers[name].all) for name in INPUTS}) > 1:
@@ -69,7 +69,7 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
 
 
 def gap_tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """The inputs' scores with intervals and the losses between them; then the errors by their cause."""
+    """The inputs' scores with intervals and the losses between them; then the errors by cause."""
     metrics = registry.in_tables()
     heads = (metric.heading for metric in metrics)
     table = Table("answered from", *heads, title="strict scores, 95 % intervals", title_justify="left")
@@ -106,20 +106,20 @@ def _share_heard(sums: Floats) -> Floats:
 
 
 def _sentences(errors: Mapping[str, Any]) -> list[str]:
-    number, heard, mended = (errors[key] for key in _ERROR_COLUMNS[:3])
+    number, heard, enough = (errors[key] for key in _ERROR_COLUMNS[:3])
     if not number:
         return ["No intent is wrong on speech."]
     low, high = errors["heard_wrong_interval"]
     share = f"{_percent(heard, number)}, 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
-    lines = [f"Of {number} intents that are wrong on speech {heard} are right from the gold text ({share})."]
+    lines = [f"Of {number} intents that are wrong on speech, {heard} are right from the gold text ({share})."]
     if heard:
-        lines.append(f"Of these {heard} the recogniser's words are enough for {mended}.")
+        lines.append(f"For {enough} of these {heard}, the recogniser's transcript is enough.")
     if low > 0.5:
-        lines.append("Most errors are heard wrong: recordings are the thing to buy.")
+        lines.append("Most errors are heard wrong: more recordings will help most.")
     elif high < 0.5:
-        lines.append("Most errors are understood wrong: labelled text is the thing to buy.")
+        lines.append("Most errors are understood wrong: more labelled text will help most.")
     else:
-        lines.append("Whether most errors are heard wrong or understood wrong cannot be told from these utterances.")
+        lines.append("These utterances do not show whether most errors are heard wrong or understood wrong.")
     return lines
 
 

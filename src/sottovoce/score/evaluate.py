@@ -1,4 +1,4 @@
-"""The work behind `sottovoce score`: a prediction file's figures, with breakdowns and intervals where asked for."""
+"""The work behind `sottovoce score`: a prediction file's figures, optionally with breakdowns and intervals."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _RARE = ("abstained", "unreadable_input", "no_speech")
 
 
 def score(gold: Gold, predictions: Iterable[PredictionRow]) -> Scores:
-    """Every metric in its views, ``official`` and ``strict``.
+    """Every metric in the views ``official`` and ``strict``.
 
-    ``official`` does as SLURP's scorer does: items without a prediction are skipped. ``strict`` counts every gold item:
-    an answer that is missing, unreadable or given more than once is wrong, and all its entities missed.
+    ``official`` follows SLURP's scorer: items without a prediction are skipped. ``strict`` counts every gold item:
+    an answer that is missing, unreadable or duplicated is wrong, and all its entities are missed.
 
     Args:
         gold: the right answers.
         predictions: rows with the same kind of key, in the file's order. In ``official`` the last row of a key counts,
-            whatever its status, with the scenario, action and entities it carries.
+            with its scenario, action and entities, whatever its status.
 
     Returns:
-        in each view the metrics of :mod:`sottovoce.score.metrics.registry` by their keys, and the counts num_scored
-        (gold items behind the figures), num_missing, num_unreadable, num_duplicates (gold items; each in one of the
-        three at most, duplicates first), num_unknown (rows for an item that gold lacks, which count for nothing else)
-        and, where there are any, num_abstained, num_no_speech and num_unreadable_input (the recording could not be
-        read), which strict counts as wrong.
+        for each view the metrics of :mod:`sottovoce.score.metrics.registry` by key, and the counts num_scored
+        (gold items behind the figures), num_missing, num_unreadable, num_duplicates (gold items; each in at most one of
+        the three, duplicates first), num_unknown (rows for items that gold lacks, otherwise ignored) and, if not 0,
+        num_abstained, num_no_speech and num_unreadable_input (the recording could not be read), which strict counts as
+        wrong.
 
     Raises:
-        UserError: the rows' keys are of several kinds, or gold has no items, or no unique ones, of that kind.
+        UserError: the rows have several kinds of keys, or gold has no items, or duplicate ones, of that kind.
     """
     answers = match_answers(gold, predictions)
     return score_answers(answers, counts_tables(answers.all))
 
 
 def score_answers(answers: Answers, tables: Mapping[View, CountsTable]) -> Scores:
-    """As ``score``, of answers and their counts."""
+    """As ``score``, from matched answers and their counts."""
     statuses = [answer.status for answer in answers.all]
     counts = {
         "num_missing": statuses.count("missing"),
@@ -65,25 +65,25 @@ def score_answers(answers: Answers, tables: Mapping[View, CountsTable]) -> Score
 
 
 def read_answers(predictions: Path, gold: Gold, say: Callable[[str], None]) -> Answers:
-    """Reads predictions and finds the gold item of each; a line reports each kind that counts for nothing or as wrong.
+    """Reads predictions and matches them to gold items; ``say`` receives a note on rows ignored or counted as wrong.
 
     Raises:
-        UserError: the file cannot be read, or not one of its rows answers an item of the gold file.
+        UserError: the file cannot be read, or none of its rows answers a gold item.
     """
     answers = match_answers(gold, stream_predictions(predictions))
     if answers.num_unknown == answers.num_rows:
         raise UserError(
-            f"{answers.first_unknown}, and neither is any other of the {answers.num_rows} rows",
+            f"{answers.first_unknown}, nor is any other of the {answers.num_rows} rows",
             "give the gold file that these predictions were made for",
         )
     if answers.num_unknown:
-        say(f"note: {answers.first_unknown}; {answers.num_unknown} such rows count for nothing")
+        say(f"note: {answers.first_unknown}; {answers.num_unknown} such rows are ignored")
     if answers.first_duplicate:
         number = sum(answer.status == "duplicate" for answer in answers.all)
         say(f"note: {answers.first_duplicate}; official takes the last answer, strict counts {number} items as wrong")
     if missing := sum(answer.status == "missing" for answer in answers.all):
         line = f"note: {missing} of {len(answers.all)} gold items have no prediction; official skips them, strict"
-        advice = "" if missing < len(answers.all) / 2 else "; if fewer were asked for, name their --split"
+        advice = "" if missing < len(answers.all) / 2 else "; if only one split was decoded, give --split"
         say(f"{line} counts them as wrong{advice}")
     return answers
 
@@ -94,15 +94,14 @@ def score_report(
     """What `sottovoce score --json` prints.
 
     Returns:
-        ``official`` and ``strict`` as ``score`` has them and, where utterances have several recordings, with the
-        metrics of tables once more as ``KEY_per_utterance``, each utterance counting as one; with ``by``, under that
-        key the breakdowns; with a breakdown by intent, ``confusions``; with intervals, ``intervals``: of each
-        view and figure the 95 % interval [low, high]; where answers have a confidence, ``calibration``; with a target
-        of intent accuracy (0..1), ``abstain``: the lowest threshold at which what is answered reaches it.
+        ``official`` and ``strict`` as in ``score``; if utterances have several recordings, also the metrics of tables
+        as ``KEY_per_utterance``, where each utterance counts once; ``by``: the breakdowns; ``confusions``, with a
+        breakdown by intent; ``intervals``: for each view and figure the 95 % interval [low, high]; ``calibration``, if
+        answers have confidences; ``abstain``: the lowest threshold that reaches the target intent accuracy (0..1).
 
     Raises:
-        UserError: there is no such breakdown, or the gold file does not say what it needs; or a target is given and no
-            answer has a confidence, or no threshold reaches it.
+        UserError: there is no such breakdown, or the gold file lacks what it needs; or a target is given and no answer
+            has a confidence, or no threshold reaches it.
     """
     tables = counts_tables(answers.all)
     report: dict[str, Any] = {**score_answers(answers, tables)}
@@ -131,5 +130,5 @@ def score_report(
 
 
 def intervals_of(table: CountsTable) -> dict[str, list[float]]:
-    """The 95 % interval of each figure, utterances drawn."""
+    """The 95 % interval of each figure, bootstrapped over utterances."""
     return table.named(interval(bootstrap(table.per_utterance(), table.figures_of)).tolist())

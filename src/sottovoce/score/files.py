@@ -1,12 +1,12 @@
-"""Gold and prediction files, and how the rows of the one find those of the other.
+"""Gold and prediction files, and how their rows are matched.
 
-Gold is a SLURP release file (told by its ``slurp_id`` key) or one of our manifests. Predictions are JSONL in the format
-of SLURP's scorer, with the raw answer and whether it could be read beside it::
+Gold is a SLURP release file (recognised by its ``slurp_id`` key) or one of our manifests. Predictions are JSONL in the
+format of SLURP's scorer, plus the raw answer and whether it could be read::
 
     {"file": "audio-1.flac", "scenario": "alarm", "action": "set",
      "entities": [{"type": "time", "filler": "five am"}], "text": "...", "status": "ok", "confidence": 0.93}
 
-Rows keyed by ``file`` answer recordings (one gold item each), by ``slurp_id`` or ``id`` utterances.
+Rows keyed by ``file`` answer recordings (one gold item each), rows keyed by ``slurp_id`` or ``id`` utterances.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.score.jsonl import json_rows, validated
 
 KeyKind = Literal["file", "slurp_id", "id"]
-# In this order: a row with both a file and an id is matched by file, as SLURP's scorer does unless told otherwise.
+# In this order: a row with both a file and an id is matched by file, the default of SLURP's scorer.
 KEY_KINDS: tuple[KeyKind, ...] = get_args(KeyKind)
 
 
 @dataclass(frozen=True, slots=True)
 class GoldItem:
-    """One thing to be answered, an utterance or one recording of it; ``where`` is the ``file:line`` it stands at.
+    """One item to be answered, an utterance or one recording of it; ``where`` is its ``file:line``.
 
-    Items with the same ``utterance`` are recordings of the same utterance. Of a release file that is the slurp_id. The
-    rows of a manifest that agree in locale, transcript and labels count as one utterance: SLURP's and Speech-MASSIVE's
-    manifests have a row for each recording. ``recording`` is the audio file's name, ``seconds`` its length.
+    Items with the same ``utterance`` are recordings of the same utterance. In a release file that is the slurp_id. In a
+    manifest, rows with the same locale, transcript and labels count as one utterance, since SLURP's and
+    Speech-MASSIVE's have a row for each recording. ``recording`` is the audio file's name, ``seconds`` its length.
     """
 
     key: str
@@ -55,7 +55,7 @@ class GoldItem:
 class Gold:
     """The right answers: ``utterances`` by id, ``recordings`` by the name of the audio file (without folder).
 
-    ``clashes`` tells, for either of the two, why it cannot be used: a key that stands twice in the file.
+    ``clashes`` says, for either of the two, why it cannot be used: a duplicate key.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class Gold:
         """The gold items that predictions with this kind of key answer, in the file's order.
 
         Raises:
-            UserError: the file names no recordings though ``kind`` is ``"file"``, or a key stands in it twice.
+            UserError: ``kind`` is ``"file"`` and the file names no recordings, or a key is duplicated.
         """
         group: Literal["utterances", "recordings"] = "recordings" if kind == "file" else "utterances"
         if group in self.clashes:
@@ -79,9 +79,9 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
-    """One answer: what it answers, the frame it carries (empty strings where it could not be read) and the raw text.
+    """One answer: the key of what it answers, its frame (empty strings if it could not be read) and the raw text.
 
-    ``confidence`` is the probability of the answered intent, 0..1; None where it was not measured.
+    ``confidence`` is the probability of the answered intent, 0..1; None if it was not measured.
     """
 
     kind: KeyKind
@@ -130,26 +130,26 @@ class _ReleaseModel(BaseModel):
 def read_gold(path: Path, split: str | None = None) -> Gold:
     """Reads the right answers from a SLURP release file or from one of our manifests.
 
-    SLURP's fillers are the surfaces of the span's tokens, lower-cased and joined by spaces, as its scorer has them; a
-    manifest's fillers are left as they stand, since the model is taught them so.
+    SLURP's fillers are the surfaces of the span's tokens, lower-cased and joined by spaces, as in its scorer; a
+    manifest's fillers are left unchanged, since the model is trained on them.
 
     Args:
         path: the JSONL file.
-        split: of a manifest, the one split to keep; None keeps every row.
+        split: keep only this split of a manifest; None keeps every row.
 
     Raises:
-        UserError: no such file, no rows, a row that is not valid (named by file:line), or no rows of that split.
+        UserError: no such file, no rows, an invalid row (with file:line), or no rows of that split.
     """
     _, first = next(json_rows(path, "gold file"))
     if "slurp_id" in first and split is not None:
-        raise UserError(f"{path}: a SLURP release file has no splits", "leave the split out, or give that file")
+        raise UserError(f"{path}: a SLURP release file has no splits", "leave out the split, or give that split's file")
     if "slurp_id" in first:
         return _read_release(path)
     if split is not None and split not in SPLITS:
         raise UserError(f"there is no split {split!r}", f"it is one of {', '.join(SPLITS)}")
     gold = Gold(path, {}, {})
-    said: dict[tuple[str, str, Frame], str] = {}  # the first row that says it
-    for utterance in read_manifest(path, allow_outside=True):  # no audio is opened, so its place is no danger
+    first_ids: dict[tuple[str, str, Frame], str] = {}  # of the utterances
+    for utterance in read_manifest(path, allow_outside=True):  # safe, as no audio is opened
         if split is None or utterance.split == split:
             name = None if utterance.audio is None else utterance.audio.name
             item = GoldItem(
@@ -157,7 +157,7 @@ def read_gold(path: Path, split: str | None = None) -> Gold:
                 utterance.frame,
                 utterance.transcript,
                 utterance.where,
-                said.setdefault((utterance.locale, utterance.transcript, utterance.frame), utterance.id),
+                first_ids.setdefault((utterance.locale, utterance.transcript, utterance.frame), utterance.id),
                 utterance.locale,
                 name,
                 utterance.speaker,
@@ -165,12 +165,12 @@ def read_gold(path: Path, split: str | None = None) -> Gold:
             )
             _add(gold, item, [] if name is None else [name])
     if not gold.utterances:
-        raise UserError(f"{path}: no row of the split {split!r}", "name another split, or give another manifest")
+        raise UserError(f"{path}: no row of the split {split!r}", "give another split or manifest")
     return gold
 
 
 def read_predictions(path: Path) -> list[PredictionRow]:
-    """Reads predictions in the file's order; rows with the same key are all kept, the metrics decide about them.
+    """Reads predictions in the file's order; rows with duplicate keys are kept and left to the scorer.
 
     Raises:
         UserError: as ``stream_predictions``.
@@ -179,14 +179,14 @@ def read_predictions(path: Path) -> list[PredictionRow]:
 
 
 def stream_predictions(path: Path) -> Iterator[PredictionRow]:
-    """Yields predictions row by row, so that a file larger than the memory can be scored.
+    """Yields predictions row by row, so that a file larger than memory can be scored.
 
-    The key is ``file``, ``slurp_id`` or ``id`` (the first of them a row has), the same in every row; keys that are not
-    known are ignored. An absent ``status`` means ``ok``; where there is no answer to read, scenario, action and
-    entities may be lacking.
+    The key is ``file``, ``slurp_id`` or ``id`` (the first that the row has), the same in every row; unknown keys are
+    ignored. A missing ``status`` means ``ok``; scenario, action and entities may be missing if there is no answer to
+    read.
 
     Raises:
-        UserError: no such file, no rows, or a row that is not valid or has another key; the message names file:line.
+        UserError: no such file, no rows, or a row that is invalid or has another key; the message has file:line.
     """
     used: KeyKind | None = None
     for where, row in json_rows(path, "prediction file"):
@@ -208,14 +208,14 @@ def stream_predictions(path: Path) -> Iterator[PredictionRow]:
 
 
 def write_predictions(rows: Iterable[PredictionRow], path: Path) -> None:
-    """Writes what ``read_predictions`` and SLURP's scorer read, never half a file; a None ``text`` or
+    """Writes predictions for ``read_predictions`` and SLURP's scorer, never half a file; a None ``text`` or
     ``confidence`` is left out.
 
     Raises:
-        OSError: the folder cannot be written to; a file that stood there is left as it was.
+        OSError: the folder cannot be written to; an existing file is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A model can spell half a surrogate pair; backslashreplace turns it into the JSON escape that it came from.
+    # A model can write half a surrogate pair; backslashreplace turns it back into its JSON escape.
     with whole_file(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         file.writelines(json.dumps(_row_of(row), ensure_ascii=False) + "\n" for row in rows)
 
@@ -235,7 +235,9 @@ def _read_release(path: Path) -> Gold:
         try:
             entities = tuple(Entity(part.type, " ".join(words[i] for i in part.span)) for part in model.entities)
         except IndexError as error:
-            raise UserError(f"{where}: a span leaves the row's {len(words)} tokens", "correct that row") from error
+            raise UserError(
+                f"{where}: a span points outside the row's {len(words)} tokens", "correct that row"
+            ) from error
         frame = Frame(model.scenario, model.action, entities)
         item = GoldItem(model.slurp_id, frame, model.sentence, where, model.slurp_id, "en-US")
         _add(gold, item, [recording.file for recording in model.recordings])
@@ -243,10 +245,10 @@ def _read_release(path: Path) -> Gold:
 
 
 def _add(gold: Gold, item: GoldItem, files: Iterable[str]) -> None:
-    """Enters an utterance and its recordings; a key met twice is a fault only once something is looked up by it."""
+    """Adds an utterance and its recordings; a duplicate key is an error only if it is used for matching."""
     if (seen := gold.utterances.setdefault(item.key, item)) is not item:
-        gold.clashes.setdefault("utterances", f"{item.where}: id {item.key!r} stands already in {seen.where}")
+        gold.clashes.setdefault("utterances", f"{item.where}: id {item.key!r} is already in {seen.where}")
     for file in files:
         recording = replace(item, key=file, recording=file)
         if (seen := gold.recordings.setdefault(file, recording)) is not recording:
-            gold.clashes.setdefault("recordings", f"{item.where}: file {file!r} stands already in {seen.where}")
+            gold.clashes.setdefault("recordings", f"{item.where}: file {file!r} is already in {seen.where}")

@@ -1,4 +1,4 @@
-"""JSONL files read row by row: a file of any size takes the memory of its longest line, and a fault names its line."""
+"""Reads JSONL files row by row: memory is that of the longest line, and errors name file and line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def json_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each row with its ``file:line``. Blank lines are passed over; line feeds alone end lines, so that U+2028
-    in a transcript is a letter; a carriage return before one and a byte-order mark are no part of the text.
+    """Yields each row with its ``file:line``. Blank lines are skipped. Only line feeds end lines, so U+2028 may occur
+    in a transcript; a carriage return before one and a byte-order mark are dropped.
 
     Args:
         path: the file.
-        what: what it is called in messages, "prediction file".
+        what: the file's name in messages, such as "prediction file".
 
     Raises:
         UserError: no such file, no rows, text that is not UTF-8, or a line that is not one JSON object.
@@ -39,7 +39,7 @@ def validated(model: type[_Model], row: dict[str, Any], where: str) -> _Model:
     """The row as a model.
 
     Raises:
-        UserError: it does not fit; the message names file:line and the key.
+        UserError: it is invalid; the message has file:line and the key.
     """
     try:
         return model.model_validate(row)

@@ -1,4 +1,4 @@
-"""Which prediction answers which gold item. Rows may come from a generator: only frame and confidence are kept."""
+"""Matches predictions to gold items. Rows may come from a generator: only frame and confidence are kept."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from sottovoce.score.files import Gold, GoldItem, KeyKind, PredictionRow
 ItemStatus = Literal[RowStatus, "missing", "duplicate"]
 View = Literal["official", "strict"]
 Pair = tuple[Frame, Frame | None]
-"""A gold frame and the predicted one; None is no answer: every label wrong and every gold entity missed."""
+"""A gold frame and the predicted one; None means no answer: every label is wrong and every gold entity missed."""
 
 VIEWS: tuple[View, ...] = ("official", "strict")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A gold item and what was answered: ``frame`` is the last row's, whatever its status; None where none is there.
-
-    ``confidence`` is the last row's, too.
-    """
+    """A gold item and its answer. ``frame`` and ``confidence`` are the last row's, whatever its status; None if there
+    is no row."""
 
     item: GoldItem
     status: ItemStatus
@@ -31,7 +29,7 @@ class Answer:
     confidence: float | None = None
 
     def pair(self, view: View) -> Pair | None:
-        """Gold and predicted frame in a view; None where that view skips the item."""
+        """Gold and predicted frame in a view; None if the view skips the item."""
         if view == "strict":
             return self.item.frame, self.frame if self.status == "ok" else None
         return None if self.frame is None else (self.item.frame, self.frame)
@@ -41,8 +39,8 @@ class Answer:
 class Answers:
     """All gold items in the gold file's order, with their answers.
 
-    ``num_unknown`` counts the rows that answer no gold item; ``first_unknown`` and ``first_duplicate`` say in words
-    which row was the first to do so, or the first to answer an item again ("" if none did).
+    ``num_unknown`` counts the rows that answer no gold item. ``first_unknown`` describes the first of them and
+    ``first_duplicate`` the first row that answers an item again, each "" if there is none.
     """
 
     kind: KeyKind
@@ -62,7 +60,7 @@ def match_answers(gold: Gold, predictions: Iterable[PredictionRow]) -> Answers:
     """Finds the answer to each gold item. Memory grows with the gold file, not with the predictions.
 
     Raises:
-        UserError: the rows' keys are of several kinds, or gold has no items, or no unique ones, of that kind.
+        UserError: the rows have several kinds of keys, or gold has no items, or duplicate ones, of that kind.
     """
     kind: KeyKind = "id"
     items: dict[str, GoldItem] | None = None

@@ -1,8 +1,8 @@
-"""How sure a score is: bootstrap intervals, tests between two systems, and the spread over seeds.
+"""How certain a score is: bootstrap intervals, tests between two systems, and the spread over seeds.
 
-Utterances are drawn, not recordings: the recordings of an utterance share its words and labels, so they stay together.
-Everything works on sums per utterance (``CountsTable.per_utterance``) and a function from sums to figures, so that F1,
-a quotient of sums, is treated as exactly as an accuracy. The same seed gives the same numbers.
+Utterances are resampled, not recordings: an utterance's recordings share its words and labels, so they stay together.
+Everything works on sums per utterance (``CountsTable.per_utterance``) and a function from sums to figures, so F1, a
+quotient of sums, is handled as exactly as an accuracy. The same seed gives the same numbers.
 
 Methods: the percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), paired
 by drawing the same utterances for both systems (Koehn, EMNLP 2004); approximate randomisation (Noreen, 1989);
@@ -25,12 +25,12 @@ FiguresOf = Callable[[Floats], Floats]
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
-_NUMBERS_AT_ONCE = 2_000_000  # 16 MB of weights: the memory does not grow with the number of resamples
+_NUMBERS_AT_ONCE = 2_000_000  # 16 MB of weights, so that memory does not grow with the number of resamples
 
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """One figure over several seeds; ``deviation`` is the sample standard deviation (n - 1), 0.0 of one seed."""
+    """One figure over several seeds; ``deviation`` is the sample standard deviation (n - 1), 0.0 for one seed."""
 
     mean: float
     deviation: float
@@ -40,19 +40,18 @@ class SeedSpread:
 
 
 def bootstrap(sums: Floats, figures_of: FiguresOf, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
-    """The figures of resamples: utterances drawn with replacement, as many as there are.
+    """The figures of bootstrap resamples: as many utterances as there are, drawn with replacement.
 
     Args:
         sums: utterances x columns.
         figures_of: from summed columns to figures.
-        num_resamples: how many.
-        seed: the same seed and number of utterances draw the same utterances, which is what pairs two systems.
+        seed: the same seed and number of utterances give the same resamples, which pairs two systems.
 
     Returns:
         num_resamples x figures.
 
     Raises:
-        ValueError: there are no utterances, or no resamples are asked for.
+        ValueError: there are no utterances, or ``num_resamples`` is below 1.
     """
     return np.concatenate([figures_of(weights @ sums) for weights in _draws(len(sums), num_resamples, seed)])
 
@@ -67,12 +66,12 @@ def randomisation_p_values(
 ) -> Floats:
     """Two-sided p-values (above 0, at most 1) of the differences between two systems, by approximate randomisation.
 
-    If the systems do not differ, it does not matter which of them gave which answer. So for each utterance a coin
-    decides whether the two swap their answers, and p is the share of such reshuffles whose difference is as large as
-    the one seen; the one seen counts as a reshuffle, so p is at least 1 / (num_resamples + 1).
+    If the systems do not differ, it does not matter which of them gave which answer. So for each utterance a coin flip
+    decides whether the two swap their answers, and p is the share of such reshuffles whose difference is at least as
+    large as the observed one; that counts as a reshuffle itself, so p is at least 1 / (num_resamples + 1).
 
     Raises:
-        ValueError: the two do not hold the same utterances, or as ``bootstrap``.
+        ValueError: the two have different utterances, or as ``bootstrap``.
     """
     _check_pair(first, second)
     seen = np.abs(figures_of(first.sum(axis=0)) - figures_of(second.sum(axis=0)))
@@ -83,7 +82,7 @@ def randomisation_p_values(
     for size, rng in _chunks(max(1, len(gain)), num_resamples, seed):
         swapped = total + rng.integers(0, 2, (size, len(gain))).astype(np.float64) @ gain
         difference = np.abs(figures_of(swapped) - figures_of(both - swapped))
-        as_large += (difference >= seen - 1e-12).sum(axis=0)  # sums in another order differ in the last digit
+        as_large += (difference >= seen - 1e-12).sum(axis=0)  # the order of a sum can change its last digit
     p_values: Floats = (as_large + 1) / (num_resamples + 1)
     return p_values
 
@@ -91,12 +90,12 @@ def randomisation_p_values(
 def mcnemar_p_value(first_right: Floats, second_right: Floats) -> float:
     """McNemar's exact two-sided p-value (above 0, at most 1), from how many recordings of each utterance are right.
 
-    It counts the utterances where the first system has more right than the second, and those where it has fewer, and
-    asks how likely so uneven a split is for a fair coin. With one recording an utterance this is McNemar's test; with
-    several it is the sign test over utterances, since recordings of one utterance are no independent trials.
+    It counts the utterances where the first system has more right than the second and those where it has fewer, and
+    computes how likely a split at least that uneven is for a fair coin. With one recording per utterance this is
+    McNemar's test; with several it is the sign test over utterances, as recordings of an utterance are not independent.
 
     Raises:
-        ValueError: the two do not hold the same utterances.
+        ValueError: the two have different utterances.
     """
     _check_pair(first_right, second_right)
     better = int((first_right > second_right).sum())
@@ -107,9 +106,9 @@ def mcnemar_p_value(first_right: Floats, second_right: Floats) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number, in their order: the chance of even one false alarm is kept to the level.
+    """The p-values in their order, corrected for their number: this bounds the chance of any false positive.
 
-    The smallest is multiplied by n, the next by n - 1 and so on; none falls below a smaller one, none exceeds 1.
+    The smallest is multiplied by n, the next by n - 1 and so on; none falls below the one before, none exceeds 1.
     """
     corrected, highest = [1.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
@@ -119,7 +118,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilson_interval(num_right: int, number: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval (low, high) of a share, 0..1: it stays sensible where few or all are right.
+    """Wilson's score interval (low, high) of a share, 0..1; it works for few or extreme values too.
 
     With p = num_right / n and z the normal quantile:
     (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
@@ -154,7 +153,7 @@ def over_seeds(scores: Sequence[Mapping[str, float]]) -> dict[str, SeedSpread]:
 
 
 def _draws(num_utterances: int, num_resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each utterance is drawn: resamples x utterances, in several pieces."""
+    """How often each utterance is drawn: resamples x utterances, in chunks."""
     for size, rng in _chunks(num_utterances, num_resamples, seed):
         drawn = rng.integers(0, num_utterances, (size, num_utterances))
         drawn += np.arange(size)[:, None] * num_utterances

@@ -1,4 +1,4 @@
-"""Tables for the terminal: shares as percentages, counts as they are, official and strict side by side."""
+"""Score tables for the terminal: shares as percentages, official and strict side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CALIBRATION = {
     "mean_confidence": "mean confidence",
     "ece": "calibration error (ECE)",
     "ece_if_calibrated": "ECE if calibrated",
-    "adaptive_ece": "ECE, bins of equal mass",
+    "adaptive_ece": "ECE, equally filled bins",
     "brier": "Brier score",
     "risk_coverage_area": "area under risk-coverage",
 }
@@ -45,7 +45,7 @@ def score_table(
 
 
 def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """The tables of a ``score_report``: the scores, the breakdowns, the most frequent confusions, the confidences."""
+    """The tables of a ``score_report``: scores, breakdowns, the most frequent confusions, calibration."""
     yield score_table({view: report[view] for view in VIEWS}, report.get("intervals"))
     for by, groups in report.get("by", {}).items():
         yield _breakdown_table(by, groups)
@@ -56,12 +56,12 @@ def report_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         yield _abstention_table(report["calibration"]["answered"], report.get("abstain"))
 
 
-UNWRAPPED_WIDTH = 12  # of a name in the first column, in letters
+UNWRAPPED_WIDTH = 12  # of a name in the first column, in characters
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of text as a table; the first row is the header. What is too wide is wrapped, but for short names in
-    the first column."""
+    """Rows of text as a table; the first row is the header. Wide cells are wrapped, except short names in the first
+    column."""
     table = Table()
     longest = max((len(row[0]) for row in rows[1:]), default=0)
     for place, header in enumerate(rows[0]):
@@ -72,7 +72,7 @@ def table_of(rows: Sequence[Sequence[str]]) -> Table:
 
 
 def printable(name: str) -> Text:
-    """A name from a file: brackets are no markup, and half a surrogate pair is shown as its escape."""
+    """A name from a file: brackets are not markup, and half a surrogate pair is shown as its escape."""
     return Text(name.encode("utf-8", "backslashreplace").decode(), overflow="fold")
 
 
@@ -94,7 +94,7 @@ def _both(metric: Metric, strict: float, official: float | None) -> Text:
 
 
 def _figure(metric: Metric, value: float | None, interval: Sequence[float] | None = None) -> Text:
-    """A dash where the view lacks the metric."""
+    """A figure with its interval; a dash if the view lacks the metric."""
     if value is None:
         return Text(NONE)
     bounds = "" if interval is None else f" {metric.bounds(interval)}"
@@ -124,9 +124,9 @@ def _calibration_table(figures: Mapping[str, Any]) -> Table:
 
 
 def _abstention_table(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None) -> Table:
-    table = Table("abstain below", "answered", "items", "intent accuracy of these")
+    table = Table("abstain below", "answered", "items", "their intent accuracy")
     if chosen is not None:
-        table.title = f"abstain below {chosen['threshold']} to answer {chosen['target_accuracy']:.1%} rightly"
+        table.title = f"abstain below {chosen['threshold']} for an intent accuracy of {chosen['target_accuracy']:.1%}"
         table.title_justify = "left"
     shown_rows = {row["threshold"]: row for row in (*rows, *([chosen] if chosen else []))}
     for _, row in sorted(shown_rows.items()):

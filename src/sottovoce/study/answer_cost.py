@@ -1,4 +1,4 @@
-"""What an answer costs: the time from a recording's samples to the answer, and the size of all that must be loaded."""
+"""What an answer costs: the time from a recording's samples to the answer, and the number of parameters to load."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sottovoce.study.card import add_facts, read_card
 from sottovoce.study.layout import CellFolder
 from sottovoce.study.transcripts import is_file_of_transcripts
 
-NUM_TIMED = 2  # recordings; a cell that takes minutes should not wait long for it
+NUM_TIMED = 2  # recordings; few, so that a cell of a few minutes does not wait long
 
 
 def note_cost(
@@ -34,14 +34,13 @@ def note_cost(
 ) -> None:  # fmt: skip
     """Adds ``seconds_per_utterance`` and ``num_parameters`` to a cell's card, unless it has them already.
 
-    If they cannot be measured, for example for lack of memory, ``say`` takes a line, and the cell goes without.
+    If they cannot be measured, for example for lack of memory, it reports why and leaves them out.
 
     Args:
-        files: the cell's.
-        asr: as the cell has it; of a file of transcripts nothing is known, and both are None.
+        asr: the cell's recogniser; for a file of transcripts both figures are None.
         model: ``loaded.model`` with the cell's weights.
-        utterances: with recordings, of which the first NUM_TIMED are answered.
-        form: of the answers.
+        utterances: with recordings; the first NUM_TIMED are answered.
+        form: constrains the answers.
     """
     if "num_parameters" in read_card(files).model_fields_set:
         return
@@ -50,7 +49,7 @@ def note_cost(
         try:
             seconds, size = answer_cost(asr, loaded, model, utterances[:NUM_TIMED], max_new_tokens, form, say)
         except (UserError, OSError, MemoryError, RuntimeError, ValueError) as error:
-            say(f"what an answer costs was not measured: {' '.join(str(error).split()) or type(error).__name__}")
+            say(f"the cost of an answer was not measured: {' '.join(str(error).split()) or type(error).__name__}")
             return
     add_facts(files, seconds_per_utterance=seconds, num_parameters=size)
 
@@ -59,11 +58,11 @@ def answer_cost(
     asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int, form: Form,
     say: Say,
 ) -> tuple[float, int]:  # fmt: skip
-    """The median of the seconds from samples to answer, one recording at a time and nothing cached, and the number of
-    parameters of the model, with those of a cascade's recogniser.
+    """The median time from samples to answer in seconds, one recording at a time with nothing cached, and the number of
+    parameters, including a cascade's recogniser.
 
     Raises:
-        UserError: a recording cannot be read, or the recogniser not be loaded.
+        UserError: a recording cannot be read, or the recogniser cannot be loaded.
     """
     listen, size = load_listener(asr, say) if asr else (None, 0)
     seconds = []

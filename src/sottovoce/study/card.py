@@ -1,4 +1,4 @@
-"""What a cell is, in its cell.json: everyone reads the facts there, and nobody takes a cell's name apart."""
+"""A cell's facts, kept in its cell.json, so that no code needs to parse a cell's name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sottovoce.study.layout import CellFolder
 from sottovoce.train.schemes import SCHEMES
 
 _T = TypeVar("_T")
-DAMAGED = "the file is damaged: delete it and run the study again"
-_SIZE = re.compile(r"all|\d[\d.e+]*(pct|utterances|seconds|hours|speakers)")  # in names, as earlier versions gave them
+DAMAGED = "the file is damaged: delete it and rerun the study"
+_SIZE = re.compile(r"all|\d[\d.e+]*(pct|utterances|seconds|hours|speakers)")  # in the cell names of earlier versions
 
 
 def _known(scheme: str) -> str:
@@ -27,14 +27,14 @@ def _known(scheme: str) -> str:
 
 
 class CellCard(BaseModel):
-    """A cell.json. A study writes it when it is opened, and completes it when the cell is trained and decoded.
+    """A cell.json: written when the study is opened, completed when the cell is trained and decoded.
 
-    ``size`` is the speech budget as the recipe gave it, such as "5pct" or "all", "" where it does not matter;
-    ``speech_ids`` and ``speech_seconds`` are of the target's speech; ``sources`` names the source languages that the
-    mixture adds. ``model_name`` is the model as the recipe has it, ``model`` what decides its weights; so are ``asr``
-    and ``recogniser`` of a cascade, with the word error rate on the test recordings. ``stages`` are the keys of the
-    trained stages, None before they are known. ``seconds_per_utterance`` and ``num_parameters`` are what an answer
-    costs, None where that was not measured.
+    ``size`` is the speech budget as the recipe gives it, such as "5pct" or "all", and "" if the scheme has none;
+    ``speech_ids`` and ``speech_seconds`` describe the target's speech; ``sources`` names the source languages that the
+    mixture adds. ``model_name`` is the model as the recipe names it, ``model`` identifies its weights; likewise ``asr``
+    and ``recogniser`` for a cascade, whose word error rate is on the test recordings. ``stages`` are the keys of the
+    trained stages, None until they are known. ``seconds_per_utterance`` and ``num_parameters`` are the cost of an
+    answer, None if not measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +65,7 @@ class CellCard(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """Adds what cards of earlier versions lack."""
+        """Fills in what cards of earlier versions lack."""
         if isinstance(values, dict) and values.get("scheme") in SCHEMES:
             sizes = [part for part in str(values.get("name")).split("-") if _SIZE.fullmatch(part)]
             size = {"size": sizes[0]} if sizes else {}
@@ -77,32 +77,32 @@ def read_card(files: CellFolder) -> CellCard:
     """A cell's card.
 
     Raises:
-        UserError: there is none, or it is damaged; the message names the file.
+        UserError: it is missing or damaged; the message names the file.
     """
     if not files.card.is_file():
-        raise UserError(f"no such file: {files.card}", "run the study again, which writes it")
+        raise UserError(f"no such file: {files.card}", "rerun the study, which writes it")
     return checked(CellCard, json_object(files.card) | {"name": files.name}, str(files.card))
 
 
 def write_card(files: CellFolder, card: CellCard) -> None:
-    """Writes what is known of a cell; what was never said is left out."""
+    """Writes a cell's card; fields that were never set are left out."""
     write_whole(files.card, card.model_dump_json(indent=1, exclude_unset=True))
 
 
 def add_facts(files: CellFolder, **facts: Any) -> None:
-    """Adds to a cell's card."""
+    """Updates fields of a cell's card."""
     write_card(files, read_card(files).model_copy(update=facts))
 
 
 def trained_alike(files: CellFolder) -> list[CellFolder]:
-    """The other cells of the same study that were trained by the same stages."""
+    """The other cells of the study that share all of this cell's stages, so have the same weights."""
     stages = read_card(files).stages
     others = [files.study.cell(path.name) for path in sorted(files.study.cells.glob("*")) if path.name != files.name]
     return [each for each in others if stages and each.card.is_file() and read_card(each).stages == stages]
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """What a JSON file of a study holds. Raises UserError, which names it, if it is damaged."""
+    """Reads a JSON object from a file of a study. Raises UserError, naming the file, if it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -113,7 +113,7 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def checked(kind: type[_T], value: Any, where: str) -> _T:
-    """The value as that kind. Raises UserError, which says where and what is wrong, if it is none."""
+    """Validates a value as that type. Raises UserError with ``where`` and the first fault."""
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:

@@ -18,15 +18,13 @@ from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.storage import whole_file, write_whole, written_whole
 from sottovoce.core.types import MODALITIES
-from sottovoce.decode.batches import decode
-from sottovoce.decode.parse import parse_answer
 from sottovoce.decode.prefix_reader import goes_by_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.score.evaluate import score
-from sottovoce.score.files import read_gold, read_predictions, stream_predictions, write_predictions
+from sottovoce.score.files import read_gold, read_predictions, stream_predictions
 from sottovoce.study.answer_cost import note_cost
 from sottovoce.study.card import trained_alike, write_card
 from sottovoce.study.cell_inputs import (
@@ -38,21 +36,21 @@ from sottovoce.study.cell_inputs import (
 from sottovoce.study.cells import Cell
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
-from sottovoce.study.resources.fit import decided
-from sottovoce.study.runs import answer_form, intent_tree, prediction_row, tuned
+from sottovoce.study.resources.fit import resolve_checkpointing
+from sottovoce.study.runs import answer_form, intent_tree, load_finetuned, write_answers
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
 from sottovoce.train.stage import DONE, WEIGHTS, run_stage
 
-MEASURED = ("word_error_rate", "seconds_per_utterance", "num_parameters")  # on its card, once for all starts
+MEASURED = ("word_error_rate", "seconds_per_utterance", "num_parameters")  # fields of the card that later runs keep
 
 
 def is_finished(study: Study, cell: Cell) -> bool:
     """Whether the cell has scores.
 
     Raises:
-        UserError: they are of another model, of other training data, or a cascade's by another recogniser.
+        UserError: the scores come from another model, other training data or (in a cascade) another recogniser.
     """
     files = study.layout.cell(cell.name)
     if not files.scores().exists():
@@ -60,13 +58,13 @@ def is_finished(study: Study, cell: Cell) -> bool:
     if not _is_same(study, cell):
         advice = "delete that folder to train it again, or give the study another name"
         if _reads_others(study, cell):
-            raise UserError(f"{files.path} holds results of another recogniser or other transcripts", advice)
-        raise UserError(f"{files.path} holds results of another model or of other training data", advice)
+            raise UserError(f"{files.path} holds results from another recogniser or other transcripts", advice)
+        raise UserError(f"{files.path} holds results from another model or other training data", advice)
     return True
 
 
 def _is_same(study: Study, cell: Cell) -> bool:
-    """Whether the cell's folder is of its model, training data and recogniser, not only of its name."""
+    """Whether the cell's folder has the same model, training data and recogniser, not just the same name."""
     earlier = card_of(study, cell)
     stages = tuple(item.plan.key for item in study.work_of([cell]))
     same = earlier and (earlier.stages, earlier.model) == (stages, model_identity(cell.model))
@@ -74,13 +72,13 @@ def _is_same(study: Study, cell: Cell) -> bool:
 
 
 def _reads_others(study: Study, cell: Cell) -> bool:
-    """Whether the cell's folder is that of a cascade with other transcripts."""
+    """Whether the cell's folder is a cascade's with other transcripts."""
     earlier = card_of(study, cell)
     return (earlier.recogniser if earlier else "") != recogniser_of_cell(study, cell)
 
 
 def run_cell(study: Study, cell: Cell) -> None:
-    """Trains, decodes and scores one cell, from wherever an earlier start stopped."""
+    """Trains, decodes and scores one cell, resuming where an earlier run stopped."""
     started = time.monotonic()
     train_cell(study, cell)
     if not processes().is_main_process:
@@ -101,69 +99,69 @@ def train_cell(study: Study, cell: Cell) -> None:
         files.path.mkdir(parents=True, exist_ok=True)
         if not _is_same(study, cell):
             for results in files.all_results():
-                results.unlink()  # an earlier start gave them with other weights
+                results.unlink()  # an earlier run made them with other weights
         describe_cell(study, cell, None)
     weights = None
     for item in study.work_of([cell]):
         weights = train_stage(study, item)
     if weights and processes().is_main_process:
-        shutil.rmtree(files.weights, ignore_errors=True)  # they, too, may be those of an earlier start
+        shutil.rmtree(files.weights, ignore_errors=True)  # these may be an earlier run's, too
         with written_whole(files.weights) as copy:
             shutil.copytree(weights, copy, dirs_exist_ok=True)
 
 
 def train_stage(study: Study, item: Work) -> Path:
-    """Trains a stage, or finds it trained, and returns the folder of its weights."""
+    """Trains a stage unless it is trained already, and returns the folder of its weights."""
     model, folder = item.cell.model, study.layout.stages
     folder.mkdir(exist_ok=True)
-    # Cells that run at once elsewhere may need the same stage; processes that train it together must not wait.
+    # Cells running elsewhere may need the same stage; processes that train it together must not block each other.
     alone = processes().num_processes == 1
     with FileLock(folder / f".{item.plan.key}.lock") if alone else nullcontext():
         if (folder / item.plan.key / DONE).exists():
             return folder / item.plan.key / WEIGHTS
         keep_freed_memory()
         rows = study.store(model).rows_of(item.examples)
-        train = decided(study.recipe.of_model(model), [item.examples])
+        train = resolve_checkpointing(study.recipe.of_model(model), [item.examples])
         if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
-            study.say(f"{item.plan.stage.name}: with gradient checkpointing, for lack of memory")
+            study.say(f"{item.plan.stage.name}: gradient checkpointing is on, because memory is short")
         lower = study.lower.setdefault(model, LowerStates(train.lora.first_layer))
         return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed, lower)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> Grammar | None:
-    """The grammar if it is another than the recipe's, whose answers then lie in files of their own."""
+    """The grammar if it differs from the recipe's; its answers then go to separate files."""
     return None if grammar == recipe.decode.grammar else grammar
 
 
 def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confidence: bool = False) -> None:
     """Decodes the test utterances from speech and from gold text into the cell's prediction files, then notes what an
-    answer costs. What a cascade answers from speech it answers from the transcripts of its recogniser.
+    answer costs. For speech, a cascade reads its recogniser's transcripts.
 
-    Files that are there are kept, unless they lack confidences that are asked for.
+    Existing files are kept, unless they lack confidences that are now wanted.
 
     Args:
-        grammar: another than the recipe's, whose answers then go into files of their own.
-        confidence: measure it, also where the recipe does not ask for it. If the recipe alone asks and the model cannot
-            tell, a line says so.
+        grammar: overrides the recipe's grammar; the answers then go to separate files.
+        confidence: measure it even if the recipe does not. If only the recipe wants it and the model cannot give it,
+            a warning is reported.
 
     Raises:
-        UserError: ``confidence``, and the model cannot tell; or a cascade's transcripts cannot be had.
+        UserError: ``confidence`` is set and the model cannot give it; or a cascade's transcripts cannot be obtained.
     """
     grammar = grammar or study.recipe.decode.grammar
     other, files = other_grammar(study.recipe, grammar), study.layout.cell(cell.name)
     keep_freed_memory()
-    heard = read_by(study, cell)  # before there is another model in memory
+    heard = read_by(study, cell)  # before a second model is in memory
     loaded, store = study.load(cell.model), study.store(cell.model)
-    model, form = tuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
+    model, form = load_finetuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
     measured = confidence or study.recipe.decode.confidence
     if measured and not goes_by_steps(loaded.family, bare(model)):
         if confidence:
-            raise UserError(f"{cell.model} cannot tell how sure it is", "leave --confidence out")
-        study.say(f"{cell.name}: without confidences, as {cell.model} cannot tell how sure it is")
+            raise UserError(f"{cell.model} cannot give a confidence", "leave --confidence out")
+        study.say(f"{cell.name}: no confidences, since {cell.model} cannot give them")
         measured = False
     tree = intent_tree(study.folder, loaded) if measured else None
     if store.keeps_inputs:
-        store = AudioStore(loaded)  # what a trained audio part hears is not what it heard before
+        store = AudioStore(loaded)  # trained, the audio part gives other states than those stored
     with progress_bar() as progress:
         if not cell.asr:
             store.encode([(utterance, 0) for utterance in study.data.test], progress)
@@ -178,24 +176,20 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
                     shutil.copyfile(same, copy)
                 continue
             examples = examples_to_answer(study, cell, modality, heard)
-            partial = target.with_suffix(".sure.partial" if tree else ".partial")
             title = f"{cell.name}: decoding {modality}"
-            answers = decode(loaded, model, examples, store, study.recipe.decode, partial, progress, title, form, tree)
-            found = [(parse_answer(u.id, answers[u.id].text), answers[u.id].confidence) for u in study.data.test]
-            write_predictions([prediction_row(*each) for each in found], target)
-            partial.unlink()
+            write_answers(target, loaded, model, examples, store, study.recipe.decode, progress, title, form, tree)
     if not other:
         most = study.recipe.decode.max_new_tokens
         note_cost(files, cell.asr, loaded, model, study.data.test, most, form, study.say)
 
 
 def has_confidence(predictions: Path) -> bool:
-    """Whether a prediction file's rows say how sure the model was."""
+    """Whether a prediction file's rows have confidences."""
     return next(iter(stream_predictions(predictions))).confidence is not None
 
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
-    """Writes the cell's card: what it is, what it saw, with which versions and data; ``seconds`` it took, if known."""
+    """Writes the cell's card: its facts, what it was trained on, versions and data; ``seconds`` it took, if known."""
     work = study.work_of([cell])
     examples = [example for item in work for example in item.examples]
     facts: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a cell's test recordings are answered from, and its card."""
+"""The inputs that a cell answers the test utterances from, and its card."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def card_of(study: Study, cell: Cell) -> CellCard | None:
 
 
 def recogniser_of_cell(study: Study, cell: Cell) -> str:
-    """What decides the transcripts that a cascade reads; "" of a cell that hears the recordings."""
+    """Identifies the transcripts that a cascade reads; "" for a cell that takes the recordings themselves."""
     return recogniser_identity(cell.asr, study.data.test, study.say) if cell.asr else ""
 
 
 def read_by(study: Study, cell: Cell) -> dict[str, str]:
-    """The transcripts that a cascade reads, by id, whose word error rate goes into its cell.json; else none.
+    """A cascade's transcripts, by id; their word error rate goes into its cell.json. Other cells have none.
 
     Raises:
         UserError: as :func:`transcripts_of`.
@@ -35,12 +35,12 @@ def read_by(study: Study, cell: Cell) -> dict[str, str]:
     rate = round(error_rate(study.data.test, heard), 4)
     add_facts(study.layout.cell(cell.name), word_error_rate=rate)
     if not rate:
-        study.say(f"warning: {cell.name}: the transcripts of {cell.asr} are the gold ones, word for word")
+        study.say(f"warning: {cell.name}: the transcripts of {cell.asr} match the gold ones word for word")
     return heard
 
 
 def examples_to_answer(study: Study, cell: Cell, modality: Modality, heard: dict[str, str]) -> list[Example]:
-    """The test utterances as the cell is asked about them; ``heard`` as :func:`read_by` returns it."""
+    """The test utterances as prompts for the cell; ``heard`` as :func:`read_by` returns it."""
     if modality == "speech" and cell.asr:
         read = [replace(u, transcript=heard[u.id], where=f"{cell.asr}, {u.id}") for u in study.data.test]
         return [slu_example(utterance, "text") for utterance in read]

@@ -1,4 +1,4 @@
-"""From a recipe and its utterances to the cells: which stages, which clips; nothing here trains or decodes."""
+"""From a recipe and its utterances to the cells: their stages and recordings. Nothing here trains or decodes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 
 @dataclass(frozen=True)
 class Cell:
-    """One scheme at one speech budget, seed, mixture and model; ``budget`` is None where it does not matter.
+    """One scheme at one speech budget, seed, mixture and model; ``budget`` is None if the scheme has none.
 
-    ``size`` is the budget as the recipe gave it ("5pct"). ``asr`` is the recogniser whose transcripts it is tested
-    on; "" if it hears the recordings itself.
+    ``size`` is the budget as the recipe gives it ("5pct"). ``asr`` is the recogniser whose transcripts it is tested
+    on; "" if it takes the recordings themselves.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Cell:
     asr: str = ""
 
     def card(self) -> CellCard:
-        """What it is, as far as that is known before it has begun."""
+        """Its card, as far as it is known before training."""
         return CellCard(
             name=self.name, scheme=self.scheme, uses_speech=uses_speech(self.stages), size=self.size,
             budget_share=self.share, seed=self.seed, sources=self.sources, model_name=self.model, seconds=None,
@@ -63,15 +63,15 @@ class Cell:
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
     """The recipe's cells, model after model, scheme after scheme.
 
-    What does not matter to a scheme is no axis of it: zero_shot has one cell, text_only none for each budget, schemes
-    that start from a source language none without one. A cell that would hear no speech, as at budget 0 without
-    sources, is text_only's and is left out; so is a cascade that :func:`is_the_model_itself`.
+    An axis that makes no difference to a scheme is not expanded: zero_shot has one cell, text_only one for all budgets,
+    and schemes that start from a source language none without one. A cell without any speech, as at budget 0 without
+    sources, equals text_only's and is left out; so is a cascade that :func:`is_the_model_itself`.
 
     Raises:
         UserError: an unknown scheme, a scheme without the speech or sources that it needs, a recogniser that no scheme
-            asks, two cells of one name, or no cell at all.
+            uses, two cells with the same name, or no cell at all.
     """
-    if recipe.asr and not _asks_recogniser(recipe):
+    if recipe.asr and not _uses_recogniser(recipe):
         raise UserError("asr is given, but no scheme reads transcripts", "add cascade to schemes, or leave asr out")
     cells: list[Cell] = []
     for model, name in itertools.product(recipe.all_models, recipe.schemes):
@@ -91,40 +91,40 @@ def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:
                 share = budget.share if budget else 0.0
                 full = _name(name, sources, called, seed, recipe, model)
                 cell = Cell(full, name, stages, budget, share, seed, sources, model, called, asr)
-                if budget is None or _hears(cell, data):
+                if budget is None or _has_speech(cell, data):
                     cells.append(cell)
         if len(cells) == before:
             raise UserError(f"the scheme {name} has nothing to train on", _needed(scheme, recipe))
     if not cells:
-        raise UserError(_LEFT_OUT, "list text_only, or name another recogniser in asr")
+        raise UserError(_LEFT_OUT, "list text_only, or name another recogniser under asr")
     names = Counter(cell.name for cell in cells)
     if twice := [name for name, number in names.items() if number > 1]:
-        raise UserError(f"two cells would be called {twice[0]}", "give models that end in different names")
+        raise UserError(f"two cells would be named {twice[0]}", "use models whose last path parts differ")
     return cells
 
 
 def recogniser_of(recipe: Recipe) -> str:
-    """Who writes the transcripts that a cascade reads."""
+    """The recogniser that makes a cascade's transcripts."""
     return recipe.asr or EMBEDDED
 
 
 def is_the_model_itself(asr: str, model: str) -> bool:
-    """Whether a recogniser's cascade is what the model does with sound anyway: the embedded model reads its own
-    recogniser's likeliest transcript as it reads text, so text_only heard from speech is that cascade. Its training
-    hears nothing, so that its audio tower stays the recogniser."""
+    """Whether the cascade is what the model does with speech anyway: the embedded model reads its own recogniser's
+    likeliest transcript as text, and text_only leaves that recogniser untrained, so text_only tested on speech is the
+    same cascade."""
     return asr == model == EMBEDDED
 
 
 def left_out_lines(recipe: Recipe) -> list[str]:
-    """A line for cascades that a study leaves out."""
+    """A line about the cascades that a study leaves out, if any."""
     left_out = any(is_the_model_itself(recogniser_of(recipe), model) for model in recipe.all_models)
-    return [f"without a cell of its own: {_LEFT_OUT}"] if left_out and _asks_recogniser(recipe) else []
+    return [f"left out: {_LEFT_OUT}"] if left_out and _uses_recogniser(recipe) else []
 
 
-_LEFT_OUT = "the embedded model's cascade with its own recogniser is text_only heard from speech"
+_LEFT_OUT = "the embedded model's cascade with its own recogniser is the same as text_only tested on speech"
 
 
-def _asks_recogniser(recipe: Recipe) -> bool:
+def _uses_recogniser(recipe: Recipe) -> bool:
     return any(scheme_named(name).reads == "transcripts" for name in recipe.schemes)
 
 
@@ -134,7 +134,7 @@ def _needed(scheme: Scheme, recipe: Recipe) -> str:
     return "give budgets above 0"
 
 
-def _hears(cell: Cell, data: Data) -> bool:
+def _has_speech(cell: Cell, data: Data) -> bool:
     parts = [part for stage in cell.stages for part in stage.mixture]
     if SYNTHETIC not in data.others and any(part.corpus == SYNTHETIC for part in parts):
         advice = "name a folder of recordings in synthetic_speech; `sottovoce speak` makes one"
@@ -143,7 +143,7 @@ def _hears(cell: Cell, data: Data) -> bool:
 
 
 def _name(scheme: str, sources: tuple[str, ...], size: str, seed: int, recipe: Recipe, model: str) -> str:
-    """What a cell is called, by all that it is; seed 0 and the first model go without saying."""
+    """A cell's name, made of all its axes; seed 0 and the first model are omitted."""
     parts = [scheme, f"from-{'+'.join(sources)}" if sources else "", size, f"seed{seed}" if seed else ""]
     if model != recipe.all_models[0]:
         parts.append(re.sub(r"[^A-Za-z0-9._]+", "_", model.rstrip("/").rpartition("/")[2]))
@@ -151,7 +151,7 @@ def _name(scheme: str, sources: tuple[str, ...], size: str, seed: int, recipe: R
 
 
 def example_key(example: Example) -> str:
-    """What identifies an example's content: modality, prompt and answer, for speech the recording's bytes and copy."""
+    """Identifies an example's content: modality, prompt, answer and, for speech, the recording's bytes and copy."""
     utterance = example.utterance
     heard = utterance.transcript if example.modality == "text" else recording_sha256(utterance)
     content = json.dumps([example.modality, heard, example.instruction, example.answer, example.copy])
@@ -159,5 +159,5 @@ def example_key(example: Example) -> str:
 
 
 def recording_sha256(utterance: Utterance) -> str:
-    """The sha256 of an utterance's recording. Raises UserError with file:line where there is none."""
+    """The sha256 of an utterance's recording. Raises UserError with file:line if it has none."""
     return audio_sha256(utterance.audio or Path(), utterance.where)

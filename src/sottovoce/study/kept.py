@@ -1,6 +1,6 @@
-"""What was proven and measured before a study's first step, kept in its folder: a later start need not repeat it.
+"""The proofs and measurements made before a study's first step, kept in its folder so that a rerun skips them.
 
-A file of its own, of no use to anything else: if it is missing, damaged or of other circumstances, all is done again.
+Nothing else reads this file: if it is missing, damaged or out of date, the proofs and measurements are made again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def kept(folder: Path, name: str, circumstances: Values, make: Callable[[], Valu
 
     Args:
         folder: the study's; if it does not exist, as in a dry run, nothing is kept.
-        circumstances: all that decides it.
+        circumstances: everything that the result depends on.
     """
     earlier = _entries(folder).get(name)
     if isinstance(earlier, dict) and earlier.get("seal") == _seal(circumstances, earlier.get("values")):
@@ -45,24 +45,24 @@ def kept(folder: Path, name: str, circumstances: Values, make: Callable[[], Valu
 
 
 def _seal(circumstances: Values, values: Any) -> str:
-    """Fits only these values in these circumstances."""
+    """A hash that matches only these values in these circumstances."""
     return hashlib.sha256(json.dumps([circumstances, values], sort_keys=True).encode()).hexdigest()
 
 
 def _entries(folder: Path) -> Values:
     try:
         entries = json.loads((StudyFolder(folder).preflight).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # not there, no JSON, or no UTF-8
+    except (FileNotFoundError, ValueError):  # missing, not JSON or not UTF-8
         return {}
     return entries if isinstance(entries, dict) else {}
 
 
 def circumstances_of(recipe: Recipe, train: Train) -> Values:
-    """What a model's proofs and measurements hold for: its files, how it is trained, the machine, versions, our code.
+    """What a model's proofs and measurements depend on: its files, training settings, the machine, versions, our code.
 
     Args:
-        recipe: of that model alone.
-        train: its settings, with ``gradient_checkpointing`` decided.
+        recipe: for that model alone.
+        train: its settings, with ``gradient_checkpointing`` resolved.
     """
     return {
         "model": model_identity(recipe.model),
@@ -75,13 +75,13 @@ def circumstances_of(recipe: Recipe, train: Train) -> Values:
 
 
 def _small_files_sha256(folder: Path) -> str:
-    """Of a model folder's configuration, tokenizer and template; weights stand in the model's identity."""
+    """Covers a model folder's configuration, tokenizer and template; the model's identity covers the weights."""
     files = sorted(path for pattern in ("*.json", "*.jinja", "*.txt", "*.model") for path in folder.glob(pattern))
     return hashlib.sha256("".join(f"{path.name} {sha256_of(path)} " for path in files).encode()).hexdigest()
 
 
 @cache
 def _code_sha256() -> str:
-    """Of our own files: their version alone would not tell a change under development."""
+    """Covers our own files: the version alone would miss changes during development."""
     files = sorted(Path(__file__).parent.parent.rglob("*.py"))
     return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""Where everything lies in a study's folder; no other file writes these names down.
+"""Where everything is in a study's folder; these names are defined nowhere else.
 
-Of a trained stage's folder train/stage.py knows what is in it, of report.html and its companions report/html.py.
+The exceptions: train/stage.py knows the inside of a trained stage's folder, report/html.py report.html and the files
+next to it.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ class StudyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.recipe = path / "recipe.yaml"  # as the study was run last
-        self.summary = path / "study.json"  # what the study is about, its cells' names, how long it took
+        self.recipe = path / "recipe.yaml"  # as last run
+        self.summary = path / "study.json"  # the study's facts, its cells' names, how long it took
         self.gold = path / "gold.jsonl"  # the test utterances, a manifest
         self.ontology = path / "ontology.lark"  # the grammar of the training labels
         self.preflight = path / "preflight.json"  # what was proven and measured before the first step
-        self.output = path / "processes.txt"  # what processes print that run cells at once, such as warnings
+        self.output = path / "processes.txt"  # output of parallel cell processes, such as warnings
         self.jobs = path / "slurm"  # the SLURM jobs' scripts and output
-        self.stages = path / "stages"  # a folder for each trained stage, which cells share
+        self.stages = path / "stages"  # a folder for each trained stage; cells share them
         self.cells = path / "cells"
 
     def cell(self, name: str) -> CellFolder:
-        """The files of one of its cells."""
+        """The files of one cell."""
         return CellFolder(self.cells / name)
 
     def transcripts(self, recogniser: str) -> Path:
-        """What a recogniser, by its identity, wrote of the test recordings."""
+        """A recogniser's transcripts of the test recordings, by the recogniser's identity."""
         return self.path / f"transcripts-{_slug(recogniser)}.jsonl"
 
     def all_transcripts(self) -> list[Path]:
         return list(self.path.glob("transcripts-*"))
 
     def heard(self, model: str) -> Path:
-        """What a model, by its identity, wrote of the speech budgets' recordings."""
+        """A model's transcripts of the speech budgets' recordings, by the model's identity."""
         return self.path / f"heard-{_slug(model)}.jsonl"
 
     def has_scores(self) -> bool:
@@ -47,7 +48,7 @@ class StudyFolder:
         return any(self.cells.glob("*/scores.json"))
 
     def reported(self) -> list[Path]:
-        """Of the files that a report is made from, those that are there and change while the study runs."""
+        """The existing files that a report is made from and that change while the study runs."""
         own = [path for path in (self.summary, self.gold) if path.exists()]
         return own + [path for name in ("cell", "scores", "failed") for path in self.cells.glob(f"*/{name}.json")]
 
@@ -60,7 +61,7 @@ class CellFolder:
         self.card = path / "cell.json"  # what the cell is, see card.py
         self.weights = path / "weights"  # of its last stage
         self.log = path / "log.txt"
-        self.failed = path / "failed.json"  # why the last try failed
+        self.failed = path / "failed.json"  # why the last attempt failed
 
     @property
     def name(self) -> str:
@@ -68,15 +69,15 @@ class CellFolder:
 
     @property
     def study(self) -> StudyFolder:
-        """The study that the cell is of."""
+        """The cell's study."""
         return StudyFolder(self.path.resolve().parent.parent)
 
     def is_in_study(self) -> bool:
-        """Whether the folder is there, as a cell of a study."""
+        """Whether the folder exists and is a cell of a study."""
         return self.path.is_dir() and self.study.recipe.exists() and self.path.resolve().parent == self.study.cells
 
     def predictions(self, modality: Modality, other: Grammar | None = None) -> Path:
-        """Its answers on an input; ``other`` is the grammar if it is not the recipe's."""
+        """Its answers for one modality; ``other`` is the grammar if it is not the recipe's."""
         return self.path / f"predictions-{modality}{_ending(other)}.jsonl"
 
     def scores(self, other: Grammar | None = None) -> Path:
@@ -84,11 +85,11 @@ class CellFolder:
         return self.path / f"scores{_ending(other)}.json"
 
     def answers_from(self, recogniser: str) -> Path:
-        """Its answers from what a recogniser, by its identity, wrote of the test recordings."""
+        """Its answers from a recogniser's transcripts of the test recordings, by the recogniser's identity."""
         return self.path / f"predictions-cascade-{_slug(recogniser)}.jsonl"
 
     def all_results(self) -> list[Path]:
-        """Everything that its weights answered, and how that was scored; but for the scores that say it is finished."""
+        """All its predictions and scores, except the scores.json that marks it as finished."""
         return [*self.path.glob("predictions-*"), *self.path.glob("scores-*")]
 
 

@@ -1,4 +1,4 @@
-"""A study's data found again, wherever its folder lies by now."""
+"""Finds a study's data again after its folder moved."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sottovoce.study.layout import StudyFolder
 
 
 def manifest_name(corpus: Corpus, folder: Path) -> str:
-    """What a study's files call its manifest: a built-in one by corpus and locale, another relative to the folder."""
+    """How a study's files name its manifest: corpus and locale if built in, else a path relative to the folder."""
     if corpus.builtin:
         return f"{corpus.builtin} {corpus.locale}"
     return Path(os.path.relpath(manifest_of(corpus), folder)).as_posix()
 
 
-def manifest_at_hand(folder: Path, called: str = "", sha256: str = "") -> Path | None:
-    """A study's manifest: where its files say that it is, or else where its recipe does; None if it is at neither.
+def find_manifest(folder: Path, called: str = "", sha256: str = "") -> Path | None:
+    """A study's manifest: where its files say it is, or else where its recipe says; None if it is in neither place.
 
     Args:
         called: see :func:`manifest_name`; studies of earlier versions give an absolute path.
-        sha256: the manifest's, if it is known: by a folder that was moved, another may lie where it was.
+        sha256: the manifest's, if known: after the folder moved, another file may be at that path.
     """
     named = folder / called
     if called and named.is_file() and sha256 in ("", sha256_of(named)):
@@ -44,19 +44,19 @@ def manifest_at_hand(folder: Path, called: str = "", sha256: str = "") -> Path |
 
 
 def gold_utterances(folder: Path) -> list[Utterance]:
-    """A study's test utterances; their recordings may lie outside its folder.
+    """A study's test utterances; their recordings may be outside its folder.
 
-    A recording that is not where it was, as the folder was moved, is that of the same utterance in the study's
-    manifest, if that has it and can be read.
+    If a recording is gone because the folder moved, the same utterance's recording in the study's manifest is used,
+    if the manifest can be read and has it.
     """
     utterances = read_manifest(StudyFolder(folder).gold, allow_outside=True)
     lost = {u.id: u.transcript for u in utterances if u.audio is not None and not u.audio.is_file()}
-    manifest = manifest_at_hand(folder) if lost else None
+    manifest = find_manifest(folder) if lost else None
     if manifest is None:
         return utterances
     try:
         listed = read_manifest(manifest, allow_outside=True)
-    except UserError:  # it is damaged; what needs no recording need not fail for it
+    except UserError:  # damaged; callers that need no recordings should not fail
         return utterances
     there = {u.id: u.audio for u in listed if lost.get(u.id) == u.transcript}
     return [replace(u, audio=there.get(u.id) or u.audio) for u in utterances]

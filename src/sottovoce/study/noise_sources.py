@@ -1,4 +1,4 @@
-"""Where recognition noise comes from: which mishearings belong to which corpus, language and speech budget."""
+"""Where recognition noise comes from: the mishearings for each corpus, language and speech budget."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sottovoce.data.words import language_of, words_of
 def hearing_of(
     corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]], heard: Mapping[str, str]
 ) -> Hear:
-    """What :func:`sottovoce.data.mixture.examples_of` asks for the text of parts with noise.
+    """The function that :func:`sottovoce.data.mixture.examples_of` calls for the text of parts with noise.
 
-    A table is of one language; what it does not know is taken from the corpus's own text in that language. A table that
-    is to come from the budget is empty, and all is sound-alike spelling, where nothing of the budget was heard.
+    A confusion table covers one language; for words it lacks, sound-alikes come from the corpus's own text in that
+    language. If none of the budget is transcribed, its table is empty and all noise is sound-alike spelling.
 
     Args:
         corpora: training utterances by the corpus name that parts use.
         budget_ids: by corpus name, the ids of the utterances that keep their speech.
-        heard: what the model has written of recordings, by their sha256.
+        heard: the model's transcripts of recordings, by their sha256.
     """
 
     @cache

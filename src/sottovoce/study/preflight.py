@@ -1,7 +1,7 @@
-"""Proofs before the first step: what goes wrong in silence when audio language models are fine-tuned is shown not to.
+"""Proofs before the first step: checks for the silent faults of fine-tuning audio language models.
 
-Each proof looks at a few utterances, spoken and written, through the very code that trains and decodes. It returns what
-it saw, or raises UserError with what to do.
+Each proof runs a few spoken and written utterances through the code that trains and decodes. It returns what it saw, or
+raises UserError with what to do.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from sottovoce.models.lower_states import LowerStates
 from sottovoce.train.parts import has_adapter, part_of, whole_parts, with_weights
 from sottovoce.train.weights import save_weights
 
-LARGEST_SAVED = 2 * 2**30  # bytes; a larger language model is not written to disk twice for a proof
+LARGEST_SAVED = 2 * 2**30  # bytes; larger weights are not written to disk just for a proof
 PARTS = ("language_model", "projector", "audio_tower")
-COUNTS = "parts are trained as asked"  # what this proof saw is said before every training
+TRAINED_PARTS = "parts are trained as asked"  # what this proof saw is printed before every training
 REPORT = "nothing was trained; report this with the model's name"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Something that was shown to hold, and what was seen."""
+    """A check that passed, and what it saw."""
 
     name: str
     seen: str
@@ -48,7 +48,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What the proofs look at. ``model`` is ``loaded.model`` with what is trained attached, in evaluation mode."""
+    """The input of the proofs. ``model`` is ``loaded.model`` with its adapter, in evaluation mode."""
 
     loaded: LoadedModel
     train: Train
@@ -66,11 +66,11 @@ class _Subject:
 
     @property
     def tolerance(self) -> float:
-        """Nats a token that rounding may make, and no mistake should: bfloat16 keeps 8 bits."""
+        """Nats per token, above rounding errors and below real faults; bfloat16 keeps 8 bits."""
         return 0.05 if self.loaded.model.dtype == torch.bfloat16 else 1e-3
 
     def losses(self, rows: Sequence[Row], first_layer: int = 0) -> list[float]:
-        """Each row's loss a token, with all rows in one batch; see ``token_losses``."""
+        """Each row's mean loss per token, all rows in one batch; see ``token_losses``."""
         with torch.no_grad(), self.autocast():
             losses, places = token_losses(self.model, self.batch(rows), first_layer)
         return [float(losses[places == number].mean()) for number in range(len(rows))]
@@ -82,14 +82,14 @@ class _Subject:
         return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.loaded.bf16)
 
 
-def telling_examples(utterances: Sequence[Utterance]) -> list[Example]:
-    """The shortest and the longest of utterances with recordings, each spoken and written."""
+def proof_examples(utterances: Sequence[Utterance]) -> list[Example]:
+    """The shortest and the longest recorded utterance, each spoken and written."""
     by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
     return [slu_example(utterance, modality) for utterance in (by_length[0], by_length[-1]) for modality in MODALITIES]
 
 
 def check_model(name: str, manifest: Path | None, allow_outside: bool) -> Iterator[Proof]:
-    """Runs the proofs on a model with LoRA, on utterances of a manifest, or else of the built-in corpus.
+    """Runs the proofs on a model with LoRA, on utterances of a manifest or of the built-in corpus.
 
     Raises:
         UserError: the model or the manifest cannot be read, no utterance has a recording, or a proof fails.
@@ -97,16 +97,16 @@ def check_model(name: str, manifest: Path | None, allow_outside: bool) -> Iterat
     path = manifest or home_manifest("en-US")
     spoken = [utterance for utterance in read_manifest(path, allow_outside) if utterance.audio is not None]
     if not spoken:
-        raise UserError(f"{path}: no utterance has a recording", "record one, or leave the manifest out")
-    loaded, examples = load_model(name), telling_examples(spoken)
+        raise UserError(f"{path}: no utterance has a recording", "record one, or leave out the manifest")
+    loaded, examples = load_model(name), proof_examples(spoken)
     yield from prove(loaded, Train(language_model="lora"), examples, AudioStore(loaded).rows_of(examples))
 
 
 def prove(loaded: LoadedModel, train: Train, examples: Sequence[Example], rows: Sequence[Row]) -> Iterator[Proof]:
-    """Runs the proofs, one after the other.
+    """Runs the proofs in order.
 
     Args:
-        loaded: a model of its own; the proofs attach an adapter to it and change its weights.
+        loaded: the proofs attach an adapter to it and change its weights, so load it for them alone.
         examples: utterances, some spoken and some written.
         rows: the examples, tokenised.
 
@@ -147,47 +147,47 @@ def _placeholders_equal_features(subject: _Subject) -> str:
 
 
 def _audio_matters(subject: _Subject) -> str:
-    heard = replace(max(subject.speech, key=len), audio_inputs=None)
-    assert heard.audio_states is not None
-    scrambled = replace(heard, audio_states=heard.audio_states.flip(0, 1))
-    before, after = subject.losses([heard]) + subject.losses([scrambled])
-    if after == before:  # where audio is ignored nothing at all changes
+    row = replace(max(subject.speech, key=len), audio_inputs=None)
+    assert row.audio_states is not None
+    scrambled = replace(row, audio_states=row.audio_states.flip(0, 1))
+    before, after = subject.losses([row]) + subject.losses([scrambled])
+    if after == before:  # a model that ignores audio gives exactly the same loss
         raise UserError(
-            f"a recording's audio tokens scrambled leave the loss at {before:.3f}: the model does not hear",
-            "check that tower and projector hold trained weights, or take another model",
+            f"scrambling a recording's audio tokens leaves the loss at {before:.3f}: the model ignores audio",
+            "check that audio tower and projector hold trained weights, or use another model",
         )
-    return f"a recording's audio tokens scrambled: loss {before:.4f} -> {after:.4f}"
+    return f"scrambling a recording's audio tokens: loss {before:.4f} -> {after:.4f}"
 
 
 def _rows_are_independent(subject: _Subject) -> str:
     together = subject.losses(subject.rows)
     alone = [loss for row in subject.rows for loss in subject.losses([row])]
-    return _same(subject, together, alone, "neighbours and padding change a row's loss")
+    return _same(subject, together, alone, "other rows in the batch or padding change a row's loss")
 
 
 def _padding_side_does_not_matter(subject: _Subject) -> str:
-    """Padded on the left, as for decoding, a prompt is continued as it is in training, padded on the right."""
+    """A prompt padded on the left, as in decoding, is continued as one padded on the right, as in training."""
     firsts = [replace(row, answer_ids=row.answer_ids[:1]) for row in subject.rows]
     with subject.autocast():
         scores = next_token_logits(subject.loaded, subject.model, subject.rows).float().log_softmax(-1)
     decoding = [-float(line[row.answer_ids[0]]) for line, row in zip(scores, firsts, strict=True)]
-    return _same(subject, subject.losses(firsts), decoding, "decoding sees another prompt than training")
+    return _same(subject, subject.losses(firsts), decoding, "decoding and training see different prompts")
 
 
 def _lower_layers_are_frozen(subject: _Subject) -> str:
     if not (first_layer := subject.train.lora.first_layer):
-        return "not asked for"
+        return "all layers are trained"
     apart = LowerStates(first_layer).of(subject.loaded, subject.rows)
-    fault = f"the lowest {first_layer} layers computed before the others give another loss"
+    fault = f"computing the lowest {first_layer} layers beforehand changes the loss"
     return _same(subject, subject.losses(apart, first_layer), subject.losses(subject.rows), fault)
 
 
 def _same(subject: _Subject, some: Sequence[float], others: Sequence[float], fault: str) -> str:
     worst = max(abs(left - right) for left, right in zip(some, others, strict=True))
-    # A token that is all but excluded has a long logarithm, which rounding moves in proportion.
+    # An improbable token has a large negative log-probability, and rounding errors grow with it.
     if any(abs(a - b) > subject.tolerance * max(1.0, abs(b)) for a, b in zip(some, others, strict=True)):
-        raise UserError(f"{fault}: by {worst:.4f} nats a token", REPORT)
-    return f"at most {worst:.4f} nats a token apart"
+        raise UserError(f"{fault} by {worst:.4f} nats per token", REPORT)
+    return f"at most {worst:.4f} nats per token apart"
 
 
 def _parts_are_trained_as_asked(subject: _Subject) -> str:
@@ -197,12 +197,12 @@ def _parts_are_trained_as_asked(subject: _Subject) -> str:
         asked = getattr(subject.train, part)
         trained = sum(p.numel() for p in parameters[part] if p.requires_grad)
         if bool(trained) != (asked != "frozen"):
-            raise UserError(f"{part} is to be {asked}, and {trained} of its parameters are trained", REPORT)
+            raise UserError(f"train.{part} is {asked}, but {trained} of its parameters are trained", REPORT)
         counts.append(f"{part} {trained / 1e6:.2f} M of {sum(p.numel() for p in parameters[part]) / 1e6:.2f} M")
     adapted = [name for name, module in bare(subject.model).named_modules() if hasattr(module, "lora_A")]
     for name in adapted:
         if getattr(subject.train, part_of(family, name)) != "lora":
-            raise UserError(f"LoRA sits on {name}, where none was asked for", REPORT)
+            raise UserError(f"LoRA is on {name}, where the recipe has none", REPORT)
     return f"LoRA on {len(adapted)} layers; trained: {', '.join(counts)}"
 
 
@@ -212,7 +212,7 @@ def _frozen_has_no_gradient(subject: _Subject) -> str:
     def note(parameter: torch.Tensor) -> None:
         if parameter.grad is not None and bool(parameter.grad.any()):
             moved.add(parameter)
-        parameter.grad = None  # all gradients at once may be more than there is room for where sharded training has it
+        parameter.grad = None  # keeping all gradients may not fit where sharded training does
 
     trained = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
     hooks = [parameter.register_post_accumulate_grad_hook(note) for parameter in trained]
@@ -226,9 +226,9 @@ def _frozen_has_no_gradient(subject: _Subject) -> str:
     moving = {part: sum(p in moved for p in parameters) for part, parameters in _by_part(subject).items()}
     for part, number in moving.items():
         if bool(number) != (getattr(subject.train, part) != "frozen"):
-            fault = f"{part} is to be {getattr(subject.train, part)}, and {number} of its tensors have a gradient"
+            fault = f"train.{part} is {getattr(subject.train, part)}, but {number} of its tensors have a gradient"
             raise UserError(fault, REPORT)
-    return "tensors with one: " + ", ".join(f"{part} {number}" for part, number in moving.items())
+    return "tensors with a gradient: " + ", ".join(f"{part} {number}" for part, number in moving.items())
 
 
 def _by_part(subject: _Subject) -> dict[str, list[torch.nn.Parameter]]:
@@ -242,10 +242,10 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
     trained = [p for p in subject.model.parameters() if p.requires_grad]
     size = sum(p.numel() * p.element_size() for p in trained)
     if size > LARGEST_SAVED:
-        return f"not tried: {size / 2**30:.0f} GiB"
+        return f"skipped: {size / 2**30:.0f} GiB"
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in trained:  # an adapter starts as no change at all, and would be equal to one that was lost
+        for p in trained:  # a new adapter changes nothing, so losing it would go unnoticed
             p.add_(0.01 * torch.randn(p.shape, generator=generator).to(p))
     before = subject.losses(subject.rows)
     with tempfile.TemporaryDirectory() as folder:
@@ -259,23 +259,23 @@ def _saved_weights_reload_equal(subject: _Subject) -> str:
         again = with_weights(subject.loaded, subject.train, Path(folder)).eval()
     after = replace(subject, model=again).losses(subject.rows)
     worst = max(abs(left - right) for left, right in zip(before, after, strict=True))
-    # bitsandbytes packs 4-bit weights anew for another adapter, on CPUs with other roundings.
+    # bitsandbytes repacks 4-bit weights for another adapter, on CPUs with different rounding.
     if worst > (0.1 * subject.tolerance if subject.train.load_in_4bit else 0.0):
-        raise UserError(f"saved and loaded again the weights give another loss, by {worst:.4f} nats a token", REPORT)
-    return f"{size / 2**20:.1f} MiB saved and loaded: losses at most {worst:.4f} nats a token apart"
+        raise UserError(f"saving and loading the weights changes the loss by {worst:.4f} nats per token", REPORT)
+    return f"{size / 2**20:.1f} MiB saved and loaded: losses at most {worst:.4f} nats per token apart"
 
 
-# Gradients come before all that only computes, which packs 4-bit weights on CPUs so that no gradient passes any more;
-# the last one leaves other weights behind.
+# The gradient proof comes before those that only run forward: on CPUs these pack 4-bit weights so that no gradient
+# passes any more. The last proof changes the weights.
 PROOFS: dict[str, Callable[[_Subject], str]] = {
     "labels are the answer": _labels_are_the_answer,
     "text carries no audio": _text_carries_no_audio,
     "placeholders equal features": _placeholders_equal_features,
-    COUNTS: _parts_are_trained_as_asked,
+    TRAINED_PARTS: _parts_are_trained_as_asked,
     "what is frozen has no gradient": _frozen_has_no_gradient,
     "audio matters": _audio_matters,
     "rows are independent": _rows_are_independent,
     "padding side does not matter": _padding_side_does_not_matter,
-    "lower layers may be computed before": _lower_layers_are_frozen,
+    "lower layers can be computed beforehand": _lower_layers_are_frozen,
     "saved weights reload equal": _saved_weights_reload_equal,
 }

@@ -1,4 +1,4 @@
-"""Runs a study: opens its folder, proves and forecasts, runs its cells. Finished work is never redone."""
+"""Runs a study: opens its folder, runs the proofs and the forecast, then the cells. Finished work is never redone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sottovoce.core.types import MODALITIES
 from sottovoce.data.load import load_data
 from sottovoce.decode.ontology import require_llguidance
 from sottovoce.models.precision import precision_lines
-from sottovoce.study.budgets_heard import hear_budgets, with_heard
+from sottovoce.study.budget_transcripts import transcribe_budgets, with_budget_transcripts
 from sottovoce.study.card import read_card
 from sottovoce.study.cell import (
     decode_cell,
@@ -46,7 +46,7 @@ from sottovoce.train.processes import processes
 
 
 def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE) -> list[Failure]:
-    """Runs every cell that is not finished, writes all into the recipe's folder, and returns what failed.
+    """Runs every unfinished cell, writes everything to the recipe's folder, and returns the failures.
 
     Args:
         engine: runs the cells; see :func:`engine_named`.
@@ -56,7 +56,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE
         todo = [cell for cell in cells if not is_finished(study, cell)]
         for cell in cells:
             if cell not in todo:
-                study.say(f"{cell.name}: finished before, kept")
+                study.say(f"{cell.name}: already finished")
         for line in left_out_lines(recipe):
             study.say(line)
         check_recogniser(study, todo)
@@ -64,7 +64,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE
             say("counting the memory that a training step takes")
         at_once = engine.num_at_once(study, todo)
         if processes().is_main_process:
-            # On a machine that has other work, too, several threads wait for the one that has no core.
+            # As many threads as a cell gets: on a busy machine, all threads wait for the one without a core.
             with threads_of_one(at_once):
                 prove_ready(study, todo)
             for line in forecast_lines(study, todo, at_once):
@@ -79,16 +79,16 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE
 
 
 def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE) -> list[list[str]]:
-    """Says what a study would do and cost, without doing any of it.
+    """Reports what a study would do and cost, without doing any of it.
 
     Returns:
-        a table of the cells, header first; a stage with a star is trained once for several cells.
+        a table of the cells, header first; a stage with a star is trained once and shared by several cells.
     """
-    _say_what_computes(recipe, say)
+    _report_machine(recipe, say)
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
     check_recordings(data, cells)
-    study = Study(recipe, recipe_path, with_heard(data, recipe.folder, cells), recipe.folder, say)
+    study = Study(recipe, recipe_path, with_budget_transcripts(data, recipe.folder, cells), recipe.folder, say)
     todo = [cell for cell in cells if not is_finished(study, cell)]
     for line in left_out_lines(recipe):
         say(line)
@@ -97,7 +97,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HER
     for line in forecast_lines(study, todo, engine.num_at_once(study, todo)):
         say(line)
     uses = Counter(item.plan.key for item in work)
-    table = [["cell", "stages", "clips", "minutes of speech", "rows an epoch", "state"]]
+    table = [["cell", "stages", "clips", "minutes of speech", "rows per epoch", "state"]]
     for cell in cells:
         own = [item for item in work if item.cell is cell]
         stages = " > ".join(item.plan.stage.name + "*" * (uses[item.plan.key] > 1) for item in own)
@@ -108,19 +108,19 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HER
     return table
 
 
-def _say_what_computes(recipe: Recipe, say: Say) -> None:
+def _report_machine(recipe: Recipe, say: Say) -> None:
     for line in [machine(recipe.train.bf16), *precision_lines(recipe.train.bf16)]:
         say(line)
 
 
 @contextmanager
 def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study, list[Cell]]]:
-    """A recipe's study and its cells, with no other process at work on them."""
+    """A recipe's study and its cells, locked against other processes."""
     if recipe.decode.grammar == "ontology":
         require_llguidance()
     main = processes().is_main_process
-    say = say if main else lambda line: None  # the others have nothing to say
-    _say_what_computes(recipe, say)
+    say = say if main else lambda line: None  # one process reports for all
+    _report_machine(recipe, say)
     say("reading the corpus and the headers of its recordings")
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
@@ -129,13 +129,13 @@ def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study,
     with only_study(recipe.folder) if main else nullcontext():
         with processes().main_process_first():
             study = open_study(recipe, recipe_path, data, cells, say)
-            study.data = hear_budgets(data, study.folder, cells, study.say)
+            study.data = transcribe_budgets(data, study.folder, cells, study.say)
         yield study, cells
 
 
 def check_recogniser(study: Study, cells: list[Cell]) -> None:
-    """Raises UserError if the transcripts that a cell will read are incomplete, or nothing can write them: now, not
-    after hours of training."""
+    """Raises UserError if the transcripts that a cell will read are incomplete or cannot be made; called before hours
+    of training."""
     for asr in {cell.asr for cell in cells if cell.asr}:
         check_transcripts(asr, study.data.test, study.folder, study.say)
 
@@ -155,11 +155,11 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
     """Decodes a trained cell, scores it, and returns the prediction files.
 
     Args:
-        grammar: another than the recipe's: answers and scores go into files of their own, beside those of the recipe's.
-        confidence: measure it, also where the recipe does not ask for it.
+        grammar: overrides the recipe's grammar; answers and scores then go to separate files.
+        confidence: measure it even if the recipe does not.
     """
     files = CellFolder(run)
-    recipe = trained_recipe(run)  # refuses what is no run, or not trained
+    recipe = trained_recipe(run)  # raises if the folder is not a trained run
     other = other_grammar(recipe, grammar or recipe.decode.grammar)
     if grammar == "ontology":
         require_llguidance()
@@ -167,7 +167,7 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
         cell = next((cell for cell in cells if cell.name == files.name), None)
         if cell is None:
             raise UserError(f"{run} is not a cell of its study", f"its cells: {', '.join(c.name for c in cells)}")
-        if read_card(files).stages is None:  # else it says how long the cell took, and with which versions
+        if read_card(files).stages is None:  # a complete card keeps its time and versions
             describe_cell(study, cell, None)
         decode_cell(study, cell, grammar, confidence)
         score_cell(study.folder, cell.name, other)

@@ -1,4 +1,4 @@
-"""What a recogniser wrote down of a study's test recordings: kept once in the study's folder, or given as a file."""
+"""A recogniser's transcripts of a study's test recordings: made once and kept in its folder, or given as a file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sottovoce.models.load import model_identity
 from sottovoce.score.metrics.wer import word_error_rate
 from sottovoce.study.layout import StudyFolder
 
-TEXT_KEYS = ("heard", "text", "transcript")  # `embedded wer --out` writes the gold transcript beside what it heard
+TEXT_KEYS = ("heard", "text", "transcript")  # `embedded wer --out` writes heard, besides the gold transcript
 NUM_NAMED = 3
 
 
 def is_file_of_transcripts(asr: str) -> bool:
-    """Whether what a recipe calls a recogniser is a file of transcripts."""
+    """Whether a recipe's recogniser is a file of transcripts."""
     return asr.endswith(".jsonl") or Path(asr).is_file()
 
 
 def recogniser_identity(asr: str, utterances: Sequence[Utterance], say: Say) -> str:
-    """What decides the transcripts: the recogniser's weights, or of a file what it says of these utterances.
+    """Identifies the transcripts: by the recogniser's weights, or by a file's transcripts of these utterances.
 
     Raises:
         UserError: as :func:`given_transcripts`.
@@ -42,8 +42,8 @@ def recogniser_identity(asr: str, utterances: Sequence[Utterance], say: Say) -> 
 
 
 def transcripts_of(utterances: Sequence[Utterance], asr: str, study_folder: Path, say: Say) -> dict[str, str]:
-    """The transcript of each utterance's recording, by id: read from the given file, or from what the study's folder
-    keeps, or written now and kept there. A stopped start is resumed.
+    """The transcript of each utterance's recording, by id: from the given file, the study's folder, or made now and
+    kept there. An interrupted transcription is resumed.
 
     Raises:
         UserError: as :func:`given_transcripts`; the recogniser cannot be loaded, or a recording cannot be read.
@@ -51,7 +51,7 @@ def transcripts_of(utterances: Sequence[Utterance], asr: str, study_folder: Path
     if is_file_of_transcripts(asr):
         return given_transcripts(Path(asr), utterances)
     target = _kept_file(asr, study_folder, say)
-    # Cells that run at once may need the same.
+    # Cells running at the same time may need the same transcripts.
     with FileLock(target.with_name(f".{target.name}.lock")):
         heard = {str(row["id"]): str(row["text"]) for row in whole_rows(target)}
         if not _missing(heard, utterances):
@@ -64,15 +64,15 @@ def transcripts_of(utterances: Sequence[Utterance], asr: str, study_folder: Path
 
 
 def error_rate(utterances: Sequence[Utterance], heard: Mapping[str, str]) -> float:
-    """The word error rate of transcripts, against the gold ones (0..1, more if words were added)."""
+    """The word error rate against the gold transcripts (0..1; above 1 with many inserted words)."""
     return word_error_rate([u.transcript for u in utterances], [heard[u.id] for u in utterances])
 
 
 def check_transcripts(asr: str, utterances: Sequence[Utterance], study_folder: Path, say: Say) -> None:
-    """What can be known before any training: that the file holds all transcripts, or that there is such a recogniser.
+    """Checks before any training that the file has all transcripts, or that the recogniser exists.
 
     Raises:
-        UserError: it does not, or there is none.
+        UserError: the file is incomplete, or there is no such recogniser.
     """
     if is_file_of_transcripts(asr):
         given_transcripts(Path(asr), utterances)
@@ -81,24 +81,24 @@ def check_transcripts(asr: str, utterances: Sequence[Utterance], study_folder: P
 
 
 def given_transcripts(path: Path, utterances: Sequence[Utterance]) -> dict[str, str]:
-    """The utterances' transcripts by id, from a JSONL file with an ``id`` and one of TEXT_KEYS in each row; rows of
-    other ids are passed over.
+    """The utterances' transcripts by id, from a JSONL file with an ``id`` and one of TEXT_KEYS in each row; rows with
+    other ids are ignored.
 
     Raises:
-        UserError: no such file, a row that cannot be read (with file:line), an id twice, or ids that are missing.
+        UserError: no such file, an unreadable row (with file:line), a duplicate id, or missing ids.
     """
     if not path.is_file():
-        raise UserError(f"no such file of transcripts: {path}", "correct asr, or name a recogniser")
+        raise UserError(f"no such file of transcripts: {path}", "correct asr, or name a recogniser there")
     heard, places = dict[str, str](), dict[str, str]()
     for where, line in numbered_lines(path):
         identity, text = _row(line, where)
         if identity in heard:
-            raise UserError(f"{where}: id {identity!r} stands already in {places[identity]}", "keep one of them")
+            raise UserError(f"{where}: id {identity!r} is already in {places[identity]}", "keep one of them")
         heard[identity], places[identity] = text, where
     if missing := _missing(heard, utterances):
         named = ", ".join(missing[:NUM_NAMED]) + (f" and {len(missing) - NUM_NAMED} more" * (len(missing) > NUM_NAMED))
         fault = f"{path}: {len(missing)} of {len(utterances)} test utterances have no transcript: {named}"
-        raise UserError(fault, "add a row for each, with the text empty where nothing was recognised")
+        raise UserError(fault, "add a row for each, with empty text where nothing was recognised")
     return {u.id: heard[u.id] for u in utterances}
 
 
@@ -119,5 +119,5 @@ def _row(line: str, where: str) -> tuple[str, str]:
     identity = row.get("id") if isinstance(row, dict) else None
     text = next((row[key] for key in TEXT_KEYS if key in row), None) if identity is not None else None
     if not isinstance(identity, str | int) or isinstance(identity, bool) or not isinstance(text, str):
-        raise UserError(f"{where}: no row with an id and a text", advice)
+        raise UserError(f"{where}: not a row with an id and a text", advice)
     return str(identity), text

@@ -1,4 +1,4 @@
-"""What a study has to train: the stages of its cells, each with its name and what it shows."""
+"""What a study has to train: the stages of its cells, each with its key and examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sottovoce.models.load import model_identity
 from sottovoce.study.cells import Cell, example_key
 from sottovoce.train.stage import StagePlan, plan_stages
 
-# Of the training settings: what a stage's own settings are chosen from, and what changes no result but for rounding.
+# Training settings left out of a stage's key: its own settings are in it already, the rest changes only rounding.
 NOT_IN_KEYS = {"stage", "first_stage", "last_stage", "noise", "logging_steps", "gradient_checkpointing"}
 
 
@@ -28,14 +28,14 @@ class Work:
 
     @property
     def num_rows(self) -> int:
-        """Of all its epochs."""
+        """Over all its epochs."""
         return self.plan.stage.settings.num_train_epochs * len(self.examples)
 
 
 @dataclass
 class ExampleKeys:
-    """The keys of examples, each computed once. Cells share examples as objects, whose hash would cost as much as a
-    key; each is kept with its own, so that no other can have its id()."""
+    """The keys of examples, each computed once. Cells share example objects, and hashing one would cost as much as its
+    key, so they are looked up by id(); keeping the example ensures that no other gets the same id()."""
 
     _known: dict[int, tuple[Example, str]] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ def cell_work(recipe: Recipe, cell: Cell, data: Data, keys: ExampleKeys) -> list
     """The stages of a cell.
 
     Raises:
-        UserError: one has no examples, as where no training utterance has a transcript.
+        UserError: a stage has no examples, for example because no training utterance has a transcript.
     """
     examples = cell.examples(data)
     if empty := [stage.name for stage, part in zip(cell.stages, examples, strict=True) if not part]:
@@ -65,10 +65,10 @@ def cell_work(recipe: Recipe, cell: Cell, data: Data, keys: ExampleKeys) -> list
 def cell_stage_plans(
     recipe: Recipe, cell: Cell, examples: Sequence[Sequence[Example]], keys: ExampleKeys | None = None
 ) -> list[StagePlan]:
-    """The cell's stages with the names of their folders; equal stages of different cells have equal names.
+    """The cell's stages with their keys, which name their folders; equal stages of different cells have equal keys.
 
     Args:
-        keys: of the examples that other cells show, too.
+        keys: those already computed, for examples that cells share.
     """
     common = recipe.train.model_dump(mode="json", exclude=NOT_IN_KEYS)
     root = json.dumps([model_identity(cell.model), cell.seed, common], sort_keys=True)
@@ -76,7 +76,7 @@ def cell_stage_plans(
 
 
 def epochs_by_model(work: Iterable[Work]) -> dict[str, list[list[Example]]]:
-    """The epochs of all stages of each model."""
+    """By model, one epoch's examples of each stage."""
     epochs: dict[str, list[list[Example]]] = {}
     for item in work:
         epochs.setdefault(item.cell.model, []).append(item.examples)

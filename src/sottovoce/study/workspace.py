@@ -1,4 +1,4 @@
-"""Opens a study's folder: writes what it is about, and refuses to go on with results of other settings."""
+"""Opens a study's folder: writes the study's facts, and refuses to continue with results of other settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sottovoce.study.cells import Cell, recording_sha256
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.runs import load_for
 from sottovoce.study.work import ExampleKeys, Work, cell_work
-from sottovoce.train.parts import hears_anew
+from sottovoce.train.parts import reencodes_audio
 from sottovoce.train.processes import processes
 from sottovoce.train.stage import DONE
 
@@ -45,12 +45,10 @@ AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_
 
 @dataclass
 class Study:
-    """A study under way: its recipe, folder and data, and what was computed of recordings and rows so far.
+    """A running study: its recipe, folder and data, and what has been computed so far.
 
-    ``stores`` has the recordings that each model has heard, ``lower`` the states of rows below the trained layers.
-
-    ``work`` has the cells' stages by the cells' names, as far as they were asked for, ``example_keys`` what names their
-    examples.
+    ``stores`` holds each model's encoded recordings, ``lower`` the states of rows below the trained layers, ``work``
+    the stages of the cells looked at so far, by cell name.
     """
 
     recipe: Recipe
@@ -68,9 +66,9 @@ class Study:
         return StudyFolder(self.folder)
 
     def work_of(self, cells: Sequence[Cell]) -> list[Work]:
-        """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each.
+        """Every stage of every cell with one epoch's examples; a stage that cells share occurs once for each of them.
 
-        A cell's are put together once for a study: its examples are many, and their recordings are read to name them.
+        A cell's stages are assembled only once: its examples are many, and keying them reads their recordings.
 
         Raises:
             UserError: as :func:`cell_work`.
@@ -81,36 +79,36 @@ class Study:
         return [item for cell in cells for item in self.work[cell.name]]
 
     def stages_to_do(self, cells: Sequence[Cell]) -> dict[str, Work]:
-        """By their keys the stages that are still to be trained, each once."""
+        """The stages still to be trained, by key, each once."""
         work = self.work_of(cells)
         return {item.plan.key: item for item in work if not (self.layout.stages / item.plan.key / DONE).exists()}
 
     def load(self, model: str) -> LoadedModel:
-        """One of the recipe's models, freshly."""
+        """A fresh copy of one of the recipe's models."""
         return load_for(self.recipe.of_model(model), self.say)
 
     def store(self, model: str) -> AudioStore:
-        """What the model has heard; all its cells share it, and other studies, unless its audio part is trained."""
+        """The model's encoded recordings; its cells share them; other studies do too if its audio part is frozen."""
         if model not in self.stores:
             loaded = self.load(model)
-            trained = hears_anew(loaded.family, self.recipe.train)
+            trained = reencodes_audio(loaded.family, self.recipe.train)
             self.stores[model] = AudioStore(loaded, True) if trained else AudioStore.shared(loaded, self.say)
         return self.stores[model]
 
 
 @contextmanager
 def only_study(folder: Path) -> Iterator[None]:
-    """Keeps other processes from working on a study's folder meanwhile.
+    """Locks a study's folder against other processes.
 
     Raises:
-        UserError: one does already.
+        UserError: another process is using it.
     """
-    with alone_in(folder, "wait for it, or stop it; or give this study another name"):
+    with alone_in(folder, "wait for it or stop it, or give this study another name"):
         yield
 
 
 def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell], say: Say) -> Study:
-    """Makes the study's folder, or reopens it.
+    """Creates the study's folder, or reopens it.
 
     Raises:
         UserError: the folder holds results of other settings, data or recordings.
@@ -129,7 +127,7 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
 
 
 def _clear(layout: StudyFolder, name: str) -> None:
-    """Takes away what was begun with other settings; stages stay, as their names say what they are.
+    """Removes unfinished work of other settings; stages stay, as their keys identify them.
 
     Raises:
         UserError: a cell is finished.
@@ -137,15 +135,15 @@ def _clear(layout: StudyFolder, name: str) -> None:
     if layout.has_scores():
         raise UserError(
             f"{layout.path} holds results of other settings, data or recordings",
-            f"give this study another name (name={name}-2), or delete that folder",
+            f"give this study another name (name={name}-2), or delete the folder",
         )
     shutil.rmtree(layout.cells, ignore_errors=True)
-    for kept in layout.all_transcripts():  # perhaps of other recordings
-        kept.unlink()
+    for transcripts in layout.all_transcripts():  # may be of other recordings
+        transcripts.unlink()
 
 
 def _write_inputs(study: Study, cells: list[Cell]) -> None:
-    """Writes what the study is made from, and what each cell is that has not begun yet."""
+    """Writes the study's inputs and the cards of cells that have not started."""
     layout, data = study.layout, study.data
     write_whole(layout.recipe, yaml.safe_dump(json.loads(study.recipe.model_dump_json()), sort_keys=False))
     write_whole(layout.gold, json_lines([row_of(utterance, layout.path) for utterance in data.test]))
@@ -157,9 +155,9 @@ def _write_inputs(study: Study, cells: list[Cell]) -> None:
 
 
 def _summary(study: Study, cells: list[Cell], earlier: dict[str, Any]) -> dict[str, Any]:
-    """What reports say of the study; ``earlier`` is what an earlier start noted."""
+    """The facts about the study that reports show; ``earlier`` is the summary of an earlier run."""
     recipe, data, path = study.recipe, study.data, study.recipe_path
-    # Verbs that go on with a study read its own copy of the recipe, which is not what it was made from.
+    # Commands that reopen a study read its own copy of the recipe; keep the original path.
     fresh = "recipe" not in earlier or path.resolve() != study.layout.recipe.resolve()
     majority = Counter(u.frame.intent for u in data.train).most_common(1)[0][0]
     return {
@@ -183,24 +181,24 @@ def _summary(study: Study, cells: list[Cell], earlier: dict[str, Any]) -> dict[s
 
 
 def check_recordings(data: Data, cells: list[Cell]) -> None:
-    """Raises UserError if a recording that the study needs is missing or unreadable: now, not hours later."""
+    """Raises UserError if a recording that the study needs is missing or unreadable. Checked now, not hours later."""
     for clip in _training_clips(data, cells) + data.test:
         audio_header(clip.audio or Path(), clip.where)
 
 
 def cut_clips_lines(data: Data, cells: list[Cell], window_seconds: float) -> list[str]:
-    """A warning each if training or test recordings that the study hears are longer than the model's window."""
+    """A warning each if the study's training or test recordings are longer than the model's window."""
     lines = []
     for use, clips in (("training", _training_clips(data, cells)), ("test", data.test)):
         num_cut = sum(_seconds(clip) > window_seconds for clip in clips)
         if num_cut:
-            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut at {window_seconds:g} s")
+            lines.append(f"warning: {num_cut} of {len(clips)} {use} recordings are cut to {window_seconds:g} s")
     return lines
 
 
 def _training_clips(data: Data, cells: list[Cell]) -> list[Utterance]:
-    heard = (e.utterance for cell in cells for stage in cell.examples(data) for e in stage if e.modality == "speech")
-    return list({utterance.audio: utterance for utterance in heard}.values())
+    spoken = (e.utterance for cell in cells for stage in cell.examples(data) for e in stage if e.modality == "speech")
+    return list({utterance.audio: utterance for utterance in spoken}.values())
 
 
 def _seconds(clip: Utterance) -> float:
@@ -208,30 +206,30 @@ def _seconds(clip: Utterance) -> float:
 
 
 def machine(bf16: bool) -> str:
-    """What the study runs on: the cores that it may use, the arithmetic, and as many GPUs as it uses, one a process.
+    """What the study runs on: the cores it may use, the precision, and the GPUs it uses, one per process.
 
     Args:
-        bf16: whether the recipe asks for bfloat16.
+        bf16: whether the recipe has bfloat16.
     """
     gpus = f", {processes().num_processes} GPU ({torch.cuda.get_device_name(0)})" if torch.cuda.is_available() else ""
     return f"{num_cores()} CPU cores, {platform.machine()}, {platform.system()}, {precision_named(bf16)}{gpus}"
 
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
-    """What decides all of a study's results. What decides a single cell's stands in its own name or files: schemes,
-    budgets, seeds, mixtures and models may be added, and a recogniser be another for cascades that are not finished."""
-    heard = [recording_sha256(utterance) for utterance in data.test]
-    content = json.dumps([deciding_settings(recipe), data.sha256, heard], sort_keys=True)
+    """A hash of everything that all results depend on. What only one cell depends on is in its name or files: schemes,
+    budgets, seeds, mixtures and models may be added, and the recogniser of unfinished cascades may change."""
+    recordings = [recording_sha256(utterance) for utterance in data.test]
+    content = json.dumps([deciding_settings(recipe), data.sha256, recordings], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
     settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
-    for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' names
+    for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' keys
         del settings["train"][key]
-    del settings["decode"]["confidence"]  # answers are the same with it, in bfloat16 but for near ties
-    if recipe.decode.grammar == "none":  # studies from before there were grammars go on
+    del settings["decode"]["confidence"]  # does not change answers (in bfloat16, except near ties)
+    if recipe.decode.grammar == "none":  # so that studies older than grammars can be resumed
         del settings["decode"]["grammar"]
     return settings
 
@@ -243,7 +241,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 
 def note_seconds(folder: Path, seconds: float) -> None:
-    """Notes how long the study has taken so far, over all its starts."""
+    """Records how long the study has taken so far, over all its runs."""
     _write_summary(folder, {**summary_of(folder), "seconds": round(seconds, 1)})
 
 

@@ -91,7 +91,7 @@ def has_adapter(train: Train) -> bool:
     return "lora" in (train.language_model, train.audio_tower)
 
 
-def hears_anew(family: Family, train: Train) -> bool:
+def reencodes_audio(family: Family, train: Train) -> bool:
     """Whether recordings go through the audio part at every step, because what is kept of them would change."""
     return train.audio_tower != "frozen" or (train.projector == "full" and not family.projects_at_each_step)
 

@@ -42,9 +42,9 @@ from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.lower_states import LowerStates
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.study.resources.activations import RowSize, kept_activations
+from sottovoce.study.resources.activations import RowSize, saved_activations
 from sottovoce.study.resources.memory import forecast_memory
-from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.train.parts import part_of, reencodes_audio, with_weights
 from sottovoce.train.sharding import audio_part_apart, decoder_layers
 from sottovoce.train.weights import save_weights
 
@@ -288,7 +288,7 @@ def test_what_a_trained_audio_part_keeps_is_forecast(case: Case) -> None:
         return
     loaded.model.set_attn_implementation("sdpa")
     clip = loaded.family.training_inputs(loaded.model, loaded.processor, tone(SECONDS[1]), "en-US")
-    real = kept_activations(loaded.family, with_weights(loaded, settings, None), 2, row, True, clip).num_bytes
+    real = saved_activations(loaded.family, with_weights(loaded, settings, None), 2, row, True, clip).num_bytes
     if case.tiny.model_type == "qwen3_omni_moe":  # its tower makes a tensor of a list of numbers that lie in tensors
         assert "data is not allocated" in memory.uncounted and memory.activations < real
     else:
@@ -298,7 +298,7 @@ def test_what_a_trained_audio_part_keeps_is_forecast(case: Case) -> None:
 def test_audio_heard_anew_enters_as_audio_that_was_kept_and_reaches_its_part(case: Case) -> None:
     loaded = load_model(str(case.folder), bf16=False)
     settings = Train.model_validate({**audio_part_in_full(loaded), "bf16": False})
-    assert hears_anew(loaded.family, settings)
+    assert reencodes_audio(loaded.family, settings)
     clips = [None, tone(SECONDS[0]), None, tone(SECONDS[1], 700.0)]
     parts = (loaded.model, loaded.processor)
     heard = [None if clip is None else loaded.family.training_inputs(*parts, clip, "en-US") for clip in clips]

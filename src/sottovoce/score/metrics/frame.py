@@ -1,8 +1,8 @@
 """Whole frames: right only if scenario, action and every entity are right.
 
 On Fluent Speech Commands this is the corpus's accuracy: Lugosch et al., "Speech Model Pre-training for End-to-End
-Spoken Language Understanding" (Interspeech 2019), and the code beside it (github.com/lorenlugosch/end-to-end-SLU,
-models.py: "all slots must be correct"), count a recording as right if its action, object and location all are.
+Spoken Language Understanding" (Interspeech 2019), and their code (github.com/lorenlugosch/end-to-end-SLU, models.py:
+"all slots must be correct"), count a recording as right if its action, object and location are all right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sottovoce.score.metrics.metric import Metric, share
 
 
 def same_frame(gold: Frame, predicted: Frame | None) -> bool:
-    """Whether intent and entities are equal, each entity as often; their order does not matter, letters' case does."""
+    """Whether intent and entities are equal, repeated entities included; order does not matter, case does."""
     if predicted is None or not same_intent(gold, predicted):
         return False
     return predicted.entities == gold.entities or Counter(predicted.entities) == Counter(gold.entities)

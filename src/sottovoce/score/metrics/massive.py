@@ -7,12 +7,12 @@ src/massive/utils/training_utils.py; the tokens are those of scripts/create_hf_d
 - every token has one slot, or ``Other``; a run of tokens with the same slot is one span, so two neighbouring entities
   of one slot are counted as one;
 - a predicted tag sequence is cut, or filled with ``Other``, to the gold one's length;
-- a span is right if slot, first and last token are; F1 is over all spans of all utterances (seqeval's micro average);
+- a span is right if slot, first and last token match; F1 is over all spans of all utterances (seqeval's micro average);
 - an utterance is an exact match if its intent and all its spans are right.
 
-That evaluation is for taggers. A model that writes frames gives fillers without places, so its fillers are first looked
-up in the transcript (``slot_tags``). A filler that is not there word for word cannot be placed; it is right only where
-gold has the same slot and filler and cannot place it either, and a false positive otherwise.
+That evaluation is for taggers. A model that writes frames gives fillers without positions, so they are first looked up
+in the transcript (``slot_tags``). A filler that is not there word for word cannot be placed; it is right only if gold
+has the same slot and filler and cannot place it either, else it is a false positive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPLIT_INTO_LETTERS = ("ja-JP", "zh-CN", "zh-TW")
 
 
 def tokens_of(transcript: str, locale: str = "") -> list[str]:
-    """MASSIVE's tokens: split at white space, in ja-JP, zh-CN and zh-TW each letter beyond ASCII on its own."""
+    """MASSIVE's tokens: split at white space; in ja-JP, zh-CN and zh-TW every non-ASCII character is a token."""
     chunks = transcript.split()
     if locale not in _SPLIT_INTO_LETTERS:
         return chunks
@@ -40,8 +40,8 @@ def tokens_of(transcript: str, locale: str = "") -> list[str]:
 def slot_tags(tokens: Sequence[str], entities: Sequence[Entity], locale: str = "") -> tuple[list[str], list[Entity]]:
     """Each token's slot, and the entities that could not be placed.
 
-    An entity takes the first free tokens that say its filler (whatever the case of the letters) behind the entity
-    before it, or else the first free ones of all: frames list their entities in the order they are said.
+    An entity takes the first free tokens that match its filler (ignoring case) after the previous entity, or else the
+    first free match anywhere: frames list their entities in spoken order.
     """
     lowered = [token.lower() for token in tokens]
     tags, missed, behind = [OTHER] * len(tokens), list[Entity](), 0
@@ -66,18 +66,18 @@ def span_counts(gold: Sequence[str], predicted: Sequence[str]) -> Counts:
 
 
 def slot_counts(gold: Frame, predicted: Frame | None, transcript: str, locale: str = "") -> Counts:
-    """As ``span_counts``, of frames. A predicted frame of None misses every span."""
+    """``span_counts`` for frames. A predicted frame of None misses every span."""
     if not gold.entities and (predicted is None or not predicted.entities):
         return Counts()
     tokens = tokens_of(transcript, locale)
     tags, missed = right_tags, right_missed = slot_tags(tokens, gold.entities, locale)
-    if predicted is None or predicted.entities != gold.entities:  # most are equal, and then nothing is left to place
+    if predicted is None or predicted.entities != gold.entities:  # most are equal, so this saves time
         tags, missed = slot_tags(tokens, () if predicted is None else predicted.entities, locale)
     return span_counts(right_tags, tags) + Counts.of(right_missed, missed)
 
 
 def is_exact_match(gold: Frame, predicted: Frame | None, counts: Counts) -> bool:
-    """Whether the intent is right and, by the pair's ``slot_counts``, every span is, with none too many."""
+    """Whether the intent is right and, by ``slot_counts``, all spans are right and none is extra."""
     return same_intent(gold, predicted) and counts.fp == counts.fn == 0
 
 

@@ -1,7 +1,7 @@
-"""What a metric is: what one item adds to named sums, and the figure that follows from such sums.
+"""What a metric is: what one item adds to named sums, and the figure computed from such sums.
 
-A figure is computed from sums of any items, with any weights. So the same function gives the score of a file, of a part
-of it, of a bootstrap resample and of a random swap between two systems.
+A figure can be computed from sums over any items, with any weights. So the same function gives the score of a file, of
+a part of it, of a bootstrap resample and of a random swap between two systems.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sottovoce.score.files import GoldItem
 
 Floats = NDArray[np.float64]
 Shown = Literal["headline", "tables", "data"]
-ITEMS = "items"  # counted by the table itself: 1 for each item that a view does not skip
+ITEMS = "items"  # counted by CountsTable: 1 for each item that the view does not skip
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over items by the name of what was counted; ``values``: (..., columns)."""
+    """Sums over items, by name; ``values``: (..., columns)."""
 
     columns: Mapping[str, int]
     values: Floats
@@ -35,7 +35,7 @@ class Sums:
         return column
 
     def starting(self, start: str) -> Floats:
-        """The sums whose names begin so, in their order: (..., as many as there are)."""
+        """The sums whose names start with ``start``, in order: (..., number of such sums)."""
         columns: Floats = self.values[..., [place for name, place in self.columns.items() if name.startswith(start)]]
         return columns
 
@@ -51,21 +51,20 @@ class Metric:
     """A metric; README.md in this folder says how to add one.
 
     Args:
-        key, label: its name in JSON, CSV and on the command line, and that in tables and sentences.
+        key, label: its name in JSON, CSV and on the command line; its name in tables and sentences.
         of: "items" if it is the share of items that are right, so that sqrt(p (1 - p) / n) is its standard error;
-            "entities" if it is computed from entities alone, so that a breakdown by slot has it; else "frames".
+            "entities" if it is computed from entities alone, so that a breakdown by slot can include it; else "frames".
         counts, figure: what an item adds (metrics can share the function), and the figure from the sums.
         shown: "data" in `score` and the data files; "tables" also in the tables of `compare`, `gap`, breakdowns,
             decodings and the model card; "headline" also in a study's table, figure, differences and plan.
-        short: a shorter label for narrow columns; "" is the label.
-        unit: "%" for a share from 0 to 1, which is shown in percent; "" for a number shown as it is.
-        higher_is_better: whether more is better.
-        official: whether it stands in the official view, too; one that no published scorer prints should not.
-        meaning: one sentence for the glossary of a report.
+        short: a shorter label for narrow columns; "": the label.
+        unit: "%" for a share from 0 to 1, shown in percent; "" for a number shown unchanged.
+        official: whether it is in the official view too; leave it out if no published scorer prints it.
+        meaning: one sentence for a report's glossary.
 
     Raises:
-        ValueError: a headline metric that is no share, or where more is not better: gaps closed, learning curves and
-            the axes of figures take both for granted.
+        ValueError: a headline metric that is not a share, or for which higher is not better: gaps closed, learning
+            curves and figures assume both.
     """
 
     key: str
@@ -96,21 +95,21 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The label at the beginning of a line."""
+        """The label at the start of a line, capitalised."""
         return self.label[:1].upper() + self.label[1:]
 
     def text(self, value: float, digits: int = 1, sign: str = "") -> str:
-        """A figure, or with ``sign`` "+" a difference, without its unit."""
+        """A figure without its unit; with ``sign`` "+", a difference."""
         return f"{100 * value if self.unit else value:{sign}.{digits}f}"
 
     def bounds(self, interval: Iterable[float], digits: int = 1, sign: str = "") -> str:
-        """An interval's two ends in brackets."""
+        """An interval in brackets."""
         return f"[{', '.join(self.text(end, digits, sign) for end in interval)}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """True positives, false positives and false negatives; fractions of one where distances are summed."""
+    """True positives, false positives and false negatives; fractions where distances are summed."""
 
     tp: float = 0.0
     fp: float = 0.0
@@ -121,7 +120,7 @@ class Counts:
 
     @classmethod
     def of(cls, gold: Iterable[Hashable], predicted: Iterable[Hashable]) -> Counts:
-        """What both have, what only the prediction has and what only gold has; repeated things count each time."""
+        """Counts what is in both, only in the prediction and only in gold; repeated items count each time."""
         wanted, given = Counter(gold), Counter(predicted)
         both = (wanted & given).total()
         return cls(both, given.total() - both, wanted.total() - both)
@@ -132,7 +131,7 @@ class Counts:
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
-    """part / whole; 0 where the whole is 0."""
+    """part / whole; 0 if the whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
 
 
@@ -142,12 +141,12 @@ def share(name: str) -> Figure:
 
 
 def precision(*kinds: str) -> Figure:
-    """tp / (tp + fp), 0 where nothing was predicted; the Counts of several kinds are summed."""
+    """tp / (tp + fp), 0 if nothing was predicted; the Counts of several kinds are summed."""
     return lambda sums: ratio(_sum(sums, kinds, "tp"), _sum(sums, kinds, "tp") + _sum(sums, kinds, "fp"))
 
 
 def recall(*kinds: str) -> Figure:
-    """tp / (tp + fn), 0 where there was nothing to find."""
+    """tp / (tp + fn), 0 if gold has none."""
     return lambda sums: ratio(_sum(sums, kinds, "tp"), _sum(sums, kinds, "tp") + _sum(sums, kinds, "fn"))
 
 

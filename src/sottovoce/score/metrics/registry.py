@@ -1,4 +1,4 @@
-"""All metrics, in the order of tables. `score`, `compare`, breakdowns, reports and model cards iterate this list."""
+"""All metrics, in table order. `score`, `compare`, breakdowns, reports and model cards iterate this list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS: tuple[Metric, ...] = (
 
 
 def headline() -> tuple[Metric, ...]:
-    """The metrics of a study's table, figure and differences. Headings and findings go by the first."""
+    """The metrics of a study's table, figure and differences. Headings and findings use the first."""
     return tuple(metric for metric in METRICS if metric.shown == "headline")
 
 
@@ -25,12 +25,12 @@ def headline_keys() -> tuple[str, ...]:
 
 
 def in_tables() -> tuple[Metric, ...]:
-    """The metrics that tables on the terminal and model cards show, the headline metrics among them."""
+    """The metrics that terminal tables and model cards show, including the headline metrics."""
     return tuple(metric for metric in METRICS if metric.shown != "data")
 
 
 def metric_named(key: str) -> Metric:
-    """The metric with a key.
+    """The metric with that key.
 
     Raises:
         KeyError: there is none.

@@ -1,7 +1,7 @@
 """SLURP's entity metrics: entity F1, the distance F1s and SLU-F1.
 
 After Bastianelli, Vanzo, Swietojanski and Rieser, "SLURP: A Spoken Language Understanding Resource Package" (EMNLP
-2020), and the behaviour of the official scorer, whose figures for the published outputs are met to five digits. All
+2020), and the behaviour of the official scorer, whose figures for the published outputs we match to five digits. All
 averages are micro averages: counts are summed over items and types before dividing.
 """
 
@@ -30,8 +30,8 @@ def entity_counts(gold: Frame, predicted: Frame | None) -> Counts:
 def distance_counts(gold: Frame, predicted: Frame | None, distance: Distance) -> Counts:
     """Entities of the right type, a wrong filler counted by its distance d: tp 1, fp d and fn d.
 
-    As in the official scorer each predicted entity, in its order, takes the nearest gold entity of its type that is not
-    taken yet, the first of equals: a poor early prediction can take the gold entity that a later one would fit.
+    As in the official scorer, each predicted entity in turn takes the nearest gold entity of its type that is still
+    free, the first if tied: a poor early prediction can take the gold entity that a later one would match.
     """
     tp = fp = fn = 0.0
     missed = list(gold.entities)
@@ -53,13 +53,13 @@ def distance_counts(gold: Frame, predicted: Frame | None, distance: Distance) ->
 
 
 def word_distance(gold: str, predicted: str) -> float:
-    """Word error rate: word edits over gold words. It is not clipped, so a filler far too long costs more than 1."""
+    """Word error rate: word edits over gold words. It is not clipped, so a much too long filler costs more than 1."""
     words = gold.split()
     return Levenshtein.distance(words, predicted.split()) / max(1, len(words))
 
 
 def char_distance(gold: str, predicted: str) -> float:
-    """Levenshtein distance of the characters over the longer filler's length, 0..1; 0 where both are empty."""
+    """Levenshtein distance of the characters over the longer filler's length, 0..1; 0 if both are empty."""
     return Levenshtein.normalized_distance(gold, predicted)
 
 

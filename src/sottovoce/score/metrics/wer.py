@@ -13,7 +13,7 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     """Insertions, deletions and substitutions over the number of reference words, summed over all utterances.
 
     Raises:
-        ValueError: the two lists differ in length, or there is no reference word.
+        ValueError: the lists differ in length, or there are no reference words.
     """
     errors = num_words = 0
     for reference, hypothesis in zip(references, hypotheses, strict=True):

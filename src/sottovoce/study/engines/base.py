@@ -1,4 +1,4 @@
-"""Runs cells one after the other; one that fails keeps its log and does not stop the others."""
+"""Runs cells in order; one that fails keeps its log and does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sottovoce.study.cells import Cell
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes
 
-OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # what may fail one cell and not the next
+OF_ONE_CELL = (UserError, MemoryError, RuntimeError)  # may fail one cell and not the next
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Engine(Protocol):
     """Where cells run."""
 
     def num_at_once(self, study: Study, cells: list[Cell]) -> int:
-        """How many of the cells it runs at once on this machine."""
+        """How many cells it runs at the same time on this machine."""
 
     def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
-        """Runs the cells and yields once for each that has ended, and how if it failed."""
+        """Runs the cells and yields once for each as it ends: the failure, or None."""
 
 
 @dataclass(frozen=True)
 class Here:
-    """Runs the cells in this process, one after the other."""
+    """Runs the cells in this process, in order."""
 
     def num_at_once(self, study: Study, cells: list[Cell]) -> int:
         return 1
@@ -53,10 +53,10 @@ HERE = Here()
 
 
 def attempt(study: Study, cell: Cell) -> Failure | None:
-    """Runs one cell; what is said meanwhile, and the traceback of a failure, go into its log.
+    """Runs one cell; its messages and the traceback of a failure go into its log.
 
-    A full disk would fail the next cell, too, and of several processes the others would wait for the one that failed:
-    these are raised.
+    Two kinds of error are raised: a full disk, which would fail the next cell too, and any error when several processes
+    train together, as the others would wait for the one that failed.
     """
     files = study.layout.cell(cell.name)
     files.path.mkdir(parents=True, exist_ok=True)
@@ -75,14 +75,14 @@ def attempt(study: Study, cell: Cell) -> Failure | None:
             traceback.print_exc(file=log)
             what = in_one_line(error)
             write_whole(files.failed, json.dumps({"what": what, "when": _now()}))
-            say(f"{cell.name} failed: {what} (log: {files.log}); the other cells go on")
+            say(f"{cell.name} failed: {what} (log: {files.log}); continuing with the other cells")
             return Failure(cell.name, what)
     files.failed.unlink(missing_ok=True)
     return None
 
 
 def in_one_line(error: Exception) -> str:
-    """What failed, for people."""
+    """An error as one line for users."""
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
         return "out of memory; `sottovoce plan-memory RECIPE` says which settings fit"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Parts of a study as other processes run them, on this machine or on others that share its folder."""
+"""Parts of a study as jobs for other processes, on this machine or on others that share its folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sottovoce.core.recipe import Corpus, Recipe
 from sottovoce.data.load import load_data
-from sottovoce.study.budgets_heard import with_heard
+from sottovoce.study.budget_transcripts import with_budget_transcripts
 from sottovoce.study.cell import train_stage
 from sottovoce.study.cells import Cell, plan_cells
 from sottovoce.study.engines.base import OF_ONE_CELL, Failure, attempt, in_one_line
@@ -24,9 +24,9 @@ class SharedStage:
     """A stage that several cells need.
 
     Args:
-        key: its name; ``parent_key`` that of the stage which it starts from, "" if none.
-        cell, place: one of the cells, and which of its stages this is.
-        cells: the names of all of them.
+        parent_key: the key of the stage that it starts from, "" if none.
+        cell, place: one of the cells, and the index of the stage in it.
+        cells: the names of all the cells.
     """
 
     key: str
@@ -37,7 +37,7 @@ class SharedStage:
 
 
 def portable(recipe: Recipe) -> str:
-    """The recipe as JSON with absolute paths, for processes in other working folders."""
+    """The recipe as JSON with absolute paths, for processes with another working directory."""
     paths = recipe.model_copy(
         update={
             "out": recipe.out.absolute(),
@@ -57,12 +57,12 @@ def _absolute(corpus: _Corpus) -> _Corpus:
 
 
 def _model(name: str) -> str:
-    """A folder's (or for transcripts a file's) absolute path; "" stays, though as a path it would be this folder."""
+    """The absolute path, if the name is that of a folder or file; "" stays, though as a path it is this directory."""
     return str(Path(name).absolute()) if name and Path(name).exists() else name
 
 
 def shared_stages(study: Study, cells: list[Cell]) -> list[SharedStage]:
-    """The stages that several cells need, each after the one that it starts from."""
+    """The stages that several cells need, each after the one it starts from."""
     found: dict[str, SharedStage] = {}
     for cell in cells:
         for place, item in enumerate(study.work_of([cell])):
@@ -73,7 +73,7 @@ def shared_stages(study: Study, cells: list[Cell]) -> list[SharedStage]:
 
 
 def longest_first(study: Study, cells: list[Cell]) -> list[Cell]:
-    """The cells by how many rows they train on in stages of their own: what is begun last should be short."""
+    """The cells with the most rows in unshared stages first, so that the last one to start is short."""
     shared = {stage.key for stage in shared_stages(study, cells)}
 
     def num_rows(cell: Cell) -> int:
@@ -86,13 +86,13 @@ def longest_first(study: Study, cells: list[Cell]) -> list[Cell]:
 def submit_all(
     study: Study, cells: list[Cell], submit: Callable[[Callable[..., Any], tuple[Any, ...], list[Any]], Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Hands a study to an engine: the stages that cells share, and each cell after those that it needs.
+    """Submits a study's jobs: the stages that cells share, and each cell after the ones it needs.
 
     Args:
-        submit: hands over an action with its arguments, to begin when earlier jobs have ended; returns the job.
+        submit: submits a function with its arguments, to start when earlier jobs have ended; returns the job.
 
     Returns:
-        the jobs of the stages by their keys, and those of the cells by their names.
+        the stages' jobs by key, and the cells' jobs by name.
     """
     recipe, stages = (portable(study.recipe), str(study.recipe_path)), dict[str, Any]()
     shared = shared_stages(study, cells)
@@ -106,14 +106,14 @@ def submit_all(
     return stages, jobs
 
 
-def tell(study: Study, name: str, failure: Failure | None) -> Failure | None:
-    """Says how a cell or a shared stage has ended, and returns that."""
+def report_end(study: Study, name: str, failure: Failure | None) -> Failure | None:
+    """Reports how a cell or a shared stage ended, and returns it."""
     study.say(f"{name}: failed, {failure.what}" if failure else f"{name}: finished")
     return failure
 
 
 def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> Failure | None:
-    """Trains one of a cell's stages. If it fails, so will the cells that need it, each of which tells why."""
+    """Trains one of a cell's stages. If it fails, the cells that need it will fail too, and report why."""
     study, cells = _reopened(recipe_json, recipe_path)
     try:
         train_stage(study, study.work_of([cells[cell]])[place])
@@ -123,15 +123,16 @@ def train_shared(recipe_json: str, recipe_path: str, cell: str, place: int) -> F
 
 
 def finish_cell(recipe_json: str, recipe_path: str, cell: str) -> Failure | None:
-    """Runs a cell to its end; its log tells what happened."""
+    """Runs a cell to its end, with messages in its log."""
     study, cells = _reopened(recipe_json, recipe_path)
     return attempt(study, cells[cell])
 
 
-@cache  # a process runs many cells, and what it has heard once it need not hear again
+@cache  # a process runs many cells and keeps the recordings that it has encoded
 def _reopened(recipe_json: str, recipe_path: str) -> tuple[Study, dict[str, Cell]]:
     recipe = Recipe.model_validate_json(recipe_json)
     data = load_data(recipe)
     cells = plan_cells(recipe, data)
-    study = Study(recipe, Path(recipe_path), with_heard(data, recipe.folder, cells), recipe.folder, lambda line: None)
+    data = with_budget_transcripts(data, recipe.folder, cells)
+    study = Study(recipe, Path(recipe_path), data, recipe.folder, lambda line: None)
     return study, {cell.name: cell for cell in cells}

@@ -1,6 +1,6 @@
-"""Runs a study's cells in several processes of this machine, each with its share of the cores.
+"""Runs a study's cells in several processes on this machine, each with its share of the cores.
 
-A small model's steps are many small operations, for which threads wait for each other longer than they work.
+This pays for small models: their steps are many small operations, in which threads mostly wait for each other.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sottovoce.core.machine import num_cores
 from sottovoce.core.progress import REPORT_SECONDS, JobLines, reported_to
 from sottovoce.study.cells import Cell
 from sottovoce.study.engines.base import HERE, Failure
-from sottovoce.study.engines.jobs import submit_all, tell
+from sottovoce.study.engines.jobs import report_end, submit_all
 from sottovoce.study.workspace import Study
 
 
 def threads_of_each(num_processes: int) -> int:
-    """How many of the cores that this process may use each of several processes computes with."""
+    """How many threads each of several processes gets, of the cores that this process may use."""
     return max(1, num_cores() // num_processes)
 
 
 @contextmanager
 def threads_of_one(num_processes: int) -> Iterator[None]:
-    """While it lasts, this process computes as one of several would."""
+    """Gives this process as many threads as one of several would have."""
     before = torch.get_num_threads()
     if num_processes > 1:
         torch.set_num_threads(threads_of_each(num_processes))
@@ -58,13 +58,13 @@ class InProcesses:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
-            UserError: a process was killed, or there is a GPU, which the processes would quarrel about.
+            UserError: a process was killed, or there is a GPU, which the processes would compete for.
         """
         if len(cells) < 2:
             yield from HERE.run(study, cells)
             return
         if torch.cuda.is_available():
-            raise UserError("--on processes is not for GPUs, and there is one", "use --on ray, which shares GPUs out")
+            raise UserError("--on processes does not support GPUs", "use --on ray, which assigns GPUs to cells")
         number = min(self.num_processes, len(cells))
         options = (threads_of_each(number), study.layout.output.absolute())
         pool = ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=options)
@@ -72,7 +72,7 @@ class InProcesses:
             with TemporaryDirectory(ignore_cleanup_errors=True) as reports, JobLines(Path(reports), study.say) as lines:
                 yield from _run(pool, replace(study, say=lines.say), cells, lines)
         except BrokenProcessPool as error:
-            advice = "if memory ran out, start it again with `--on here`, or fewer `--on processes:N`"
+            advice = "if memory ran out, rerun with `--on here` or fewer `--on processes:N`"
             raise UserError(f"one of {number} processes was killed ({study.layout.output})", advice) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -80,7 +80,7 @@ class InProcesses:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Something to do when what is ``before`` it has ended."""
+    """A function to call once the jobs ``before`` it have ended."""
 
     action: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -108,8 +108,8 @@ def _run(pool: ProcessPoolExecutor, study: Study, cells: list[Cell], lines: JobL
         for done in ended:
             job, result = running.pop(done), done.result()
             lines.end(names[job])
-            failure = tell(study, names[job], result)
-            if job in cell_names:  # a stage's failure is told again by each cell that needs it
+            failure = report_end(study, names[job], result)
+            if job in cell_names:  # a stage's failure is reported by each cell that needs it
                 yield failure
 
 
@@ -119,7 +119,7 @@ def _reported(report: Path, action: Callable[..., Any], arguments: tuple[Any, ..
 
 
 def _begin(num_threads: int, output: Path) -> None:
-    """What a new process does first."""
+    """Sets up a new process: its threads, and a file for its output."""
     torch.set_num_threads(num_threads)
     stream = output.open("a", encoding="utf-8")
     for number in (sys.stdout.fileno(), sys.stderr.fileno()):

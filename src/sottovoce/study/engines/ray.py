@@ -1,7 +1,7 @@
 """Runs a study's cells on a Ray cluster: a local one, or many machines that share the study's folder.
 
-Stages that several cells need are trained first, once. What a lost worker was doing is begun again on another one, from
-the last checkpoint, as an interrupted study would.
+Stages that several cells need are trained first, once. A lost worker's job is restarted on another one and resumes from
+its last checkpoint, like an interrupted study.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from sottovoce.core.errors import UserError
 from sottovoce.study.cells import Cell
 from sottovoce.study.engines.base import Failure
-from sottovoce.study.engines.jobs import submit_all, tell
+from sottovoce.study.engines.jobs import report_end, submit_all
 from sottovoce.study.workspace import Study
 
-MAX_RETRIES = 3  # of what a lost worker was doing
+MAX_RETRIES = 3  # of a lost worker's job
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class OnRay:
 
     Args:
         address: of the cluster, such as ``auto`` or ``ray://head:10001``; "" starts one on this machine.
-        gpus_per_cell: how many GPUs a cell is given; None: one if the cluster has any.
-        cpus_per_cell: how many CPU cores a cell is given.
+        gpus_per_cell: GPUs for each cell; None: one if the cluster has any.
+        cpus_per_cell: CPU cores for each cell.
     """
 
     address: str = ""
@@ -34,13 +34,13 @@ class OnRay:
     cpus_per_cell: float = 1.0
 
     def num_at_once(self, study: Study, cells: list[Cell]) -> int:
-        return 1  # as this machine computes none
+        return 1  # the cells run elsewhere
 
     def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
 
         Raises:
-            UserError: ray is not installed, the cluster cannot be reached, or it never has what a cell needs.
+            UserError: ray is not installed, the cluster cannot be reached, or it lacks the resources for a cell.
         """
         if not cells:
             return
@@ -55,7 +55,7 @@ class OnRay:
         try:
             yield from self._run(ray, study, cells)
         finally:
-            ray.shutdown()  # of a cluster that was there before, only this connection
+            ray.shutdown()  # an existing cluster stays; this closes the connection
 
     def _run(self, ray: Any, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         needs = self._needs(ray)
@@ -70,11 +70,11 @@ class OnRay:
             name = waiting.pop(done)
             try:
                 failure = ray.get(done)
-            except ray.exceptions.RayTaskError as error:  # what would fail every other cell, too
+            except ray.exceptions.RayTaskError as error:  # would fail every other cell, too
                 raise error.as_instanceof_cause() from error
             except ray.exceptions.RayError as error:
                 failure = Failure(name, f"its workers were lost ({str(error).splitlines()[0]})")
-            yield tell(study, name, failure)
+            yield report_end(study, name, failure)
 
     def _needs(self, ray: Any) -> dict[str, Any]:
         there = ray.cluster_resources()
@@ -87,7 +87,7 @@ class OnRay:
 
 
 def _task(action: Callable[..., Any]) -> Callable[..., Any]:
-    """The action as a task that Ray starts when the tasks whose results it is given have ended."""
+    """The action as a Ray task that starts once the tasks ``before`` it have ended."""
 
     def task(arguments: tuple[Any, ...], *before: object) -> Any:
         return action(*arguments)

@@ -1,4 +1,4 @@
-"""Where a study's cells run, by name."""
+"""Engines by name: where a study's cells run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sottovoce.study.work import epochs_by_model
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes
 
-AT_ONCE = 2  # cells that are run at once if nothing is said, on a CPU; more were not measured
-MEMORY_SHARE = 0.7  # of the machine's memory, that they may need
+AT_ONCE = 2  # cells at the same time by default, on a CPU; more were not measured
+MEMORY_SHARE = 0.7  # share of the machine's memory that they may need together
 
 
 def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -> Engine:
-    """What runs the cells: ``here``, one after the other; ``processes`` or ``processes:NUMBER``, several at once, as
-    many as there are cores if not said; ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or
-    ``slurm:PARTITION``, as SLURM jobs; ``auto``, see :class:`Auto`.
+    """The engine of that name: ``here``, one cell after the other; ``processes`` or ``processes:NUMBER``, several at
+    once (default: as many as cores); ``ray`` or ``ray:ADDRESS``, on a Ray cluster; ``slurm`` or ``slurm:PARTITION``, as
+    SLURM jobs; ``auto``, see :class:`Auto`.
 
     Raises:
-        UserError: there is no such place, or no such number.
+        UserError: the engine is unknown, or the number is not valid.
     """
     kind, _, address = name.partition(":")
     if name == "auto":
@@ -36,7 +36,7 @@ def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -
         return HERE
     if kind == "processes":
         if address and (not address.isdecimal() or int(address) < 1):
-            raise UserError(f"--on {name}: {address!r} is no number of processes", "write for example processes:2")
+            raise UserError(f"--on {name}: {address!r} is not a number of processes", "write for example processes:2")
         return InProcesses(int(address) if address else num_cores())
     if kind == "ray":
         from sottovoce.study.engines.ray import OnRay
@@ -51,7 +51,7 @@ def engine_named(name: str, gpus_per_cell: float | None, cpus_per_cell: float) -
 
 @dataclass(frozen=True)
 class Auto:
-    """Runs two cells at once on a CPU that has the cores and the memory for them, else one after the other."""
+    """Runs two cells at once on a CPU with enough cores and memory, else one after the other."""
 
     def num_at_once(self, study: Study, cells: list[Cell]) -> int:
         return AT_ONCE if several_fit(study, cells) else 1
@@ -72,6 +72,6 @@ def several_fit(study: Study, cells: list[Cell]) -> bool:
         recipe = study.recipe.of_model(model)
         try:
             needs.append(forecast_memory(model, recipe.train, longest_of(recipe, epochs)).total)
-        except UserError:  # of this family it cannot be told
+        except UserError:  # unknown for this family
             return False
     return bool(needs) and AT_ONCE * max(needs) <= MEMORY_SHARE * machine_bytes()

@@ -1,7 +1,7 @@
 """Runs a study's cells as SLURM jobs, through submitit; the machines share the study's folder.
 
-Stages that several cells need are jobs that those cells' jobs wait for. A job that ran out of its time is begun again,
-from its last checkpoint, by the same command.
+Stages that several cells need are jobs that those cells' jobs wait for. To resume a job that ran out of time from its
+last checkpoint, rerun the same command.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from sottovoce.core.errors import UserError
 from sottovoce.study.cells import Cell
 from sottovoce.study.engines.base import Failure
-from sottovoce.study.engines.jobs import submit_all, tell
+from sottovoce.study.engines.jobs import report_end, submit_all
 from sottovoce.study.workspace import Study
 
 POLL_SECONDS = 5.0
@@ -24,10 +24,10 @@ class OnSlurm:
     """Runs each cell as a job.
 
     Args:
-        partition: of the cluster; "": its default one.
-        gpus_per_cell, cpus_per_cell: what each job is given; no GPU if not said.
-        hours: how long a job may take.
-        cluster: what submitit is to use: ``slurm``, or ``local`` for processes on this machine.
+        partition: of the cluster; "": the default.
+        gpus_per_cell, cpus_per_cell: for each job; None: no GPU.
+        hours: time limit of a job.
+        cluster: for submitit: ``slurm``, or ``local`` for processes on this machine.
     """
 
     partition: str = ""
@@ -37,7 +37,7 @@ class OnSlurm:
     cluster: str = "slurm"
 
     def num_at_once(self, study: Study, cells: list[Cell]) -> int:
-        return 1  # as this machine computes none
+        return 1  # the cells run elsewhere
 
     def run(self, study: Study, cells: list[Cell]) -> Iterator[Failure | None]:
         """Yields once for each cell, in the order in which they end.
@@ -61,7 +61,7 @@ class OnSlurm:
                 failure = job.result()
             except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
                 failure = Failure(name, f"its job ended without a result ({str(error).splitlines()[0]})")
-            yield tell(study, name, failure)
+            yield report_end(study, name, failure)
 
     def _executor(self, submitit: Any, study: Study, before: list[Any]) -> Any:
         try:

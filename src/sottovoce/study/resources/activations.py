@@ -1,4 +1,4 @@
-"""What autograd keeps of a training step's forward pass, counted on fake tensors, which have shapes and no contents."""
+"""What autograd saves of a training step's forward pass, counted on fake tensors, which have shapes but no contents."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sottovoce.models.families.base import Family
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.train.sharding import decoder_layers
 
-Clip = dict[str, torch.Tensor]
+AudioInputs = dict[str, torch.Tensor]
 """One clip's mel frames and masks, as ``Family.audio_inputs`` returns them."""
 
-BEFORE, HEAD = -1, -2  # places that are no layer
-LONG = 2**16  # numbers; beyond, floating-point contents are not remembered
+BEFORE, HEAD = -1, -2  # places outside the layers
+LONG = 2**16  # elements; contents of longer floating-point tensors are not remembered
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class RowSize:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Bytes that autograd keeps of a forward pass for the backward pass, and by what parts.
+class SavedBytes:
+    """Bytes that autograd saves of a forward pass for the backward pass, by part of the model.
 
     Args:
-        all: everything that is kept where no layer is computed again.
-        before: by what comes before or between the layers, such as an audio part that is trained.
-        inputs: what the language model's layers are given.
-        layer: what the layer that keeps the most keeps besides, with the weights that it casts.
-        casts: trained weights of all layers, cast to bfloat16, which autocast holds until the forward pass ends.
-        head: by what comes after the layers.
-        gradient: of the logits; it comes on top in either case.
+        all: everything, without gradient checkpointing.
+        before: saved before or between the layers, for example by a trained audio part.
+        inputs: the inputs of the language model's layers.
+        layer: what the layer that saves most adds to its inputs, including the weights that it casts.
+        casts: trained weights of all layers cast to bfloat16, which autocast holds until the forward pass ends.
+        head: saved after the layers.
+        gradient: the gradient of the logits, added in either case.
     """
 
     all: float
@@ -58,32 +58,32 @@ class Kept:
 
     @property
     def num_bytes(self) -> float:
-        """At most at once, where no layer is computed again."""
+        """The peak without gradient checkpointing."""
         return self.all + self.gradient
 
     @property
     def num_bytes_checkpointed(self) -> float:
-        """At most at once with gradient checkpointing: at the end of the forward pass, when the loss has its gradient,
-        or later, when what the head kept is gone and the largest layer has been computed again."""
+        """The peak with gradient checkpointing: at the end of the forward pass, with the loss's gradient, or later,
+        when the head's part is freed and the largest layer is recomputed."""
         return self.before + self.inputs + max(self.head + max(self.gradient, self.casts), self.layer)
 
-    def of_batch(self, of_two_rows: Kept, batch_size: int) -> Kept:
-        """Of more rows, from this, which is of one, and that of two: some is kept once, the rest for each row."""
+    def of_batch(self, of_two_rows: SavedBytes, batch_size: int) -> SavedBytes:
+        """Extrapolates from one row (this) and two rows: part is saved once, the rest for each row."""
         pairs = zip(astuple(self), astuple(of_two_rows), strict=True)
-        return Kept(*(one + (batch_size - 1) * (two - one) for one, two in pairs))
+        return SavedBytes(*(one + (batch_size - 1) * (two - one) for one, two in pairs))
 
 
-def kept_activations(
-    family: Family, model: Any, batch_size: int, row: RowSize, bf16: bool, clip: Clip | None = None
-) -> Kept:
-    """What autograd keeps of a forward pass for the backward pass.
+def saved_activations(
+    family: Family, model: Any, batch_size: int, row: RowSize, bf16: bool, clip: AudioInputs | None = None
+) -> SavedBytes:
+    """What autograd saves of a forward pass for the backward pass.
 
     Args:
-        model: on the meta device, whose tensors are replaced by fake ones; or a real one on the CPU, which computes.
-        clip: what every row hears anew, if the audio part is trained.
+        model: on the meta device, then its tensors are replaced by fake ones; or on the CPU, then it really computes.
+        clip: encoded anew for every row, if the audio part is trained.
 
     Raises:
-        RuntimeError: torch's, where the audio part's code looks at contents that fake tensors do not have.
+        RuntimeError: from torch, if the audio part's code reads contents that fake tensors do not have.
     """
     fake = next(model.parameters()).is_meta
     with ExitStack() as modes:
@@ -96,7 +96,7 @@ def kept_activations(
         base, ids = bare(model), torch.zeros(batch_size, row.num_tokens, dtype=torch.long)
         batch: dict[str, Any] = {"input_ids": ids}
         if clip:
-            ids[:, 0] = family.audio_token_id(base.config)  # where how many stand has no part in what is kept
+            ids[:, 0] = family.audio_token_id(base.config)  # where and how many does not change what is saved
             batch["audio_inputs"] = [{name: tensor.clone() for name, tensor in clip.items()} for _ in range(batch_size)]
         hooks = torch.autograd.graph.saved_tensors_hooks(seen.keep, lambda tensor: tensor)
         with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -104,17 +104,17 @@ def kept_activations(
             scored = hidden[:, : row.num_answer_tokens].reshape(-1, hidden.shape[-1])
             logits = family.logits(base, scored)
             cross_entropy(logits.float(), torch.zeros(len(scored), dtype=torch.long), reduction="sum")
-    return seen.told(gradient=logits.numel() * (4 + logits.element_size()))  # in float32, and cast back
+    return seen.summary(gradient=logits.numel() * (4 + logits.element_size()))  # in float32, and cast back
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes, while it lasts, what is kept in which layer, what layers are given, and which tensors are cast weights."""
+    """Records what is saved in which layer, the layers' inputs, and which tensors are cast weights."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.place = BEFORE
         self._weights = {parameter.untyped_storage()._cdata: parameter for parameter in model.parameters()}
-        # By storage: bytes, where it was first kept, and the tensor, held so that no other gets its address.
+        # By storage: bytes, where first saved, and the tensor, held so that no other gets its address.
         self._kept: dict[int, tuple[int, int, torch.Tensor]] = {}
         self._given: dict[int, tuple[int, torch.Tensor]] = {}
         self._casts: dict[int, tuple[int, int, torch.Tensor]] = {}
@@ -157,8 +157,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leave(self, after: int, *_: Any) -> None:
         self.place = after
 
-    def told(self, gradient: int) -> Kept:
-        """What was noted."""
+    def summary(self, gradient: int) -> SavedBytes:
         sizes: Counter[int] = Counter()
         for address, (size, place, _) in self._kept.items():
             if address not in self._given:
@@ -167,11 +166,11 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         casts = sum(size for size, place, _ in self._casts.values() if place >= 0)
         given = sum(size for size, _ in self._given.values())
         largest = max((size for place, size in sizes.items() if place >= 0), default=0)
-        return Kept(*map(float, (whole, sizes[BEFORE], given, largest, casts, sizes[HEAD], gradient)))
+        return SavedBytes(*map(float, (whole, sizes[BEFORE], given, largest, casts, sizes[HEAD], gradient)))
 
 
 def _make_fake(model: Any) -> None:
-    """Puts fake tensors on the CPU in place of a meta model's: casting to bfloat16 works as it does in training."""
+    """Replaces a meta model's tensors by fake CPU tensors, so that casting to bfloat16 works as in training."""
     made: dict[int, torch.nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -186,9 +185,9 @@ def _make_fake(model: Any) -> None:
 
 
 class _KnownNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lets fake tensors that come of known ones alone know their contents, on top of ``fakes``.
+    """Gives fake tensors computed only from known ones their contents, on top of ``fakes``.
 
-    Audio parts ask for the lengths of clips, which lie in masks, and cut by them; sound and weights stay unknown.
+    Audio parts read the lengths of clips from masks and cut by them; sound and weights stay unknown.
     """
 
     def __init__(self, fakes: FakeTensorMode) -> None:
@@ -196,14 +195,14 @@ class _KnownNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._fakes = fakes
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A fake tensor that knows what the real one holds, unless that is long and of floating-point numbers."""
+        """A fake tensor with the contents of the real one, unless these are floating-point and long."""
         made: torch.Tensor = _remember(self._fakes.from_tensor(tensor), tensor)
         return made
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = (args, kwargs or {})
         tensors = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
-        cuts = torch.Tag.dynamic_output_shape in func.tags  # by truth values, whatever the numbers that are cut
+        cuts = torch.Tag.dynamic_output_shape in func.tags  # by a boolean mask; the values it cuts do not matter
         known = all(_contents(t) is not None or (cuts and t.is_floating_point()) for t in tensors)
         if not tensors or not known:
             made = func(*inputs[0], **inputs[1])

@@ -1,4 +1,4 @@
-"""What ``sottovoce plan-memory`` says: which settings fit which cards, and how many cards share what fits none."""
+"""The output of ``sottovoce plan-memory``: which settings fit which cards, and how many cards to shard over if none."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from sottovoce.study.resources.activations import RowSize
 from sottovoce.study.resources.memory import CARDS, GIB, Card, Memory, forecast_memory
 from sottovoce.study.resources.this_machine import here_forecast, here_row, here_sentence
 from sottovoce.study.resources.time import minutes
-from sottovoce.train.parts import hears_anew
+from sottovoce.train.parts import reencodes_audio
 
 UTILISATION = 0.4  # share of the peak that training reaches; assumed
 
 
 def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list[list[str]], list[str]]:
-    """What to show of a recipe: a table of methods and batch sizes, header first, and sentences about the recipe.
+    """A table of methods and batch sizes for a recipe, header first, and sentences about the recipe.
 
-    In the table "Adam" is gradients and moments, "kept" what the backward pass needs of the forward pass; with gradient
-    checkpointing if the recipe says so. What that would allow where it is left to us is a sentence.
+    In the table "optimizer" includes gradients. It has gradient checkpointing if the recipe sets it to true; for
+    ``auto``, a sentence says what it would allow.
 
     Args:
         row: the longest training row.
-        num_rows: of the largest epoch, None if the data is not at hand.
+        num_rows: of the largest epoch, None if the data is not available.
     """
-    table = [["trained", "batch", "weights", "Adam", "kept", "all, GiB", "fits", "1,000 rows"]]
+    table = [["trained", "batch", "weights", "optimizer", "activations", "total, GiB", "fits", "1,000 rows"]]
     own = recipe.train
     whole = own.per_device_train_batch_size * own.gradient_accumulation_steps
     best, checkpointed = dict[tuple[str, str], int](), dict[tuple[str, str], int]()
@@ -49,7 +49,7 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         less = _checkpointed(recipe, own, row)
         if not memory.fits(CARDS[0]) and less.total < memory.total:
             sentences.append(
-                f"Cards that are too small for that switch gradient checkpointing on and need {less.total / GIB:.1f} "
+                f"On smaller cards, gradient checkpointing is switched on and reduces that to {less.total / GIB:.1f} "
                 f"GiB: {_where(less)}."
             )
         memory = memory if _fitting(memory) else less
@@ -58,10 +58,10 @@ def plan_lines(recipe: Recipe, row: RowSize, num_rows: int | None) -> tuple[list
         time = _minutes(memory, fitting[0], own.per_device_train_batch_size, num_rows)
         sentences.append(f"Its largest epoch, {num_rows} rows, takes about {time} on one {fitting[0].name}.")
     if memory.uncounted:
-        sentences.append(f"What its audio part keeps of each recording comes on top; not counted: {memory.uncounted}.")
-    elif row.seconds > 0 and hears_anew(family_named(recipe.model), own):
-        sentences.append(f"Rows hear up to {row.seconds:.1f} s anew at every step: counted here, and not in the times.")
-    cards: dict[str, list[str]] = {}  # by what fits them
+        sentences.append(f"The audio part's activations come on top; they could not be counted: {memory.uncounted}.")
+    elif row.seconds > 0 and reencodes_audio(family_named(recipe.model), own):
+        sentences.append(f"Each step encodes up to {row.seconds:.1f} s a row: counted in the memory, not in the times.")
+    cards: dict[str, list[str]] = {}  # names by what fits
     for card in CARDS:
         ways = [
             f"{method} with per_device_train_batch_size={size} gradient_accumulation_steps={whole // size}"
@@ -87,18 +87,18 @@ def _where(memory: Memory) -> str:
 
 
 def _larger_batches(best: dict[tuple[str, str], int], checkpointed: dict[tuple[str, str], int]) -> list[str]:
-    """What fits with gradient checkpointing, where that is more than without; batches by method and card."""
+    """A sentence on the cards where gradient checkpointing allows larger batches; batches by method and card."""
     cards = []
     for card in CARDS:
         keys = [(method, card.name) for method in ("full", "lora")]
         more = [f"{key[0]} {checkpointed[key]}" for key in keys if checkpointed.get(key, 0) > best.get(key, 0)]
         cards += [f"{card.gigabytes} GB {' and '.join(more)}"] if more else []
-    costs = "a step then computes a third more in full, half more with lora"
-    return [f"With gradient checkpointing ({costs}) batches of up to: {', '.join(cards)}."] if cards else []
+    costs = "which costs a third more computation in full, half more with lora"
+    return [f"With gradient checkpointing, {costs}, batches can be up to: {', '.join(cards)}."] if cards else []
 
 
 def _sharded_sentences(recipe: Recipe, row: RowSize) -> list[str]:
-    """How many cards together hold the training of the whole language model, if one of the largest does not."""
+    """How many cards it takes to train the whole language model, if one of the largest is not enough."""
     if recipe.train.audio_tower != "frozen" or recipe.train.projector != "frozen":
         return []
     changes = {"language_model": "full", "per_device_train_batch_size": 1, "load_in_4bit": False}
@@ -107,8 +107,8 @@ def _sharded_sentences(recipe: Recipe, row: RowSize) -> list[str]:
         return []
     numbers = {card: next((n for n in range(2, 65) if memory.sharded(n).fits(card)), None) for card in CARDS}
     found = [f"{number} of {card.gigabytes} GB" for card, number in numbers.items() if number]
-    where = " or ".join(found) if found else "more cards, or larger ones, than are listed here"
-    return [f"Sharded (FSDP2 or ZeRO-3, batch 1 a card) the whole language model is trained on {where}."]
+    where = " or ".join(found) if found else "more or larger cards than are listed here"
+    return [f"Sharded (FSDP2 or ZeRO-3, batch 1 per card), the whole language model needs {where}."]
 
 
 def _batch_sizes(whole: int) -> list[int]:

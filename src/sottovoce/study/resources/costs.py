@@ -1,4 +1,4 @@
-"""What small pieces of a study's work take on this machine, measured on one training step and one short decoding."""
+"""How long small pieces of a study's work take on this machine, measured on a training step and a short decoding."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from sottovoce.study.engines.processes import threads_of_one
 from sottovoce.train.parts import with_weights
 from sottovoce.train.sharding import asked_engine
 
-MAX_ROWS = 16  # of the training step and of the decoding that are timed
-PROBE_TOKENS = 8  # that are decoded of each row
-BUSY_SIZE = 1024  # of the matrix products that stand for the cells which run at the same time
+MAX_ROWS = 16  # in the training step and the decoding that are timed
+PROBE_TOKENS = 8  # decoded for each row
+BUSY_SIZE = 1024  # of the matrix products that stand in for cells running at the same time
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of small pieces of work, in one of the processes that run at once.
+    """Seconds for small pieces of work, in one of the processes that run at the same time.
 
     Args:
-        starting: before a stage or a decoding: the model is loaded, and matrix products are compiled.
-        training: a token of a training row: forward, backward, and its part in the optimizer's step.
-        lower: a token of a row in the frozen lower layers, which each row goes through once; 0 if all are trained.
-        reading: a token of a prompt.
-        writing: a token of each of ``num_rows`` answers.
-        confidence: the probabilities of an utterance's known intents; 0 if they are not asked for.
-        trained_bytes: of the weights that are trained.
+        starting: before a stage or a decoding, to load the model and compile matrix products.
+        training: per token of a training row: forward, backward, and its part of the optimizer's step.
+        lower: per token of a row in the frozen lower layers, computed once per row; 0 if all are trained.
+        reading: per token of a prompt.
+        writing: for one token of each of ``num_rows`` answers.
+        confidence: for the probabilities of one utterance's known intents; 0 if not measured.
+        trained_bytes: size of the trained weights.
     """
 
     starting: float
@@ -54,7 +54,7 @@ class Costs:
     trained_bytes: int
 
     def step(self, num_rows: int) -> float:
-        """A token of each of so many answers: a row more costs what a token of a prompt does."""
+        """One token of each of ``num_rows`` answers: each further row costs as much as a prompt token."""
         return max(self.writing + (num_rows - self.num_rows) * self.reading, self.reading * num_rows)
 
 
@@ -65,11 +65,11 @@ def measure(
     """Decodes a few rows and trains on them twice.
 
     Args:
-        load: the model, freshly; an adapter is attached to it.
+        load: loads a fresh model; an adapter is attached to it.
         rows: training rows without recordings; at most ``MAX_ROWS`` are used.
-        batch_size: of decodings.
-        intents: the known ones, if confidences are to be measured where the model can tell them.
-        num_at_once: processes that will be at work; meanwhile as many threads are, each on its share of the cores.
+        batch_size: for decoding.
+        intents: the known ones, if confidences are measured; ignored if the model cannot give them.
+        num_at_once: processes that will run at the same time; as many threads simulate them.
     """
     with threads_of_one(num_at_once), _others_at_work(num_at_once - 1):
         started = time.monotonic()
@@ -102,12 +102,11 @@ def measure(
 
 @contextmanager
 def _others_at_work(number: int) -> Iterator[None]:
-    """Keeps as many further threads at work: cells that run at once share caches, memory and often cores, which a
-    single one at work would not show."""
+    """Keeps ``number`` more threads busy: cells that run at the same time share caches, memory and often cores."""
     over = Event()
 
     def work() -> None:
-        # The dtype is named, as the default is another one while a model is loaded in the main thread.
+        # With a dtype, since the default differs while the main thread loads a model.
         left = right = torch.ones(BUSY_SIZE, BUSY_SIZE, dtype=torch.float32)
         while not over.is_set():
             torch.mm(left, right)
@@ -130,11 +129,11 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) -> tuple[float, float, int]:
-    """Of a first step, which also allocates and compiles, and of another one; and the bytes of what is trained."""
+    """A first step, which also allocates and compiles, a second one, and the bytes of the trained weights."""
     model = with_weights(loaded, train, None).train()
     batch = moved(collate_training(rows, loaded.pad_id), loaded.model.device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Where the optimizer is sharded one process may not hold it all.
+    # If the optimizer is sharded, one process may not hold all of it.
     optimizer = None if asked_engine() else torch.optim.AdamW(trained, fused=True)
 
     def step() -> None:
@@ -151,7 +150,7 @@ def _training_seconds(loaded: LoadedModel, train: Train, rows: Sequence[Row]) ->
 
 
 class _Clock:
-    """A form by which no answer ends, and that notes when tokens are chosen; it is the state of every answer."""
+    """A form that never lets an answer end and records when tokens are chosen; also the state of every answer."""
 
     ended = False
 
@@ -176,7 +175,7 @@ class _Clock:
 
 
 def _decoding_seconds(loaded: LoadedModel, rows: Sequence[Row]) -> tuple[float, float]:
-    """Of reading the prompts, and of a further token of each answer."""
+    """Reading the prompts, and one further token of each answer."""
     clock, started = _Clock(loaded), time.monotonic()
     answered(loaded, loaded.model, rows, 1 + PROBE_TOKENS, clock)
     return clock.times[0] - started, (clock.times[-1] - clock.times[0]) / PROBE_TOKENS
@@ -185,7 +184,7 @@ def _decoding_seconds(loaded: LoadedModel, rows: Sequence[Row]) -> tuple[float, 
 def _confidence_seconds(
     loaded: LoadedModel, rows: Sequence[Row], intents: Sequence[tuple[str, str]], reading: float
 ) -> float:
-    """Of one utterance, beside reading its prompt."""
+    """For one utterance, not counting its prompt."""
     tree = IntentTree(intents, loaded.processor.tokenizer)
     both = _timed(lambda: answered(loaded, loaded.model, rows, 1, ANY_TEXT, tree))
     return max(0.0, both - reading) / len(rows)

@@ -1,4 +1,4 @@
-"""Before training: whether it fits the memory that is here, and whether it needs gradient checkpointing for that."""
+"""Before training: whether it fits in this machine's memory, and whether it needs gradient checkpointing to fit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sottovoce.train.processes import processes
 from sottovoce.train.sharding import asked_engine
 
 
-def decided(recipe: Recipe, epochs: Sequence[Sequence[Example]]) -> Train:
-    """The recipe's training settings with ``gradient_checkpointing: auto`` made true or false, for some stages' epochs.
+def resolve_checkpointing(recipe: Recipe, epochs: Sequence[Sequence[Example]]) -> Train:
+    """The recipe's training settings with ``gradient_checkpointing: auto`` resolved to true or false for these epochs.
 
-    It is true on a GPU whose memory the longest row does not fit without, if it then needs less. Of a CPU it is never
-    asked: there time is short before memory is.
+    It becomes true on a GPU if the longest row does not fit without it and needs less with it. On a CPU it is always
+    false: there, time runs short before memory does.
     """
     train, gpu = recipe.train, _gpu_bytes()
     if train.gradient_checkpointing != "auto":
@@ -32,26 +32,26 @@ def decided(recipe: Recipe, epochs: Sequence[Sequence[Example]]) -> Train:
 
 
 def check_memory(recipe: Recipe, row: RowSize) -> str:
-    """Compares the forecast with the memory of the GPU, or of the machine if there is none; says what was found.
+    """Compares the forecast with the memory of the GPU, or of the machine if it has none, and returns a line about it.
 
     Args:
         row: the longest training row.
 
     Raises:
-        UserError: the tensors alone do not fit, also with gradient checkpointing where that is left to us.
+        UserError: the tensors alone do not fit, even with gradient checkpointing if the recipe allows it.
     """
     if not family_named(recipe.model).model_class:
-        return "memory was not forecast for this family"
+        return "no memory forecast for this family"
     train, gpu = recipe.train, _gpu_bytes()
     here = gpu or machine_bytes()
     switched_on = train.gradient_checkpointing == "auto" and gpu is not None and _needed(recipe, row, gpu)
     memory = _of_one(recipe, _with(train, True) if switched_on else train, row)
-    need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"{here / GIB:.1f} GiB are here"
+    need, have = f"a training step needs about {memory.total / GIB:.1f} GiB", f"this machine has {here / GIB:.1f} GiB"
     if switched_on:
         without = _of_one(recipe, _with(train, False), row).total / GIB
-        need += f" with gradient checkpointing (on where it is needed: without it {without:.1f} GiB)"
+        need += f" with gradient checkpointing, which was switched on (without it: {without:.1f} GiB)"
     if memory.uncounted:
-        need += f" and what the audio part keeps (not counted: {memory.uncounted})"
+        need += f" plus the audio part's activations (not counted: {memory.uncounted})"
     if memory.held > here:
         raise UserError(f"{need}, {have}", "`sottovoce plan-memory RECIPE` says which settings fit")
     return f"{need}, {have}" if memory.total <= here else f"warning: {need}, {have}: it may not fit"
@@ -59,7 +59,7 @@ def check_memory(recipe: Recipe, row: RowSize) -> str:
 
 def _needed(recipe: Recipe, row: RowSize, gpu_bytes: float) -> bool:
     if asked_engine().startswith("ZeRO"):
-        return False  # DeepSpeed gathers weights by hooks of its own; with it this was not tried
+        return False  # not tested with DeepSpeed, which gathers weights by its own hooks
     without, checkpointed = (_of_one(recipe, _with(recipe.train, on), row) for on in (False, True))
     return checkpointed.total < without.total and without.total > gpu_bytes
 
@@ -69,7 +69,7 @@ def _with(train: Train, checkpointing: bool) -> Train:
 
 
 def _of_one(recipe: Recipe, train: Train, row: RowSize) -> Memory:
-    """What one process holds."""
+    """What one process holds, if the launcher shards."""
     memory = forecast_memory(recipe.model, train, row)
     if engine := asked_engine():
         memory = memory.sharded(processes().num_processes, weights_too=engine != "ZeRO-2")

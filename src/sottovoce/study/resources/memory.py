@@ -1,7 +1,7 @@
-"""How much GPU memory a training step needs, from a model's configuration alone, and about how long an epoch takes.
+"""How much GPU memory a training step needs and how many operations it takes, from a model's configuration alone.
 
-The model is built without weights and one step's forward pass is run on fake tensors, which have shapes and no
-contents; what autograd would keep of it is counted. So nothing is assumed of a family's layers.
+The model is built without weights, and one step's forward pass is run on fake tensors, which have shapes but no
+contents, to count what autograd would save. So nothing is assumed about a family's layers.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from sottovoce.models.families.base import Family
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, family_named, load_skeleton, processor_of
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.resources.activations import Clip, Kept, RowSize, kept_activations
-from sottovoce.train.parts import hears_anew, part_of, with_weights
+from sottovoce.study.resources.activations import AudioInputs, RowSize, SavedBytes, saved_activations
+from sottovoce.train.parts import part_of, reencodes_audio, with_weights
 from sottovoce.train.sharding import decoder_layers
 
 GIB = 2**30
-MOMENTS = 2  # AdamW's, each as large as what it is of
-CONTEXT = 1.0 * GIB  # of CUDA and its libraries
+MOMENTS = 2  # AdamW's, each as large as its parameters
+CONTEXT = 1.0 * GIB  # for CUDA and its libraries
 FRAGMENTS = 0.1  # share of the rest that the allocator loses; assumed
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight: 4 bits, an 8-bit scale for 64, a 32-bit one for 256 scales
-LETTERS_A_TOKEN = 3.0  # of English and of JSON, on the low side, so that rows are rather thought too long
-TEMPLATE_TOKENS = 24  # what chat templates write around a message
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # per weight: 4 bits, an 8-bit scale per 64, a 32-bit one per 256 scales
+CHARS_PER_TOKEN = 3.0  # for English and JSON; rather low, so that rows are not underestimated
+TEMPLATE_TOKENS = 24  # that chat templates add to a message
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU. ``gigabytes`` is its memory as it is sold; ``teraflops`` its dense bfloat16 peak, by the vendor."""
+    """A GPU. ``gigabytes`` is its advertised memory, ``teraflops`` its dense bfloat16 peak, both from the vendor."""
 
     name: str
     gigabytes: int
@@ -56,11 +56,11 @@ CARDS = (
 
 @dataclass(frozen=True)
 class Memory:
-    """What a training step holds, in bytes, and what its language model computes, in floating-point operations.
+    """The memory of a training step, in bytes, and its language model's work, in floating-point operations.
 
-    ``uncounted`` says why what a trained audio part keeps is not among the activations, "" if it is (or keeps nothing).
-    ``audio_part`` is that of ``weights`` which sharding leaves whole; ``proofs`` what the proofs before the first step
-    hold, for which the first process needs the whole model, 0 where they need no more than the step.
+    ``uncounted`` says why a trained audio part's activations are missing, "" if they are counted or there are none.
+    ``audio_part`` is the part of ``weights`` that sharding leaves whole; ``proofs`` is what the proofs before the first
+    step hold, as the first process needs the whole model for them, 0 if that is no more than the step.
     """
 
     weights: float
@@ -74,20 +74,20 @@ class Memory:
 
     @property
     def held(self) -> float:
-        """By tensors."""
+        """In tensors."""
         return max(self.weights + self.gradients + self.optimizer + self.activations, self.proofs)
 
     @property
     def total(self) -> float:
-        """With what CUDA and the allocator take."""
+        """Including the overhead of CUDA and the allocator."""
         return self.held * (1.0 + FRAGMENTS) + CONTEXT
 
     def fits(self, card: Card) -> bool:
         return self.total <= card.bytes
 
     def sharded(self, num_cards: int, weights_too: bool = True) -> Memory:
-        """What one of several cards holds where FSDP2 or ZeRO-3 share out the language model, or ZeRO-2 all of it but
-        the weights; what is kept of the forward pass is each one's own."""
+        """What one of several cards holds if FSDP2 or ZeRO-3 shard the language model, or ZeRO-2 all but its weights;
+        activations are not sharded."""
         shared = self.audio_part + (self.weights - self.audio_part) / num_cards
         return replace(
             self,
@@ -99,17 +99,17 @@ class Memory:
 
 
 def row_size(example: Example, family: Family) -> RowSize:
-    """A row's size, estimated from letters and seconds, without a tokenizer."""
+    """A row's size, estimated from characters and seconds, without a tokenizer."""
     seconds = (example.utterance.seconds or 0.0) if example.modality == "speech" else 0.0
-    written = len(example.utterance.transcript) / LETTERS_A_TOKEN
+    written = len(example.utterance.transcript) / CHARS_PER_TOKEN
     shown = family.num_audio_tokens(seconds) if example.modality == "speech" else written
-    answer = round(len(example.answer) / LETTERS_A_TOKEN) + 1
-    prompt = round(shown + len(example.instruction) / LETTERS_A_TOKEN) + TEMPLATE_TOKENS
+    answer = round(len(example.answer) / CHARS_PER_TOKEN) + 1
+    prompt = round(shown + len(example.instruction) / CHARS_PER_TOKEN) + TEMPLATE_TOKENS
     return RowSize(prompt + answer, answer, seconds)
 
 
 def row_of(name: str, num_tokens: int, num_answer_tokens: int) -> RowSize:
-    """A row of some length, with a clip as long as such a row can hold in that model.
+    """A row of the given length, with as long a clip as fits into it in that model.
 
     Raises:
         UserError: the model's configuration cannot be read.
@@ -133,7 +133,7 @@ def longest_row(recipe: Recipe) -> tuple[RowSize, int]:
 
 
 def longest_of(recipe: Recipe, epochs: Iterable[Sequence[Example]]) -> RowSize:
-    """A row as long as the longest of some epochs' examples, with an answer and a clip as long as the longest."""
+    """A row as long as the longest example of the epochs, with the longest answer and the longest clip of any."""
     family = family_named(recipe.model)
     sizes = [row_size(example, family) for examples in epochs for example in examples]
     return RowSize(
@@ -144,15 +144,15 @@ def longest_of(recipe: Recipe, epochs: Iterable[Sequence[Example]]) -> RowSize:
 
 
 def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
-    """The memory of a training step of ``per_device_train_batch_size`` rows that are all as long as ``row``.
+    """The memory of a training step of ``per_device_train_batch_size`` rows, all as long as ``row``.
 
     With gradient checkpointing if ``train.gradient_checkpointing`` is true; ``auto`` counts as false.
 
     Args:
-        name: as in a recipe; a folder that holds nothing but config.json will do, if the audio part is not trained.
+        name: as in a recipe; a folder with just a config.json is enough if the audio part is not trained.
 
     Raises:
-        UserError: no such model, or a family that this cannot be told of.
+        UserError: no such model, or a family without a forecast.
     """
     batch_size, checkpointing = train.per_device_train_batch_size, train.gradient_checkpointing is True
     changes = [{"gradient_checkpointing": "auto", "per_device_train_batch_size": size} for size in (1, 2)]
@@ -162,13 +162,13 @@ def forecast_memory(name: str, train: Train, row: RowSize) -> Memory:
     return replace(
         one,
         activations=kept.num_bytes_checkpointed if checkpointing else kept.num_bytes,
-        operations=operations * (1 + 2 / _per_weight(train)) if checkpointing else operations,  # one more pass forward
+        operations=operations * (1 + 2 / _per_weight(train)) if checkpointing else operations,  # one more forward pass
     )
 
 
 @cache
-def _step(name: str, train: Train, row: RowSize) -> tuple[Memory, Kept]:
-    """A step's memory but for its activations, and these."""
+def _step(name: str, train: Train, row: RowSize) -> tuple[Memory, SavedBytes]:
+    """A step's memory without its activations, and the activations."""
     loaded = load_skeleton(name, train.bf16)
     with torch.device("meta"):
         model = with_weights(loaded, train, None)
@@ -180,10 +180,10 @@ def _step(name: str, train: Train, row: RowSize) -> tuple[Memory, Kept]:
     audio = [parameter for name, parameter in named if part_of(loaded.family, name) != "language_model"]
     audio_part = sum(parameter.numel() * parameter.element_size() for parameter in audio)
     operations = _operations(loaded, train, row)
-    anew = row.seconds > 0 and hears_anew(loaded.family, train)
+    anew = row.seconds > 0 and reencodes_audio(loaded.family, train)
     try:
         clip = _silence(name, loaded, row.seconds) if anew else None
-        kept = kept_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16, clip)
+        kept = saved_activations(loaded.family, model, train.per_device_train_batch_size, row, train.bf16, clip)
     except (UserError, RuntimeError) as error:
         if not anew:
             raise
@@ -192,7 +192,7 @@ def _step(name: str, train: Train, row: RowSize) -> tuple[Memory, Kept]:
     return Memory(weights - saved, size, MOMENTS * size, 0.0, operations, audio_part=audio_part), kept
 
 
-def _silence(name: str, skeleton: LoadedModel, seconds: float) -> Clip:
+def _silence(name: str, skeleton: LoadedModel, seconds: float) -> AudioInputs:
     samples = np.zeros(math.ceil(seconds * SAMPLING_RATE), dtype=np.float32)
     return skeleton.family.audio_inputs(processor_of(name, skeleton), samples)
 
@@ -210,13 +210,13 @@ def _saved_by_four_bits(loaded: LoadedModel) -> float:
 
 
 def _per_weight(train: Train) -> int:
-    # Two a weight and token forward, two for the gradient of the inputs, two for that of the weights.
+    # Per weight and token: two forward, two for the gradient of the inputs, two for the gradient of the weights.
     return 6 if train.language_model == "full" else 4
 
 
 def _operations(loaded: LoadedModel, train: Train, row: RowSize) -> float:
     weights = sum(p.numel() for part in loaded.family.trained_parts(loaded.model) for p in part.parameters())
-    if train.lora.first_layer:  # what each row goes through once is not counted
+    if train.lora.first_layer:  # computed once per row, so not counted
         below = decoder_layers(loaded.model)[: train.lora.first_layer]
         weights -= sum(p.numel() for p in below.parameters())
     return float(_per_weight(train) * weights * row.num_tokens * train.per_device_train_batch_size)

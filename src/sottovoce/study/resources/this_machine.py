@@ -1,4 +1,4 @@
-"""What text-only fine-tuning takes on this machine, for ``plan-memory``: LoRA, one row at a time."""
+"""What text-only fine-tuning needs on this machine, for ``plan-memory``: LoRA, one row at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sottovoce.study.resources.memory import CONTEXT, FRAGMENTS, GIB, Memory, fo
 from sottovoce.study.resources.time import minutes
 
 SENTENCES, EPOCHS = 400, 3  # of a small product
-UTILISATION = 0.4  # share of the rate of a matrix product that training reaches; assumed, about so on CPUs (benchmarks)
+UTILISATION = 0.4  # share of a matrix product's rate that training reaches; assumed, roughly right on CPUs (benchmarks)
 
 
 @dataclass(frozen=True)
 class HereForecast:
-    """A step of one text row on this machine: its memory, the machine's bytes, and operations a second of a matrix
-    product in the dtype ``dtype``."""
+    """A step of one text row on this machine: its memory, the machine's, and the operations per second of a matrix
+    product in ``dtype``."""
 
     memory: Memory
     machine_bytes: float
@@ -30,7 +30,7 @@ class HereForecast:
 
     @property
     def bytes(self) -> float:
-        """With what the allocator loses, and on a GPU CUDA's own."""
+        """Including what the allocator loses and, on a GPU, CUDA's own memory."""
         return self.memory.held * (1.0 + FRAGMENTS) + (CONTEXT if self.is_gpu else 0.0)
 
     @property
@@ -57,7 +57,7 @@ def here_forecast(recipe: Recipe, row: RowSize) -> HereForecast:
 
 
 def here_row(found: HereForecast) -> list[str]:
-    """The row of the table of methods and batch sizes; without CUDA nothing is counted for it."""
+    """Its row in the table of methods and batch sizes."""
     memory = found.memory
     parts = (memory.weights, memory.gradients + memory.optimizer, memory.activations, found.bytes)
     fits = "this machine" if found.fits else "not this machine"
@@ -66,11 +66,11 @@ def here_row(found: HereForecast) -> list[str]:
 
 
 def here_sentence(found: HereForecast) -> str:
-    """What it means for a user."""
+    """The forecast as a sentence."""
     job = f"Text-only fine-tuning here ({SENTENCES} sentences, {EPOCHS} epochs, LoRA, {found.dtype})"
     memory = f"{found.bytes / GIB:.1f} GiB of {found.machine_bytes / GIB:.1f}"
     if not found.fits:
         return f"{job} does not fit: it needs {memory}."
-    rate = f"{found.products_per_second / 1e12:.2g} TFLOP/s, the rate of a matrix product timed just now"
+    rate = f"{found.products_per_second / 1e12:.2g} TFLOP/s, as just timed on a matrix product"
     time = minutes(found.seconds(SENTENCES * EPOCHS))
     return f"{job} needs {memory} and takes about {time}, at {UTILISATION:.0%} of {rate}."

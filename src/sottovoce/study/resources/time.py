@@ -1,4 +1,4 @@
-"""How long a study will take: what is left to do, at the costs of small pieces of it, timed on this machine."""
+"""How long a study will take: the remaining work times the costs of small pieces of it, timed on this machine."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from sottovoce.study.cells import Cell
 from sottovoce.study.engines.jobs import longest_first, shared_stages
 from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.resources.costs import MAX_ROWS, Costs, measure
-from sottovoce.study.resources.fit import decided
+from sottovoce.study.resources.fit import resolve_checkpointing
 from sottovoce.study.transcripts import is_file_of_transcripts
 from sottovoce.study.work import Work, epochs_by_model
 from sottovoce.study.workspace import Study
 
-SAMPLE = 32  # examples whose lengths stand for all
+SAMPLE = 32  # examples whose mean length stands for all
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something that one process does from beginning to end, when the jobs at the places ``before`` have ended."""
+    """A job of one process, which starts when the jobs at the indices ``before`` have ended."""
 
     seconds: float
     before: tuple[int, ...] = ()
 
 
 def makespan(jobs: Sequence[Job], num_at_once: int) -> float:
-    """How long so many processes need, each of which takes the next job that can begin, in the order given, when it is
-    free."""
+    """How long ``num_at_once`` processes take for the jobs, if each, when free, takes the next one that can start."""
     free, ended = [0.0] * num_at_once, dict[int, float]()
     while len(ended) < len(jobs):
         now = min(free)
@@ -49,8 +48,8 @@ def makespan(jobs: Sequence[Job], num_at_once: int) -> float:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """How long a row is, in tokens: its prompt and its answer."""
+class _RowLength:
+    """The length of a row's prompt and answer, in tokens."""
 
     prompt: float
     answer: float
@@ -60,19 +59,19 @@ def forecast_lines(study: Study, cells: list[Cell], num_at_once: int = 1) -> lis
     """What is left to do, and about how long it takes.
 
     Args:
-        cells: those that are not finished.
-        num_at_once: cells that are run at once on this machine, each with its share of the cores.
+        cells: the unfinished ones.
+        num_at_once: cells that run at the same time on this machine, each with its share of the cores.
     """
     if not cells:
-        return ["everything is finished already"]
+        return ["everything is already finished"]
     num_at_once, work = min(num_at_once, len(cells)), study.work_of(cells)
     costs = {model: _costs(study, model, work, num_at_once) for model in dict.fromkeys(cell.model for cell in cells)}
     stages = study.stages_to_do(cells)
     training = {key: _training_seconds(study, item, costs[item.cell.model]) for key, item in stages.items()}
     prompts = {model: [_test_rows(study, model, modality) for modality in MODALITIES] for model in costs}
     decoding = {cell.name: _decoding_seconds(study, cell, costs[cell.model], prompts[cell.model]) for cell in cells}
-    hearing = sum(_hearing_seconds(study, model, stages.values()) for model in costs)
-    seconds = makespan(_jobs(study, cells, training, decoding), num_at_once) + hearing / num_at_once
+    encoding = sum(_encoding_seconds(study, model, stages.values()) for model in costs)
+    seconds = makespan(_jobs(study, cells, training, decoding), num_at_once) + encoding / num_at_once
     # Each trained cell keeps a copy of its last stage's weights.
     keeping = [item.cell.model for item in stages.values()] + [cell.model for cell in cells if cell.stages]
     disk_bytes = sum(costs[model].trained_bytes for model in keeping)
@@ -80,12 +79,12 @@ def forecast_lines(study: Study, cells: list[Cell], num_at_once: int = 1) -> lis
     one_by_one = "" if num_at_once == 1 else "one after the other: "
     return [
         f"{len(cells)} cells to do: {len(stages)} training stages with "
-        f"{sum(item.num_rows for item in stages.values())} examples (shared ones once), "
+        f"{sum(item.num_rows for item in stages.values())} examples (shared ones counted once), "
         f"{2 * len(cells)} decodings of {len(study.data.test)} utterances",
         f"about {minutes(seconds)} {where} ({one_by_one}training {minutes(sum(training.values()))}, "
-        f"decoding {minutes(sum(decoding.values()))}, hearing {minutes(hearing)}) and {disk_bytes / 2**30:.1f} GiB on "
-        "disk; you can stop it at any time and start it again",
-        *(f"the time that {asr} takes to transcribe is not in it" for asr in _recognisers(cells)),
+        f"decoding {minutes(sum(decoding.values()))}, encoding recordings {minutes(encoding)}) and "
+        f"{disk_bytes / 2**30:.1f} GiB on disk; you can stop at any time and rerun to resume",
+        *(f"plus the time that {asr} takes to transcribe" for asr in _recognisers(cells)),
     ]
 
 
@@ -94,12 +93,12 @@ def _recognisers(cells: list[Cell]) -> list[str]:
 
 
 def minutes(seconds: float) -> str:
-    """A duration as users are told it."""
+    """A duration for users, in seconds or minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding: dict[str, float]) -> list[Job]:
-    """The study as engines run it: stages that cells share, and each cell with the stages of its own."""
+    """The study as engines run it: the stages that cells share, and each cell with its own stages."""
     places, jobs = dict[str, int](), list[Job]()
     shared = shared_stages(study, cells)
     for stage in shared:
@@ -114,39 +113,39 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
 
 
 def _training_seconds(study: Study, item: Work, costs: Costs) -> float:
-    shown = _shown(study, item.cell.model, item.examples)
+    length = _mean_length(study, item.cell.model, item.examples)
     once = len(set(item.plan.example_keys)) * costs.lower
-    return costs.starting + (shown.prompt + shown.answer) * (once + item.num_rows * costs.training)
+    return costs.starting + (length.prompt + length.answer) * (once + item.num_rows * costs.training)
 
 
-def _test_rows(study: Study, model: str, modality: Modality) -> _Shown:
-    return _shown(study, model, [slu_example(utterance, modality) for utterance in study.data.test])
+def _test_rows(study: Study, model: str, modality: Modality) -> _RowLength:
+    return _mean_length(study, model, [slu_example(utterance, modality) for utterance in study.data.test])
 
 
-def _decoding_seconds(study: Study, cell: Cell, costs: Costs, rows: Sequence[_Shown]) -> float:
-    """Reading the prompts and writing the answers, from speech and from text; where confidences are measured, reading
-    the known intents, too."""
+def _decoding_seconds(study: Study, cell: Cell, costs: Costs, rows: Sequence[_RowLength]) -> float:
+    """Reading the prompts and writing the answers, from speech and from text; with confidences, also reading the known
+    intents."""
     settings, num_test, seconds = study.recipe.decode, len(study.data.test), costs.starting
     size = min(settings.batch_size, num_test)
-    for shown in rows:
-        # Untrained the model does not know how answers end.
-        written = shown.answer if cell.stages else settings.max_new_tokens
-        seconds += num_test * (shown.prompt * costs.reading + costs.confidence + written * costs.step(size) / size)
+    for length in rows:
+        # An untrained model does not know how answers end.
+        written = length.answer if cell.stages else settings.max_new_tokens
+        seconds += num_test * (length.prompt * costs.reading + costs.confidence + written * costs.step(size) / size)
     return seconds
 
 
-def _shown(study: Study, model: str, examples: Sequence[Example]) -> _Shown:
-    """The mean length of the examples' rows, by some of them."""
+def _mean_length(study: Study, model: str, examples: Sequence[Example]) -> _RowLength:
+    """The mean length of the examples' rows, from a sample."""
     some, family = _spread(examples), family_named(model)
     written = [example if example.modality == "text" else _without_words(example) for example in some]
     rows = study.store(model).rows_of(written)
-    heard = [family.num_audio_tokens(e.utterance.seconds or 0.0) if e.modality == "speech" else 0 for e in some]
-    prompts = sum(len(row.prompt_ids) for row in rows) + sum(heard)
-    return _Shown(prompts / len(rows), sum(len(row.answer_ids) for row in rows) / len(rows))
+    audio = [family.num_audio_tokens(e.utterance.seconds or 0.0) if e.modality == "speech" else 0 for e in some]
+    prompts = sum(len(row.prompt_ids) for row in rows) + sum(audio)
+    return _RowLength(prompts / len(rows), sum(len(row.answer_ids) for row in rows) / len(rows))
 
 
 def _without_words(example: Example) -> Example:
-    """A text example as long as the speech example but for the recording."""
+    """A text example as long as the speech example without its recording."""
     return slu_example(replace(example.utterance, transcript=""), "text")
 
 
@@ -155,9 +154,9 @@ def _spread(examples: Sequence[Example]) -> list[Example]:
 
 
 def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> Costs:
-    """What a model's training and decoding cost here, as it was measured when the study was started first."""
+    """What a model's training and decoding cost on this machine, measured when the study first ran."""
     recipe, data = study.recipe.of_model(model), study.data
-    train = decided(recipe, epochs_by_model(work).get(model, []))
+    train = resolve_checkpointing(recipe, epochs_by_model(work).get(model, []))
     size = min(recipe.decode.batch_size, len(data.test))
 
     def measured() -> Values:
@@ -170,8 +169,8 @@ def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> 
     return Costs(**kept(study.folder, f"costs of {model}", circumstances_of(recipe, train) | asked, measured))
 
 
-def _hearing_seconds(study: Study, model: str, stages: Iterable[Work]) -> float:
-    """For all recordings that are not heard yet, by the first of them, which then are."""
+def _encoding_seconds(study: Study, model: str, stages: Iterable[Work]) -> float:
+    """Estimated for all recordings not encoded yet, by encoding the first of them."""
     store = study.store(model)
     clips = [(utterance, 0) for utterance in study.data.test]
     clips += [

@@ -19,8 +19,8 @@ from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel, load_model, load_skeleton
 from sottovoce.study.cells import plan_cells
 from sottovoce.study.resources import fit as module
-from sottovoce.study.resources.activations import Kept, RowSize, kept_activations
-from sottovoce.study.resources.fit import check_memory, decided
+from sottovoce.study.resources.activations import RowSize, SavedBytes, saved_activations
+from sottovoce.study.resources.fit import check_memory, resolve_checkpointing
 from sottovoce.study.resources.memory import forecast_memory, longest_of
 from sottovoce.study.runner import run_study
 from sottovoce.study.work import cell_stage_plans
@@ -36,11 +36,11 @@ def train(kind: str, **changes: Any) -> Train:
     return Train.model_validate({"language_model": kind, "per_device_train_batch_size": 3, "bf16": True} | changes)
 
 
-def parts_kept(loaded: LoadedModel, settings: Train) -> Kept:
+def parts_kept(loaded: LoadedModel, settings: Train) -> SavedBytes:
     loaded.model.set_attn_implementation("eager")  # with fused attention fake tensors get a mask that real ones do not
     with next(loaded.model.parameters()).device:
         model = with_weights(loaded, settings, None)
-    return kept_activations(loaded.family, model, 3, ROW, settings.bf16)
+    return saved_activations(loaded.family, model, 3, ROW, settings.bf16)
 
 
 class Saved:
@@ -99,11 +99,11 @@ def test_a_real_model_keeps_of_layers_what_was_counted(tiny_model_dir: Path, kin
 
 def test_weights_cast_for_the_forward_pass_count_until_it_ends() -> None:
     """In bytes: layers given 10, the head keeps 5, the loss's gradient is 3."""
-    few = Kept(all=100, before=1, inputs=10, layer=4, casts=2, head=5, gradient=3)
+    few = SavedBytes(all=100, before=1, inputs=10, layer=4, casts=2, head=5, gradient=3)
     assert few.num_bytes == 103 and few.num_bytes_checkpointed == 1 + 10 + 5 + 3
-    many_casts = Kept(all=100, before=1, inputs=10, layer=4, casts=20, head=5, gradient=3)
+    many_casts = SavedBytes(all=100, before=1, inputs=10, layer=4, casts=20, head=5, gradient=3)
     assert many_casts.num_bytes_checkpointed == 1 + 10 + 5 + 20
-    large_layer = Kept(all=100, before=1, inputs=10, layer=40, casts=2, head=5, gradient=3)
+    large_layer = SavedBytes(all=100, before=1, inputs=10, layer=40, casts=2, head=5, gradient=3)
     assert large_layer.num_bytes_checkpointed == 1 + 10 + 40
 
 
@@ -149,9 +149,11 @@ def test_auto_is_on_where_a_gpu_needs_it(recipe: Recipe, monkeypatch: pytest.Mon
 
     def on_a_gpu_of(num_bytes: float | None) -> bool:
         monkeypatch.setattr(module, "_gpu_bytes", lambda: num_bytes)
-        return decided(recipe, epochs).gradient_checkpointing is True
+        return resolve_checkpointing(recipe, epochs).gradient_checkpointing is True
 
-    assert on_a_gpu_of(plain.total - 1) and "with gradient checkpointing (on where" in check_memory(recipe, row)
+    assert on_a_gpu_of(plain.total - 1) and "with gradient checkpointing, which was switched on" in check_memory(
+        recipe, row
+    )
     assert not on_a_gpu_of(plain.total) and "checkpointing" not in check_memory(recipe, row)
     assert on_a_gpu_of(less.held)  # which is less than with the allocator's losses, and tried
     assert check_memory(recipe, row).startswith("warning: a training step needs")
@@ -162,7 +164,7 @@ def test_auto_is_on_where_a_gpu_needs_it(recipe: Recipe, monkeypatch: pytest.Mon
     assert not on_a_gpu_of(plain.total - 1)  # with it this was not tried
     monkeypatch.delenv("ACCELERATE_USE_DEEPSPEED")
     assert not on_a_gpu_of(None)  # a CPU
-    assert not decided(recipe, []).gradient_checkpointing
+    assert not resolve_checkpointing(recipe, []).gradient_checkpointing
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -170,7 +172,7 @@ def test_what_the_recipe_says_is_done(recipe: Recipe, asked: bool, monkeypatch: 
     said = recipe.model_copy(update={"train": recipe.train.model_copy(update={"gradient_checkpointing": asked})})
     for num_bytes in (None, 1.0, 1e15):
         monkeypatch.setattr(module, "_gpu_bytes", lambda here=num_bytes: here)
-        assert decided(said, []) == said.train
+        assert resolve_checkpointing(said, []) == said.train
 
 
 def test_it_names_no_stage_and_no_study_anew(recipe: Recipe) -> None:
@@ -206,9 +208,9 @@ def test_a_study_with_it_scores_as_one_without(
     monkeypatch.setattr("sottovoce.study.ready.check_memory", lambda *_: "as if there were a small GPU")
     said: list[str] = []
     assert not run_study(load_recipe(path), path, said.append)
-    assert [line for line in said if line.endswith("for lack of memory")] == [
-        "text: with gradient checkpointing, for lack of memory",
-        "text+speech: with gradient checkpointing, for lack of memory",
+    assert [line for line in said if line.endswith("memory is short")] == [
+        "text: gradient checkpointing is on, because memory is short",
+        "text+speech: gradient checkpointing is on, because memory is short",
     ]
     study, cell = tmp_path / "runs/tiny", "curriculum-10pct"
     mine, other = results_of(study, (cell,)), results_of(tiny_study, (cell,))

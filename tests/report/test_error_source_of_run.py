@@ -90,7 +90,7 @@ def test_a_stopped_transcription_goes_on(tiny_corpus: Path, tmp_path: Path, monk
 
 
 def test_what_cannot_be_measured_is_one_clear_error(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         measure_gap(tmp_path, None, silent)
     with pytest.raises(UserError, match=r"cannot load .*nowhere.* for speech recognition"):
         measure_gap(run, str(tmp_path / "nowhere"), silent)

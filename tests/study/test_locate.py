@@ -19,7 +19,7 @@ from sottovoce.data.load import load_data
 from sottovoce.data.manifest import read_manifest
 from sottovoce.report.html import read_report, write_report
 from sottovoce.study.cells import plan_cells
-from sottovoce.study.locate import gold_utterances, manifest_at_hand, manifest_name
+from sottovoce.study.locate import find_manifest, gold_utterances, manifest_name
 from sottovoce.study.runner import decode_run
 from sottovoce.study.runs import recipe_of
 from sottovoce.study.workspace import open_study
@@ -76,7 +76,7 @@ def test_recordings_that_are_where_they_were_are_left_there(tmp_path: Path, tiny
 @pytest.mark.parametrize("corpus", [{"manifest": "nowhere.jsonl"}, {"builtin": "home", "locale": "tlh"}, {"new": 1}])
 def test_without_a_manifest_recordings_stay_lost(tmp_path: Path, tiny_corpus: Path, corpus: dict[str, Any]) -> None:
     folder = folder_with(tmp_path, corpus, [{**rows_of(tiny_corpus)[0], "audio": "gone.wav"}])
-    assert manifest_at_hand(folder) is None
+    assert find_manifest(folder) is None
     (found,) = gold_utterances(folder)
     assert found.audio == folder / "gone.wav"
 
@@ -84,12 +84,12 @@ def test_without_a_manifest_recordings_stay_lost(tmp_path: Path, tiny_corpus: Pa
 def test_a_manifest_is_where_the_files_say_or_where_the_recipe_does(tmp_path: Path, tiny_corpus: Path) -> None:
     folder = folder_with(tmp_path, {"manifest": str(tiny_corpus)}, [])
     (tmp_path / "here.jsonl").touch()
-    assert manifest_at_hand(folder, "../here.jsonl") == folder / "../here.jsonl"
-    assert manifest_at_hand(folder, str(tmp_path / "here.jsonl")) == tmp_path / "here.jsonl"  # of earlier versions
-    assert manifest_at_hand(folder, "../there.jsonl") == manifest_at_hand(folder) == tiny_corpus
+    assert find_manifest(folder, "../here.jsonl") == folder / "../here.jsonl"
+    assert find_manifest(folder, str(tmp_path / "here.jsonl")) == tmp_path / "here.jsonl"  # of earlier versions
+    assert find_manifest(folder, "../there.jsonl") == find_manifest(folder) == tiny_corpus
     # By a folder that was moved, another study's manifest may lie where its own was.
-    assert manifest_at_hand(folder, "../here.jsonl", sha256_of(tmp_path / "here.jsonl")) == folder / "../here.jsonl"
-    assert manifest_at_hand(folder, "../here.jsonl", sha256_of(tiny_corpus)) == tiny_corpus
+    assert find_manifest(folder, "../here.jsonl", sha256_of(tmp_path / "here.jsonl")) == folder / "../here.jsonl"
+    assert find_manifest(folder, "../here.jsonl", sha256_of(tiny_corpus)) == tiny_corpus
 
 
 def test_a_moved_study_s_report_has_its_recordings_and_no_path_of_the_machine(

@@ -25,13 +25,13 @@ def fault(run: Path) -> str:
 
 
 def test_what_is_no_run_is_refused_with_the_runs_that_there_are(tiny_study: Path, tmp_path: Path) -> None:
-    assert fault(tmp_path).endswith("is no run folder (STUDY/cells/CELL); train one with `sottovoce study`")
+    assert fault(tmp_path).endswith("is not a run folder (STUDY/cells/CELL); train one with `sottovoce study`")
     assert str(tiny_study / "cells/curriculum-30pct") in fault(tiny_study)
     stage = next((tiny_study / "stages").iterdir())
-    assert "is no run folder" in fault(stage)
+    assert "is not a run folder" in fault(stage)
     (tmp_path / "cells/text_only").mkdir(parents=True)
     shutil.copyfile(tiny_study / "recipe.yaml", tmp_path / "recipe.yaml")
-    assert "is no run folder" in fault(tmp_path / "cells/text_only")  # it has no card
+    assert "is not a run folder" in fault(tmp_path / "cells/text_only")  # it has no card
 
 
 def test_a_run_that_is_not_trained_is_refused_with_what_to_do(tiny_study: Path, tmp_path: Path) -> None:

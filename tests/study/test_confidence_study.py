@@ -106,7 +106,7 @@ def test_where_a_model_cannot_tell_the_recipe_is_answered_by_a_line(
     corpus = Path(load_recipe(tiny_study / "recipe.yaml").corpus.manifest or "")
     decode = {"batch_size": 4, "max_new_tokens": 12, "confidence": True}
     study = run_tiny_study(tmp_path, tiny_model_dir, corpus, schemes=["text_only"], decode=decode)
-    told = f"text_only: without confidences, as {tiny_model_dir} cannot tell how sure it is"
+    told = f"text_only: no confidences, since {tiny_model_dir} cannot give them"
     assert told in (study / "cells/text_only/log.txt").read_text(encoding="utf-8")
     assert not any("confidence" in row for row in rows_of(study / "cells/text_only"))
 
@@ -116,7 +116,7 @@ def test_where_a_model_cannot_tell_who_asks_for_it_is_refused(
 ) -> None:
     no_steps(monkeypatch)
     before = results_of(run.parent.parent)
-    with pytest.raises(UserError, match="cannot tell how sure it is; leave --confidence out"):
+    with pytest.raises(UserError, match="cannot give a confidence; leave --confidence out"):
         decode(run)
     assert results_of(run.parent.parent) == before
     monkeypatch.setattr(sys, "argv", ["sottovoce", "predict", str(run), "--text", "stop", "--abstain-below", "0.5"])

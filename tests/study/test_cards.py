@@ -26,7 +26,7 @@ def test_plan_says_how_many_cards_hold_what_none_holds_alone(
     monkeypatch.setattr(module, "forecast_memory", lambda *_: large)
     said = plan_lines(settings, RowSize(48, 16), None)[1][-2]
     # 80 GB: 3 cards, (2 + 32/3 + 30/3 + 60/3 + 15) x 1.1 + 1 = 64.4 GiB of 74.5; with 2 it is 86.8
-    assert said.endswith("the whole language model is trained on 3 of 80 GB or 2 of 141 GB.")
+    assert said.endswith("the whole language model needs 3 of 80 GB or 2 of 141 GB.")
 
 
 def test_plan_says_what_fits_with_gradient_checkpointing_where_that_is_more(
@@ -43,8 +43,8 @@ def test_plan_says_what_fits_with_gradient_checkpointing_where_that_is_more(
     said = plan_lines(settings, RowSize(48, 16), 100)[1]
     # A tenth and 1 GiB on top of (2 + 10 x 4) are 47.2 GiB, of (2 + 2 x 4) 12.
     assert said[0].endswith("needs 47.2 GiB: fits 80 GB, 141 GB.")
-    assert said[1].endswith("switch gradient checkpointing on and need 12.0 GiB: fits 24 GB, 48 GB, 80 GB, 141 GB.")
-    assert said[2].endswith("batches of up to: 24 GB full 4 and lora 4, 48 GB full 4 and lora 4, 80 GB full 4.")
+    assert said[1].endswith("switched on and reduces that to 12.0 GiB: fits 24 GB, 48 GB, 80 GB, 141 GB.")
+    assert said[2].endswith("batches can be up to: 24 GB full 4 and lora 4, 48 GB full 4 and lora 4, 80 GB full 4.")
     assert "on one A100" in said[3]
     for asked in (True, False):
         train = settings.train.model_copy(update={"gradient_checkpointing": asked})

@@ -109,7 +109,7 @@ def test_a_finished_study_is_neither_trained_nor_decoded_again(copy: Path, monke
     path = copy / "recipe.yaml"
     said: list[str] = []
     assert running.run_study(load_recipe(path, [f"out={copy.parent}"]), path, said.append) == []
-    assert "everything is finished already" in said
+    assert "everything is already finished" in said
     assert {path: path.stat().st_mtime_ns for path in (copy / "cells").rglob("*")} == before
 
 
@@ -266,8 +266,8 @@ def test_clips_longer_than_the_window_are_counted_in_one_warning_each_for_traini
     said: list[str] = []
     running.open_study(recipe, path, data, plan_cells(recipe, data), said.append)
     assert said == [
-        "warning: 2 of 9 training recordings are cut at 2 s",
-        "warning: 1 of 6 test recordings are cut at 2 s",
+        "warning: 2 of 9 training recordings are cut to 2 s",
+        "warning: 1 of 6 test recordings are cut to 2 s",
     ]
 
 
@@ -278,5 +278,5 @@ def test_training_clips_that_no_budget_uses_are_not_warned_of(
     recipe = load_recipe(path)
     data = load_data(recipe)
     assert cut_clips_lines(data, plan_cells(recipe, data), window_seconds=0.1) == [
-        "warning: 6 of 6 test recordings are cut at 0.1 s"
+        "warning: 6 of 6 test recordings are cut to 0.1 s"
     ]
