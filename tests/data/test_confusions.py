@@ -115,6 +115,6 @@ def test_what_is_not_text_or_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_language_without_a_shipped_table_is_told_what_to_do() -> None:
-    with pytest.raises(UserError, match="no confusion table is shipped for the language 'tlh'") as caught:
+    with pytest.raises(UserError, match="there is no built-in confusion table for the language 'tlh'") as caught:
         shipped_confusions("tlh")
     assert "train.noise.source" in caught.value.advice

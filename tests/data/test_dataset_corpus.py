@@ -58,7 +58,7 @@ def test_a_folder_of_sound_files_is_left_to_the_table(tmp_path: Path) -> None:
     clip(folder / "test" / "1.wav", 0.5)
     row = {"file_name": "1.wav", "transcript": "ring", "intent": "bell_ring"}
     sheet = table(folder / "test" / "metadata.csv", row)
-    assert "read its metadata.csv as the corpus `table`" in fault_of("dataset", folder, tmp_path / "out")
+    assert "prepare its metadata.csv as the corpus `table`" in fault_of("dataset", folder, tmp_path / "out")
     (read,) = read_manifest(prepare("table", sheet, tmp_path / "out", audio_column="file_name", split="test"))
     assert (read.split, read.seconds, read.audio) == ("test", 0.5, tmp_path / "out" / "audio" / "1.wav")
 

@@ -114,7 +114,7 @@ def test_a_repeated_id_is_refused_with_both_places(tmp_path: Path) -> None:
     path = manifest(tmp_path, ROW, ROW | {"id": "b"}, ROW)
     with pytest.raises(UserError) as caught:
         read_manifest(path)
-    assert caught.value.what == f"{path}:3: id 'a1' stands already in {path}:1"
+    assert caught.value.what == f"{path}:3: id 'a1' is already in {path}:1"
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_rows_of_the_archive_are_named_by_member_and_line(tmp_path: Path, releas
     name = "1.1/data/nl-NL.jsonl"
     for content, fault in (
         (_lines(ROW, ROW | {"id": "8", "partition": "rest"}), "'partition' is 'rest'"),
-        (_lines(ROW, ROW), "id '7' stands already in"),
+        (_lines(ROW, ROW), "id '7' is already in"),
         (_lines(ROW) + b"{oops\n", "not JSON"),
         (_lines(ROW) + b"\xff\n", "not UTF-8 text"),
         (_lines(ROW) + b"[" * 100_000 + b"\n", "not JSON that can be read"),
@@ -98,7 +98,7 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, release: dict[
         assert f"cannot read {file}" in fault_of("massive", file, tmp_path / "out", locale="nl-NL")
     empty = _archive(file, {"readme": b""})
     assert "holds no nl-NL.jsonl" in fault_of("massive", empty, tmp_path / "out", locale="nl-NL")
-    assert "holds several locales, or none" in fault_of("massive", empty, tmp_path / "out")
+    assert "has several locales, or none" in fault_of("massive", empty, tmp_path / "out")
 
 
 def test_recordings_stay_inside_their_folder(tmp_path: Path, release: dict[str, bytes]) -> None:

@@ -118,7 +118,7 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, hub: Path) -> None:
         ({"audio": {"bytes": b"no sound", "path": None}}, "cannot be read"),
         ({"audio": {"bytes": sound(0), "path": None}}, "holds no samples"),
         ({"audio": {"bytes": sound()[:30], "path": None}}, "the recording in 'audio'"),
-        ({"id": "1", "path": "train/r1.wav"}, "stands already in"),
+        ({"id": "1", "path": "train/r1.wav"}, "is already in"),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

@@ -70,22 +70,22 @@ def test_a_folder_of_splits_is_one_manifest(tmp_path: Path) -> None:
         table(tmp_path / "own" / name, row, delimiter="\t" if name.endswith("tsv") else ",")
     rows = read_manifest(prepare("table", tmp_path / "own", tmp_path / "out"))
     assert [(row.id, row.split) for row in rows] == [("test-1", "test"), ("train-1", "train"), ("validation-1", "dev")]
-    assert "holds no train, dev or test file" in fault_of("table", tmp_path, tmp_path / "out")
+    assert "has no train, dev or test file" in fault_of("table", tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"transcript": " "}, "'transcript' must be text that is not empty"),
+        ({"transcript": " "}, "'transcript' must be non-empty text"),
         ({"transcript": "at [time : ten"}, "a bracket that is not closed"),
-        ({"intent": ""}, "'intent' must be text that is not empty"),
+        ({"intent": ""}, "'intent' must be non-empty text"),
         ({"split": "rest"}, "'split' is 'rest', not one of train"),
         ({"audio": "none.wav"}, "no such recording"),
         ({"audio": "../secret.wav"}, "lies outside"),
         ({"audio": "link.wav"}, "lies outside"),
         ({"audio": "a\0b.wav"}, "is not a path"),
         ({"audio": "rows.csv"}, "cannot read"),
-        ({"id": "1"}, "id '1' stands already in"),
+        ({"id": "1"}, "id '1' is already in"),
         ({"entities": "noon"}, "neither JSON nor annotated text"),
         ({"entities": '{"time": 3}'}, "is not a type and a filler"),
         ({"entities": '{"time": '}, "'entities' is not JSON"),
