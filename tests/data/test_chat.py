@@ -101,11 +101,11 @@ def test_recordings_without_words_are_refused_or_filled_in(tmp_path: Path) -> No
         (_row("<audio><audio>", answer_of(FRAME), audios=["a.wav", "b.wav"]), "a list of one path or none"),
         (_row("<audio>", answer_of(FRAME), audios=[3]), "a list of one path or none"),
         (_row("<audio>", answer_of(FRAME), audios=["none.wav"], transcript="x"), "no such recording"),
-        (_row("<audio>", answer_of(FRAME), audios=["../secret.wav"], transcript="x"), "lies outside"),
+        (_row("<audio>", answer_of(FRAME), audios=["../secret.wav"], transcript="x"), "is outside"),
         (_row("<audio>", answer_of(FRAME), audios=["https://x.org/a.wav"], transcript="x"), "no such recording"),
         (_row("ring", "{oops"), "the answer is not JSON"),
         (_row("ring", '{"action": "ring"}'), "the key 'scenario' is missing"),
-        (_row("ring", '{"scenario": 1.5, "action": "ring"}'), "'scenario' must be text"),
+        (_row("ring", '{"scenario": 1.5, "action": "ring"}'), "'scenario' must be non-empty text"),
         (_row("ring", '{"intent": "a_b", "entities": [3]}'), "the entity 3 is not an object"),
         (_row("ring", "ring at [time : ten"), "a bracket that is not closed"),
         (_row("ring", "ring at [time : ten]"), "the key 'intent' is missing"),
@@ -128,7 +128,7 @@ def test_recordings_outside_are_taken_where_that_is_permitted(tmp_path: Path) ->
     file = jsonl(
         tmp_path / "own" / "chat.jsonl", _row("<audio>", answer_of(FRAME), audios=[str(outside)], transcript="x")
     )
-    assert "lies outside" in fault_of("chat", file, tmp_path / "out")
+    assert "is outside" in fault_of("chat", file, tmp_path / "out")
     (row,) = read_manifest(prepare("chat", file, tmp_path / "out", allow_outside="true"))
     assert row.audio == tmp_path / "out" / "audio" / "away.wav"
 

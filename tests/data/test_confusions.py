@@ -93,7 +93,7 @@ HEADER = '{"version": 1, "language": "en", "num_words": 5, "inserted": {}}\n'
         (HEADER + '{"word": "a", "heard": {"b": "many"}}\n', 2, "heard.b"),
         (HEADER + '{"word": "a", "heard": {"b": 1}, "more": 1}\n', 2, "more"),
         (HEADER + '{"word": "", "heard": {}}\n', 2, "word"),
-        (HEADER + '{"word": "a", "heard": {"b": 1}}\n' * 2, 3, "the word 'a' stands in the table twice"),
+        (HEADER + '{"word": "a", "heard": {"b": 1}}\n' * 2, 3, "the word 'a' is in the table twice"),
         (HEADER + '{"word": "a", "heard": {"b"', 2, "not JSON"),
     ],
 )

@@ -61,7 +61,7 @@ def test_slurp_speech_has_a_row_a_recording(tmp_path: Path) -> None:
     [
         ({"scenario": ""}, "'scenario' must be non-empty text"),
         ({"entities": [{"span": [6], "type": "time"}]}, "the span [6] of 'time' is outside the 6 tokens"),
-        ({"entities": [{"span": [-1], "type": "time"}]}, "the span [-1] of 'time' lies outside"),
+        ({"entities": [{"span": [-1], "type": "time"}]}, "the span [-1] of 'time' is outside"),
         ({"entities": [{"type": "time"}]}, "is not a type and a span"),
         ({"entities": ["time"]}, "is not a type and a span"),
         ({"entities": None}, "'entities' must be a list"),
@@ -124,7 +124,7 @@ def test_picovoice_clips_are_cut_into_training_and_test(tmp_path: Path) -> None:
         ({"slots": {}}, "'slots' must be a non-empty object"),
         ({"slots": {"size": ""}}, "the slot 'size' must hold text"),
         ({"audio": "audio/none.wav"}, "no such recording"),
-        ({"audio": "../elsewhere.wav"}, "lies outside"),
+        ({"audio": "../elsewhere.wav"}, "is outside"),
     ],
 )
 def test_bad_picovoice_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

@@ -50,8 +50,8 @@ def test_one_file_is_read_with_the_recordings_of_the_release(release: Path, tmp_
     ("change", "fault"),
     [
         ({"path": "wavs/speakers/kim/none.wav"}, "no such recording"),
-        ({"path": "../../secret.wav"}, "lies outside"),
-        ({"path": "/etc/hosts"}, "lies outside"),
+        ({"path": "../../secret.wav"}, "is outside"),
+        ({"path": "/etc/hosts"}, "is outside"),
         ({"path": "wavs/speakers/kim/text.wav"}, "cannot read"),
         ({"transcription": " "}, "'transcription' must be non-empty text"),
         ({"action": ""}, "'action' must be non-empty text"),

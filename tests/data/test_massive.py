@@ -129,7 +129,7 @@ def test_massive_speech_that_does_not_fit_is_refused(tmp_path: Path, row: dict[s
     [
         ({"intent": "bell_set"}, "the intent 'bell_set' does not begin with its scenario 'lamp'"),
         ({"intent": "lamp_"}, "does not begin with its scenario"),
-        ({"intent": None}, "'intent' must be text"),
+        ({"intent": None}, "'intent' must be non-empty text"),
         ({"intent": 48}, "does not begin with its scenario"),
         ({"partition": "heldout"}, "'partition' is 'heldout', not one of train, dev, test"),
         ({"annot_utt": "allume [device : la lampe"}, "a bracket that is not closed"),

@@ -97,7 +97,7 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, release: dict[
         file.write_bytes(content)
         assert f"cannot read {file}" in fault_of("massive", file, tmp_path / "out", locale="nl-NL")
     empty = _archive(file, {"readme": b""})
-    assert "holds no nl-NL.jsonl" in fault_of("massive", empty, tmp_path / "out", locale="nl-NL")
+    assert "has no nl-NL.jsonl" in fault_of("massive", empty, tmp_path / "out", locale="nl-NL")
     assert "has several locales, or none" in fault_of("massive", empty, tmp_path / "out")
 
 
@@ -107,4 +107,4 @@ def test_recordings_stay_inside_their_folder(tmp_path: Path, release: dict[str, 
     place.parent.mkdir()
     place.write_bytes(_lines({"id": "7", "audio": "../secret.wav"}))
     message = fault_of("massive", file, tmp_path / "out", locale="nl-NL", speech=place.parent)
-    assert message.startswith(f"{place}:1: ../secret.wav lies outside")
+    assert message.startswith(f"{place}:1: ../secret.wav is outside")
