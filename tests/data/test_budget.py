@@ -168,7 +168,7 @@ def test_speakers_keep_all_they_recorded_and_fewer_are_among_more(seed: int) -> 
         assert set(budget.ids) == {u.id for u in train if u.audio and u.speaker in speakers}
         heard.append(set(budget.ids))
     assert all(less < more for less, more in pairwise(heard))
-    with pytest.raises(UserError, match="asks for 5 speakers, there are 4"):
+    with pytest.raises(UserError, match="asks for 5 speakers, but there are 4"):
         choose_speech(train, num_speakers=5, seed=seed)
     with pytest.raises(UserError, match="the recording has no speaker"):
         choose_speech(corpus(), num_speakers=1)

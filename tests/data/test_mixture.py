@@ -99,9 +99,9 @@ def test_text_with_noise_is_heard_anew_in_each_repeat_and_keeps_its_answer() -> 
 
 
 def test_noise_without_what_hears_it_or_on_speech_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing was given that hears it"):
+    with pytest.raises(ValueError, match="noisy_text was not given"):
         examples_of((Part("text", of="all", noise=NOISE),), CORPORA, BUDGET)
-    with pytest.raises(ValueError, match="noise is of text"):
+    with pytest.raises(ValueError, match="noise is for text"):
         Part("speech", of="budget", noise=NOISE)
 
 

@@ -43,7 +43,7 @@ def decode(run: Path) -> None:
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a family that cannot be read by steps."""
     for where in ("study.cell", "decode.batches", "inference.model"):
-        monkeypatch.setattr(f"sottovoce.{where}.goes_by_steps", lambda *_: False)
+        monkeypatch.setattr(f"sottovoce.{where}.supports_steps", lambda *_: False)
 
 
 def test_confidences_are_added_to_answers_that_stay_as_they_were(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from sottovoce.decode.batches import answered, confidence_of
 from sottovoce.decode.constraints import Form
 from sottovoce.decode.intent_confidence import Intents, IntentTree
 from sottovoce.decode.parse import parse_answer
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
@@ -50,7 +50,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Raises UserError if it should abstain and cannot tell how sure it is."""
-        if self.abstain_below and not goes_by_steps(self.loaded.family, bare(self.tuned)):
+        if self.abstain_below and not supports_steps(self.loaded.family, bare(self.tuned)):
             raise UserError("this run's model cannot tell how sure it is", "leave --abstain-below out")
 
     @property

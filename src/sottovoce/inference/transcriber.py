@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.data.audio import Samples
-from sottovoce.decode.transcribe import written_down
+from sottovoce.decode.transcribe import transcribe_clips
 from sottovoce.models.load import LoadedModel
 from sottovoce.study.runs import load_for, locale_of_run, recipe_of_run
 
@@ -21,7 +21,7 @@ class Transcriber:
 
     def transcribe_all(self, clips: Sequence[Samples]) -> list[str]:
         """The transcript of each recording (mono, 16 kHz), all computed at once; what is beyond the window is cut."""
-        return written_down(self.loaded, clips, [self.locale] * len(clips))
+        return transcribe_clips(self.loaded, clips, [self.locale] * len(clips))
 
 
 def load_transcriber_of(run: Path, say: Callable[[str], None]) -> Transcriber:
