@@ -83,7 +83,7 @@ HEADER = '{"version": 1, "language": "en", "num_words": 5, "inserted": {}}\n'
 @pytest.mark.parametrize(
     ("content", "line", "said"),
     [
-        ("", 1, "version: Field required"),
+        ("", 1, "the key 'version' is missing"),
         ('{"version": 2, "rows": []}\n', 1, "a confusion table of version 2, not 1"),
         ('{"version": "1b"}\n', 1, "a confusion table of version '1b', not 1"),
         ("half a line", 1, "not JSON"),

@@ -125,7 +125,7 @@ def test_a_language_model_that_is_more_than_its_layers_is_refused(loaded: Loaded
 @pytest.mark.parametrize("part", ["language_model=full", "projector=full", "audio_tower=lora"])
 def test_what_enters_the_lower_layers_must_be_frozen(part: str) -> None:
     key, _, value = part.partition("=")
-    with pytest.raises(ValueError, match=r"lora\.first_layer goes with"):
+    with pytest.raises(ValueError, match=r"lora\.first_layer needs"):
         Train.model_validate({"language_model": "lora", "lora": {"first_layer": 1}} | {key: value})
 
 

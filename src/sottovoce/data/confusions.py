@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rapidfuzz.distance import Levenshtein
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.storage import json_lines, write_whole
 from sottovoce.data.manifest import json_object, numbered_lines
 from sottovoce.data.words import words_of
@@ -170,9 +170,7 @@ def _row(model: type[_Row], values: dict[str, Any], where: str) -> _Row:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: not a line of a confusion table ({key}: {first['msg']})", _REMAKE) from error
+        raise UserError(f"{where}: not a line of a confusion table ({first_fault(error)})", _REMAKE) from error
 
 
 def write_confusions(table: ConfusionTable, path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.storage import json_lines, write_whole
 from sottovoce.core.types import Entity, Frame, Split, Utterance
 
@@ -168,7 +168,7 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
     try:
         row = _Row.model_validate_json(line)
     except ValidationError as error:
-        raise UserError(f"{where}: {_fault(error)}", "correct that row") from error
+        raise UserError(f"{where}: {first_fault(error)}", "correct that row") from error
     for key, text in (("id", row.id), ("scenario", row.scenario), ("action", row.action)):
         if not text.strip():
             raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
@@ -185,15 +185,3 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
     frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
     said = row.transcript if row.transcript.strip() else ""
     return Utterance(row.id, row.locale, said, frame, row.split, audio, row.speaker, row.seconds, where=where)
-
-
-def _fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"the key {key!r} is missing"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}"
-    # A row is one line of the manifest: pydantic's own "line 1" would contradict file:line.
-    message = first["msg"].replace("at line 1 column", "at column")
-    return f"{key}: {message}" if key else message
