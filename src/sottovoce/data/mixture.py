@@ -65,17 +65,13 @@ class SharedExamples:
     def __init__(self) -> None:
         self._made: dict[tuple[int, Modality, int, str | None], tuple[Utterance, Example]] = {}
 
-    def example(
-        self, utterance: Utterance, modality: Modality, copy: int = 0, transcript: str | None = None
-    ) -> Example:
-        """The :class:`Example` of an utterance; ``transcript`` replaces its own."""
+    def example(self, utterance: Utterance, modality: Modality, copy: int, transcript: str | None) -> Example:
+        """The example of an utterance, see :class:`Example`; ``transcript`` is shown in place of its own."""
         key = id(utterance), modality, copy, transcript
-        of, made = self._made.get(key, (None, None))
-        if made is None or of is not utterance:  # another utterance may have had that id() before
+        if key not in self._made:
             shown = utterance if transcript is None else replace(utterance, transcript=transcript)
-            made = slu_example(shown, modality, copy)
-            self._made[key] = utterance, made
-        return made
+            self._made[key] = utterance, slu_example(shown, modality, copy)  # kept, so that no other one has its id
+        return self._made[key][1]
 
 
 def examples_of(
