@@ -1,7 +1,7 @@
-"""Answers that can only be frames of known intents and slot types: the ontology of the training labels as a grammar.
+"""Restricts answers to frames of known intents and slot types: the ontology of the training labels as a grammar.
 
-The grammar is Lark as llguidance reads it. Its one terminal is the answer's whole line as ``prompts.answer_of`` writes
-it, key by key and space by space, so that what is forced is tokenised as the training answers are.
+The grammar is llguidance's Lark. Its one terminal is the answer's whole line exactly as ``prompts.answer_of`` writes
+it, so that forced text is tokenised like the training answers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from sottovoce.core.types import Frame, Labels
 from sottovoce.data.collate import end_of_turn_id
 from sottovoce.decode.constraints import ConstraintState
 
-# Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
+# Plain characters; quotes, backslashes and control characters (except line breaks) as JSON escapes.
 _FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
-_OR = "    | "  # before every alternative but the first, on a line of its own
+_OR = "    | "  # before every alternative except the first, on its own line
 
 
 def ontology_of(frames: Iterable[Frame]) -> str:
-    """The grammar of the answers that name an intent and slot types of the frames, with any fillers, in any number.
+    """The grammar of answers with an intent and slot types of these frames, with any number of entities and any
+    fillers.
 
     Equal sets of intents and slot types give equal text.
     """
@@ -47,10 +48,10 @@ def ontology_of(frames: Iterable[Frame]) -> str:
 
 
 def labels_of(grammar: str) -> Labels:
-    """The intents and slot types that a grammar of :func:`ontology_of` allows."""
+    """The intents and slot types that a grammar from :func:`ontology_of` allows."""
     intents, slots = list[tuple[str, str]](), list[str]()
     rule = ""
-    for line in grammar.rstrip("\n").split("\n"):  # U+2028 in a name is a letter like any other
+    for line in grammar.rstrip("\n").split("\n"):  # not splitlines: a name may contain U+2028
         if line[:1] != " ":
             rule, _, line = line.partition(": ")
         if rule == "INTENT":
@@ -66,7 +67,7 @@ def _json(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    # Lark's strings have the escapes of JSON.
+    # Lark's strings are escaped like JSON's.
     return _json(text)
 
 
@@ -75,11 +76,11 @@ def _one_of(texts: Iterable[str]) -> str:
 
 
 class GrammarForm:
-    """Answers of a grammar; the line's end is the answer's.
+    """Answers that follow a grammar and end with its line.
 
     Args:
         grammar: in llguidance's Lark.
-        tokenizer: of the model that answers.
+        tokenizer: the answering model's.
 
     Raises:
         UserError: llguidance cannot read the tokenizer.

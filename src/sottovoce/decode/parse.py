@@ -1,4 +1,4 @@
-"""From the model's raw text to a frame. What cannot be read is a status, never an exception and never dropped."""
+"""Parses a model's raw text into a frame. Unreadable text is a status, never an exception, and is never dropped."""
 
 from __future__ import annotations
 

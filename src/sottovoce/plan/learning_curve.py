@@ -1,26 +1,26 @@
-"""How a score grows with recordings: a power law that starts at none, and what may be read off it.
+"""How a score grows with the number of recordings, from none on: a power law, fitted with its uncertainty.
 
     score(n) = ceiling - scale * (n + offset) ** -exponent
 
 is the power law of learning curves (Cortes, Jackel, Solla, Vapnik and Denker, NIPS 1993; Hestness et al., "Deep
 Learning Scaling is Predictable, Empirically", 2017; Viering and Loog's review, "The Shape of Learning Curves", 2022).
 The offset makes it hold at n = 0, where the model has learned from text alone: text is worth ``offset`` recordings (as
-in Hernandez et al., "Scaling Laws for Transfer", 2021). It is written here by what can be seen of it: the score without
-recordings, and how much it has risen at the largest number measured. These two are linear given exponent and offset.
+in Hernandez et al., "Scaling Laws for Transfer", 2021). We parametrise it by two observable numbers: the score without
+recordings, and its rise at the largest number measured. Given exponent and offset, the curve is linear in these two.
 
-A score of one training is the curve at its n, plus what its seed adds to all its scores, plus what this training adds,
-plus what comes of having tested on these utterances. The last has a covariance, which the bootstrap over utterances
-gives, with the same resamples for all trainings, since they shared them. How large the other two are is not known:
-their deviations, the exponent and the offset are taken from grids. Given these the two linear parameters are normal, so
-that curves can be drawn from the posterior without a chain. Quantiles of the draws are the intervals.
+The score of one training is the curve at its n plus three errors: of its seed (shared by all scores of that seed), of
+the training itself, and of testing on these utterances. The covariance of the last comes from the bootstrap over
+utterances, with the same resamples for all trainings, since they share the test set. The sizes of the other two are
+unknown: their deviations, the exponent and the offset are taken from grids. Given these, the two linear parameters are
+normal, so curves can be drawn from the posterior without a Markov chain. Intervals are quantiles of the draws.
 
-The plain way, resampling utterances and seeds, fitting each time and taking percentiles, is the baseline of the
-simulation in docs/evidence/planner.md. It counts the chance of each answer twice, with the utterances and with the
-seeds, which happens to make up for three seeds drawn with replacement spreading too little; its intervals of a gain are
+The simple way, to resample utterances and seeds, fit each time and take percentiles, is the baseline of the simulation
+in docs/evidence/planner.md. It counts the randomness of each answer twice, with the utterances and with the seeds,
+which happens to compensate for the too small spread of three seeds drawn with replacement; its intervals of a gain are
 too wide.
 
-The ceiling may lie above 1, since a bound that far outside the measured range bends the curve inside it. The score must
-lie between 0 and 1 as far as the curve is used, SUPPORT times the largest number measured.
+The ceiling may exceed 1, since a bound that far outside the measured range would bend the curve inside it. The score
+must be between 0 and 1 where the curve is used, up to SUPPORT times the largest number measured.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Floats = NDArray[np.float64]
 LEVEL = 0.8
 SUPPORT = 2.0
 """A curve is used up to this many times the largest number of recordings measured: one doubling, for which the coverage
-of the intervals was counted. Beyond it the measured scores say little and the prior of the shape decides."""
+of the intervals was simulated. Beyond it, the prior of the shape matters more than the measured scores."""
 MIN_BUDGETS = 3
 NUM_DRAWS = 4000
 
-# Log-uniform priors. Exponents: 0.07 to 0.35 in Hestness et al., 0.5 to 1 in Cortes et al. An offset below the smallest
-# budget or above the largest supported one leaves curves that the budgets cannot tell from those within. Deviations:
-# two tenths of a point to eight points of score; log-uniform is what makes Student's t of a few seeds.
+# Log-uniform priors. Exponents: 0.07 to 0.35 in Hestness et al., 0.5 to 1 in Cortes et al. Offsets below the
+# smallest budget or above the largest supported one give curves that the budgets cannot distinguish from those within.
+# Deviations: 0.2 to 8 points of score; log-uniform, which gives a Student's t distribution for few seeds.
 _EXPONENTS = np.geomspace(0.1, 1.2, 12)
 _NUM_OFFSETS = 14
 _DEVIATIONS = np.geomspace(0.002, 0.08, 9)
@@ -68,10 +68,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Curves drawn from the posterior; each array holds one number a draw.
+    """Curves drawn from the posterior; each array has one number per draw.
 
-    ``start`` is the score without recordings, ``rise`` how much higher it is with ``largest`` recordings, the most that
-    were measured. The ceiling is start + rise / (1 - (1 + largest / offset) ** -exponent).
+    ``start`` is the score without recordings, ``rise`` how much higher it is with ``largest``, the largest number of
+    recordings measured. The ceiling is start + rise / (1 - (1 + largest / offset) ** -exponent).
     """
 
     start: Floats
@@ -88,12 +88,12 @@ class LearningCurve:
     def scores(self, num_recordings: float) -> Floats:
         """Each draw's score. Raises ValueError beyond ``limit``."""
         if not 0 <= num_recordings <= self.limit:
-            raise ValueError(f"{num_recordings} recordings, of a curve that supports {self.limit}")
+            raise ValueError(f"{num_recordings} recordings, but the curve supports only {self.limit}")
         shape = _risen(num_recordings, self.exponent, self.offset) / _risen(self.largest, self.exponent, self.offset)
         return self.start + self.rise * shape
 
     def score(self, num_recordings: float) -> Interval:
-        """The score with so many recordings, 0..1, averaged over seeds and all utterances of this kind."""
+        """The score with that many recordings, 0..1, averaged over seeds and all utterances of this kind."""
         return _interval(self.scores(num_recordings))
 
     def gain(self, before: float, after: float) -> Interval:
@@ -101,7 +101,7 @@ class LearningCurve:
         return _interval(self.scores(after) - self.scores(before))
 
     def recordings_for(self, target: float) -> Interval:
-        """The recordings with which the score reaches a target; 0 where text alone reaches it."""
+        """The number of recordings with which the score reaches a target; 0 if text alone reaches it."""
         share = np.divide(target - self.start, self.rise, out=np.full_like(self.start, np.inf), where=self.rise > 0)
         left = 1 - share * _risen(self.largest, self.exponent, self.offset)  # (1 + n / offset) ** -exponent
         logs = -np.log(left, out=np.full_like(left, -np.inf), where=left > 0) / self.exponent
@@ -115,19 +115,19 @@ def fit_curve(
 ) -> LearningCurve:
     """Draws curves from the posterior given the scores of several trainings.
 
-    With M pairs of deviations, G pairs of exponent and offset and C trainings, everything is done for all of them at
-    once: (M, C, C) covariances, (C, G) curve shapes, and generalised least squares of start and rise for each of M x G.
+    With M pairs of deviations, G pairs of exponent and offset and C trainings, everything is computed at once: (M, C,
+    C) covariances, (C, G) curve shapes, and generalised least squares of start and rise for each of M x G.
 
     Args:
-        num_recordings: of each training; some must be 0.
-        seeds: of each training.
-        scores: of each training, 0..1.
-        resampled: resamples x trainings, the scores on resamples of the test utterances, the same ones for all.
-        seed: of the draws.
+        num_recordings: for each training; some must be 0.
+        seeds: for each training.
+        scores: for each training, 0..1.
+        resampled: resamples x trainings: scores on resamples of the test utterances, the same for all trainings.
+        seed: for the draws.
 
     Raises:
-        NoCurveError: fewer than MIN_BUDGETS different numbers of recordings, none of them 0, or scores that no curve
-            between 0 and 1 follows.
+        NoCurveError: fewer than MIN_BUDGETS different numbers of recordings, none of them 0, or no curve between 0 and
+            1 fits the scores.
     """
     n, y = np.asarray(num_recordings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     budgets = np.unique(n)
@@ -153,7 +153,7 @@ def fit_curve(
     determinant = a11 * a22 - a12**2
     start, rise = (a22 * b1 - a12 * b2) / determinant, (a11 * b2 - a12 * b1) / determinant
     misfit = ((precision @ y) @ y)[:, None] - start * b1 - rise * b2
-    # The likelihood with start and rise integrated out, under a flat prior of both.
+    # The likelihood with start and rise integrated out under a flat prior.
     log_weight = -0.5 * (log_determinant[:, None] + np.log(determinant) + misfit)
     cumulated = np.cumsum(np.exp(log_weight - log_weight.max()))
 
@@ -166,7 +166,7 @@ def fit_curve(
         drawn_start = start[m, g] + spread * first
         drawn_rise = rise[m, g] - a12[m, g] / a22[m, g] * spread * first + second / np.sqrt(a22[m, g])
         curve = LearningCurve(drawn_start, drawn_rise, exponents[g], offsets[g], largest)
-        end = curve.scores(curve.limit)  # the curve is monotone: between 0 and 1 at both ends is so everywhere
+        end = curve.scores(curve.limit)  # the curve is monotone, so checking both ends is enough
         possible = (drawn_start >= 0) & (drawn_start <= 1) & (end >= 0) & (end <= 1)
         kept.append(np.stack([drawn_start, drawn_rise, exponents[g], offsets[g]])[:, possible])
         if (number := number + int(possible.sum())) >= NUM_DRAWS:
@@ -176,11 +176,11 @@ def fit_curve(
 
 
 def _risen(num_recordings: float | Floats, exponent: Floats, offset: Floats) -> Floats:
-    """Which share of the way from the score without recordings to the ceiling is done."""
+    """The share (0..1) of the way from the score without recordings to the ceiling."""
     return 1 - (1 + num_recordings / offset) ** -exponent
 
 
 def _interval(samples: Floats) -> Interval:
-    # inverted_cdf takes a draw as it is: between a number and infinity there is nothing to interpolate.
+    # inverted_cdf returns one of the draws: one cannot interpolate between a number and infinity.
     low, value, high = np.quantile(samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf").tolist()
     return Interval(value, low, high)
