@@ -73,6 +73,7 @@ def json_report(
     findings: Sequence[Finding],
     published: Sequence[Published],
     headline: str,
+    chosen_on_dev: str,
     calibrations: Calibrations,
 ) -> str:
     """The study as one JSON object; shares and differences of shares from 0 to 1, times in seconds.
@@ -87,6 +88,7 @@ def json_report(
     report = {
         "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | told,
         "headline": headline,
+        "chosen_on_dev": chosen_on_dev,
         "intervals": {"level": LEVEL, "num_resamples": NUM_RESAMPLES, "cover": covered(curves)},
         "lines": [_line(curves, line) for line in curves.lines],
         "differences": [_comparison(each) for each in comparisons],
