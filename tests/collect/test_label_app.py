@@ -200,7 +200,7 @@ def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, t
 
 def test_notes_say_what_is_so_and_what_to_do(client: TestClient) -> None:
     kept = upload(client, "train0", wav_bytes(made_speech(4, before=1.5))).json()
-    assert kept["notes"] == ["it begins with 1.5 s of silence; start and stop nearer to your words"]
+    assert kept["notes"] == ["it begins with 1.5 s of silence; start and stop closer to your words"]
 
 
 @pytest.mark.parametrize("identity", ["train11", "test12", "unknown"])

@@ -93,14 +93,14 @@ def test_the_difference_of_two_schemes_is_paired_by_utterance(folder: Path) -> N
 
 def test_small_differences_are_not_called_wins(folder: Path) -> None:
     results = read_study(folder)
-    assert "not distinguishable" in headline(results, Difference(0.03, 0.02))
+    assert "cannot be told apart" in headline(results, Difference(0.03, 0.02))
     assert "is worse than text-only" in headline(results, Difference(-0.2, 0.02))
     won = headline(results, Difference(0.21, 0.04)).replace("\u00a0", " ")
     assert won == (
         "With 20 spoken training examples, curriculum raises intent accuracy on speech from text-only’s 60.0 % "
         "to 81.0 %, closing 70 % of the gap to gold text."
     )
-    assert "not distinguishable (+0.0 ± 0.0 points)" in comparison("A", "B", Difference(0.0, 0.0))
+    assert "cannot be told apart (+0.0 ± 0.0 points)" in comparison("A", "B", Difference(0.0, 0.0))
 
 
 def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
@@ -133,7 +133,7 @@ def test_several_budgets_stand_in_the_names(folder: Path) -> None:
 
 
 def test_no_study_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no study folder"):
+    with pytest.raises(UserError, match="is not a study folder"):
         read_study(tmp_path)
 
 

@@ -173,7 +173,10 @@ def test_a_projector_inside_the_tower_is_not_trained_without_it(loaded: LoadedMo
 
 @pytest.mark.parametrize(
     ("asked", "message"),
-    [(("frozen", "frozen", "frozen"), "nothing would be trained"), (("full", "frozen", "lora"), "goes with")],
+    [
+        (("frozen", "frozen", "frozen"), "nothing would be trained"),
+        (("full", "frozen", "lora"), "audio_tower: lora needs"),
+    ],
 )
 def test_a_senseless_combination_is_refused(asked: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -1,4 +1,4 @@
-"""The report's answer: the best cells with training speech against text-only, in a sentence, by intent, by example."""
+"""The report's answer: the best cells with training speech against text-only, in a sentence, intents and examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sottovoce.core.types import Utterance
 from sottovoce.report.curves import Curves, Point
 from sottovoce.report.differences import Comparison, difference_sentences, paired
-from sottovoce.report.examples import Answers, Example, mended_and_remaining
+from sottovoce.report.examples import Answers, Example, fixed_and_remaining
 from sottovoce.report.findings import SCARCE_SHARE
 from sottovoce.report.measures import intent_difference, intent_right
 from sottovoce.report.resamples import over_seeds
@@ -45,16 +45,16 @@ class IntentChange:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page says of the best point and of text-only.
+    """What the page says about the best point and text-only.
 
     Args:
         best, text_only: the points; examples are of the first seed of each.
-        label: the best one's name.
+        label: the name of the best.
         headline: the answer in one sentence.
         gap_closed: the share of text-only's gap that it closes, in intent accuracy.
-        notes: differences of schemes, a sentence each.
-        intents: every intent, the one with the lowest accuracy first.
-        mended, remaining: examples.
+        notes: differences between schemes, a sentence each.
+        intents: every intent, lowest accuracy first.
+        fixed, remaining: examples.
     """
 
     best: Point
@@ -64,17 +64,17 @@ class Answer:
     gap_closed: float | None
     notes: list[str]
     intents: list[IntentChange]
-    mended: list[Example]
+    fixed: list[Example]
     remaining: list[Example]
 
     @property
     def by_gain(self) -> list[IntentChange]:
-        """The intents, the one that gained most first."""
+        """The intents, largest gain first."""
         return sorted(self.intents, key=lambda line: (line.before - line.after, line.intent))
 
 
 def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | None:
-    """The answer, None while no scheme with speech or no text-only cell to measure it against is finished.
+    """The answer, None until a scheme with speech and a text-only cell to compare it with are finished.
 
     Raises:
         UserError: gold or predictions are damaged.
@@ -86,24 +86,24 @@ def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | 
         return None
     gold = gold_utterances(results.folder)
     before, after = ([read_predictions(results, cell, "speech") for cell in p.finished] for p in (text_only, best))
-    mended, remaining = mended_and_remaining(gold, before[0], after[0])
+    fixed, remaining = fixed_and_remaining(gold, before[0], after[0])
     name = line_label(results, line.scheme, line.sources, line.model)
     if results.is_grid:
-        said, notes = _grid_headline(curves, best, text_only, name), difference_sentences(results, comparisons)
+        sentence, notes = _grid_headline(curves, best, text_only, name), difference_sentences(results, comparisons)
         name = f"{name} at {speech_words(best.share, 0, best.scheme, best.size)}"
     else:
         cell = best.finished[0]
-        said, notes = _of_cells(results, gold, cell, text_only.finished[0], before[0], after[0])
+        sentence, notes = _of_cells(results, gold, cell, text_only.finished[0], before[0], after[0])
         name = label(results, cell)
     closed = point_gaps_closed(curves, line, best)[0]
     intents = intent_changes(gold, before, after)
-    return Answer(best, text_only, name, said, closed, notes, intents, mended, remaining)
+    return Answer(best, text_only, name, sentence, closed, notes, intents, fixed, remaining)
 
 
 def intent_changes(
     gold: Sequence[Utterance], before: Sequence[Answers], after: Sequence[Answers]
 ) -> list[IntentChange]:
-    """Accuracy on speech of each intent, means over the seeds' answers, the worst afterwards first."""
+    """Accuracy on speech of each intent, means over the seeds' answers, lowest accuracy afterwards first."""
     rows = defaultdict[str, list[Utterance]](list)
     for row in gold:
         rows[row.frame.intent].append(row)
@@ -124,7 +124,7 @@ def _of_cells(
     before: Answers,
     after: Answers,
 ) -> tuple[str, list[str]]:
-    """Heading and notes of a study with a cell a scheme."""
+    """Headline and notes of a study with one cell per scheme."""
     gain = intent_difference(gold, before, after)
     notes = [comparison(label(results, text_only), label(results, best), gain)]
     for cell in results.finished:
@@ -136,15 +136,17 @@ def _of_cells(
 
 
 def _grid_headline(curves: Curves, best: Point, text_only: Point, name: str) -> str:
-    """Heading of a study with learning curves: what all of the speech brings, and what the first of it brings."""
+    """Headline of a study with learning curves: the gain from all speech, and from the first of it."""
     budget = f"{speech_words(best.share, 0, best.scheme, best.size)} speech ({clips(best.num_clips)})"
     before, after = (f"{percent(point.speech[0].mean)}\u00a0%" for point in (text_only, best))
     pairs = paired(best, text_only, curves.samples)
     gain = over_seeds(list(pairs.values()))[0] if pairs else None
     if gain is None or gain.low <= 0 <= gain.high:
-        return f"{name} with {budget} and text-only are not distinguishable on speech: {after} and {before}."
+        return (
+            f"{name} with {budget} and text-only cannot be told apart on speech: intent accuracy {after} and {before}."
+        )
     if gain.mean < 0:
-        return f"{name} with {budget} is worse than text-only on speech: {after} instead of {before}."
+        return f"{name} with {budget} is worse than text-only on speech: intent accuracy {after} instead of {before}."
     text = f"With {budget}, {name.lower()} raises intent accuracy on speech from text-only’s {before} to {after}"
     line = next(line for line in curves.budgeted if best in line.points)
     small = [p for p in line.points if p.speech and 0 < p.share <= SCARCE_SHARE and p is not best]
@@ -154,4 +156,4 @@ def _grid_headline(curves: Curves, best: Point, text_only: Point, name: str) -> 
     if not 0 < won < gain.mean:
         return f"{text}."
     share = speech_words(small[-1].share, 0, best.scheme, small[-1].size)
-    return f"{text}; {percent(won)} of the {percent(gain.mean)} points come with {share}."
+    return f"{text}; {percent(won)} of the {percent(gain.mean)} points come from the first {share}."

@@ -1,4 +1,4 @@
-"""The study's report: one self-contained HTML page, with data and figure files beside it. Loads no model."""
+"""The study's report: one self-contained HTML page, and data and figure files. Loads no model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from sottovoce.score.metrics.registry import headline
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a study's report says."""
+    """Everything in a study's report."""
 
     curves: Curves
     comparisons: tuple[Comparison, ...]
@@ -53,13 +53,17 @@ class Report:
     chosen_on_dev: str = ""
 
     @property
+    def page(self) -> Path:
+        return self.curves.results.folder / "report.html"
+
+    @property
     def headline(self) -> str:
         if self.answer:
             return self.answer.headline
         results = self.curves.results
         if len(results.finished) < len(results.cells):
             return no_answer(results)
-        # A study without training speech can still set a cascade beside text-only.
+        # A study without training speech can still compare a cascade with text-only.
         return " ".join(difference_sentences(results, self.comparisons)) or no_answer(results)
 
 
@@ -68,10 +72,10 @@ def read_report(folder: Path, published: Path | None = None) -> Report:
 
     Args:
         folder: the study's.
-        published: published figures of the user's own, see :func:`published_for`.
+        published: the user's own file of published figures, see :func:`published_for`.
 
     Raises:
-        UserError: the folder holds no study, or one of its files or ``published`` is damaged.
+        UserError: the folder is not a study, or one of its files or ``published`` is damaged.
     """
     results = read_study(folder)
     curves = study_curves(results, study_samples(results))
@@ -87,13 +91,12 @@ def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
 
     Args:
         report: as read from the folder.
-        refresh_seconds: how often an open page loads itself anew; None if it does not.
+        refresh_seconds: how often an open page reloads itself; None: never.
 
     Returns:
         The path of the HTML page.
     """
     curves = report.curves
-    folder = curves.results.folder
     files = {
         "report.csv": csv_table(curves.results, report.calibrations),
         "report.json": json_report(
@@ -111,18 +114,18 @@ def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
         "report.html": report_html(report, refresh_seconds),
     }
     for name, text in files.items():
-        # A model can spell half a surrogate pair, which UTF-8 has no bytes for.
-        write_whole(folder / name, text.encode("utf-8", "backslashreplace").decode("utf-8"))
-    figure_png(curves, report.published, folder / "figure.png")
-    return folder / "report.html"
+        # A model can answer with half a surrogate pair, which UTF-8 cannot encode.
+        write_whole(report.page.with_name(name), text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    figure_png(curves, report.published, report.page.with_name("figure.png"))
+    return report.page
 
 
 def report_html(report: Report, refresh_seconds: int | None = None) -> str:
-    """The report page; everything that comes from the study's files is escaped."""
+    """The report page; everything from the study's files is escaped."""
     curves, results = report.curves, report.curves.results
     environment = page_environment("sottovoce.report")
     environment.filters |= {"percent": percent, "duration": duration, "points": signed_points, "p": p_words}
-    environment.filters["tight"] = lambda text: text.replace(" %", "\u00a0%")  # no line begins with a % sign
+    environment.filters["tight"] = lambda text: text.replace(" %", "\u00a0%")  # keeps % on the line of its number
     headers, rows = table_rows(curves)
     places = range(len(headline()))
     context: dict[str, Any] = {
@@ -152,7 +155,7 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "two_scorers": _two_scorers(results),
         "cost": study_cost(results),
         "versions": sorted({f"{name} {version}" for cell in results.cells for name, version in cell.versions.items()}),
-        # The file's name alone: its folder is the machine's own business.
+        # Only the file's name: its folder is private.
         "data": sorted({(Path(c.data.get("manifest", "")).name, c.data.get("sha256", "")) for c in results.cells}),
     }
     return environment.get_template("report.html.j2").render(context)
@@ -172,7 +175,7 @@ def _training(results: StudyResults) -> dict[str, Any] | None:
 
 
 def _two_scorers(results: StudyResults) -> list[dict[str, Any]]:
-    """The cells and inputs on which the official scorer and the strict one do not agree."""
+    """The cells and inputs on which the official and the strict scorer disagree."""
     lines = []
     for cell in results.finished:
         for modality in MODALITIES:

@@ -20,20 +20,20 @@ class Difference:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether it is at least two standard errors, and not nothing."""
+        """Whether it is not 0 and at least two standard errors."""
         return self.value != 0 and abs(self.value) >= 2 * self.standard_error
 
 
 def standard_error(scores: Scores, metric: Metric) -> float | None:
-    """Standard error sqrt(p(1-p)/n) of a share p of n items, which covers the choice of test utterances, not of the
-    run; None of a metric that is no share of items."""
+    """Standard error sqrt(p(1-p)/n) of a share p of n items, which covers the choice of test utterances but not the
+    training run; None if the metric is not a share of items."""
     if metric.of != "items":
         return None
     share, number = scores[metric.key], scores["num_scored"]
     return math.sqrt(share * (1 - share) / number) if number else math.nan
 
 
-SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hundred utterances have errors of 3 points
+SMALLEST_GAP = 0.1  # of a score; shares of less are mostly noise: a few hundred utterances have errors of 3 points
 
 
 def share_unreadable(scores: Scores) -> float:
@@ -42,8 +42,8 @@ def share_unreadable(scores: Scores) -> float:
 
 
 def gap_closed(cell: CellResult, text_only: CellResult, key: str) -> float | None:
-    """Share of text-only's loss from gold text to speech, in a metric by its key, that a cell wins back; None where
-    it lost too little to say.
+    """Share of text-only's loss from gold text to speech that a cell recovers, in the metric with that key; None if the
+    loss is too small.
 
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
@@ -53,12 +53,12 @@ def gap_closed(cell: CellResult, text_only: CellResult, key: str) -> float | Non
 
 
 def share_closed(reached: float, floor: float, ceiling: float) -> float | None:
-    """How much of the way from floor to ceiling is reached; None if the way is shorter than SMALLEST_GAP."""
+    """How much of the distance from floor to ceiling is covered; None if it is less than SMALLEST_GAP."""
     return (reached - floor) / (ceiling - floor) if ceiling - floor >= SMALLEST_GAP else None
 
 
 def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
-    """Whether the intent was read and is right; a missing answer is wrong."""
+    """Whether the intent is right; a missing or unreadable answer is wrong."""
     return prediction is not None and prediction.frame is not None and prediction.frame.intent == gold.frame.intent
 
 
@@ -68,7 +68,7 @@ def intent_difference(
     """How much higher the intent accuracy of ``after`` is than that of ``before``, paired by utterance.
 
     With w utterances won and l lost of n, the difference is (w - l) / n, with standard error
-    sqrt(w + l - (w - l)^2 / n) / n: utterances on which both agree say nothing about it.
+    sqrt(w + l - (w - l)^2 / n) / n: utterances on which both agree do not add to it.
     """
     steps = [intent_right(after.get(row.id), row) - intent_right(before.get(row.id), row) for row in gold]
     number, net = len(steps), sum(steps)

@@ -1,9 +1,9 @@
-"""Every finished cell's figures, on the test set as it is and on resamples of it: what all intervals are made from.
+"""Every finished cell's figures on the test set and on resamples of it, from which all intervals are made.
 
-The test utterances of a resample are drawn once for all cells, so that any two of them can be compared on it. Seeds are
-drawn by :func:`over_seeds`, the same ones for all that have them.
+The test utterances of a resample are drawn once for all cells, so that any two cells can be compared on it. Seeds are
+drawn by :func:`over_seeds`, the same ones for the same number of seeds.
 
-Method: utterances and training seeds are two crossed sources of chance, each resampled with replacement (Owen, "The
+Method: utterances and training seeds are two crossed sources of randomness, each resampled with replacement (Owen, "The
 pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). A mean over few drawn seeds varies too little, by the
 factor sqrt((n - 1) / n), so the deviations of drawn seeds are stretched by its inverse (Hesterberg, "What teachers
 should know about the bootstrap", The American Statistician 69, 2015).
@@ -34,7 +34,7 @@ _MOST_FILES = 500  # kept in memory while a study is watched; 0.5 MB each at SLU
 
 @dataclass(frozen=True)
 class Sampled:
-    """A cell's headline metrics on one input, or a difference of such: ``seen`` (metrics,), ``drawn`` (resamples,
+    """A cell's headline metrics on one input, or a difference of two: ``seen`` (metrics,), ``drawn`` (resamples,
     metrics)."""
 
     seen: Floats
@@ -47,14 +47,14 @@ class Sampled:
 Samples = Mapping[tuple[str, Modality], Sampled]
 """By a finished cell's name and input."""
 Calibrations = Mapping[tuple[str, Modality], Calibration]
-"""By a finished cell's name and input, where its answers have confidences."""
+"""By a finished cell's name and input, if its answers have confidences."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A figure or a difference (a share, 0..1): its mean over seeds, its 95 % interval and its standard error.
 
-    ``p_value`` is two-sided, of the hypothesis that it is 0: the smallest 1 - level at which the interval leaves 0 out.
+    ``p_value`` is two-sided, for the hypothesis that it is 0: the smallest 1 - level whose interval excludes 0.
     """
 
     mean: float
@@ -89,7 +89,7 @@ def study_samples(results: StudyResults) -> Samples:
 
 
 def study_calibrations(results: StudyResults) -> Calibrations:
-    """How far the confidences of the finished cells can be trusted; empty if no answer has one.
+    """How well calibrated the confidences of the finished cells are; empty if no answer has one.
 
     Raises:
         UserError: as :func:`study_samples`.
@@ -106,8 +106,8 @@ def study_calibrations(results: StudyResults) -> Calibrations:
 def over_seeds(of_each_seed: Sequence[Sampled]) -> tuple[Estimate, ...]:
     """The mean over seeds of each metric, with an interval that covers the choice of test utterances and of seeds.
 
-    A resample is the mean of all seeds' figures on the drawn utterances, plus how far the mean of as many drawn seeds
-    lies from that of all (stretched, see above). Of one seed it covers the utterances only.
+    A resample is the mean of all seeds' figures on the drawn utterances, plus the deviation of the mean over as many
+    drawn seeds (stretched, see above). With one seed it covers the utterances only.
 
     Raises:
         ValueError: no seeds.
@@ -133,14 +133,14 @@ def _p_value(column: Floats) -> float:
 
 
 def _counted(predictions: Path, gold: Path) -> tuple[Sums, Calibration | None]:
-    """The counts of each utterance (utterances, columns), and the calibration if there are confidences; a file that was
-    read before and has not changed is not read again."""
+    """The counts of each utterance (utterances, columns), and the calibration if there are confidences; an unchanged
+    file is not read again."""
     return _read_counted(predictions, _state(predictions), gold, _state(gold), headline())
 
 
 def _state(path: Path) -> tuple[int, int]:
     if not path.is_file():
-        return 0, 0  # the reader says what is missing
+        return 0, 0  # the reader reports what is missing
     state = path.stat()
     return state.st_mtime_ns, state.st_size
 

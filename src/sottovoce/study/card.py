@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.recipe import DevMetric
 from sottovoce.core.storage import write_whole
 from sottovoce.core.types import Modality
@@ -139,7 +139,4 @@ def checked(kind: type[_T], value: Any, where: str) -> _T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        fault = f"{key}: {first['msg']}" if key else first["msg"]
-        raise UserError(f"{where}: {fault}", DAMAGED) from error
+        raise UserError(f"{where}: {first_fault(error)}", DAMAGED) from error

@@ -18,7 +18,7 @@ from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.storage import whole_file, write_whole, written_whole
 from sottovoce.core.types import MODALITIES
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
 from sottovoce.models.load import model_identity
@@ -158,7 +158,7 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = load_finetuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
     measured = confidence or study.recipe.decode.confidence
-    if measured and not goes_by_steps(loaded.family, bare(model)):
+    if measured and not supports_steps(loaded.family, bare(model)):
         if confidence:
             raise UserError(f"{cell.model} cannot give a confidence", "leave --confidence out")
         study.say(f"{cell.name}: no confidences, since {cell.model} cannot give them")

@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Train
-from sottovoce.models.divided import refuse_undivided
+from sottovoce.models.divided import require_divisible
 from sottovoce.models.families.base import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.train.plain_lora import scale_small_side
@@ -46,7 +46,7 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
     _refuse_halves(loaded, train)
     if train.lora.first_layer:
-        refuse_undivided(family, model, train.lora.first_layer)
+        require_divisible(family, model, train.lora.first_layer)
     whole = whole_parts(loaded, train)
     for name in whole:
         # float32 weights, bfloat16 computation by autocast: bfloat16 weights would round away updates of 5e-6.
