@@ -210,6 +210,10 @@ class Recipe(_Closed):
     title: str = Field("", description="title of the report")
     model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
     models: tuple[str, ...] = Field((), description="several models, in place of model")
+    start_from: Path | None = Field(
+        None, exclude_if=lambda run: run is None,
+        description="an earlier run (STUDY/cells/CELL) of the same model, whose weights every scheme starts from",
+    )  # fmt: skip
     corpus: Corpus = Field(description="the target: its test speech is scored, its training speech is budgeted")
     sources: dict[str, Source] = Field({}, description="corpora in other languages, under names you choose")
     mixtures: tuple[tuple[str, ...], ...] = Field(

@@ -39,6 +39,7 @@ from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import resolve_checkpointing
 from sottovoce.study.runs import answer_form, intent_tree, load_finetuned, write_answers
+from sottovoce.study.start import starting_weights
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
@@ -129,7 +130,8 @@ def train_stage(study: Study, item: Work) -> Path:
         lower = study.lower.setdefault(model, LowerStates(train.lora.first_layer))
         loaded = study.load(model)
         evaluate = dev_evaluation(study, model, loaded) if study.data.dev else None
-        return run_stage(loaded, item.plan, rows, train, folder, item.cell.seed, lower, evaluate)
+        start = starting_weights(study.recipe, model)
+        return run_stage(loaded, item.plan, rows, train, folder, item.cell.seed, lower, evaluate, start)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> Grammar | None:

@@ -13,6 +13,7 @@ from sottovoce.data.load import Data
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.load import model_identity
 from sottovoce.study.cells import Cell, example_key
+from sottovoce.study.start import starting_key
 from sottovoce.train.stage import StagePlan, plan_stages
 
 # Training settings left out of a stage's key: its own settings are in it already, the rest changes only rounding.
@@ -79,7 +80,8 @@ def cell_stage_plans(
     left_out = NOT_IN_KEYS if recipe.train.selects else NOT_IN_KEYS | OF_SELECTION
     common = recipe.train.model_dump(mode="json", exclude=left_out)
     selected_on = [keys.of(dev)] if dev else []
-    root = json.dumps([model_identity(cell.model), cell.seed, common, *selected_on], sort_keys=True)
+    start = starting_key(recipe, cell.model)
+    root = json.dumps([model_identity(cell.model), cell.seed, common, *selected_on, *start], sort_keys=True)
     return plan_stages(cell.stages, [keys.of(part) for part in examples], root)
 
 

@@ -40,7 +40,18 @@ from sottovoce.train.parts import reencodes_audio
 from sottovoce.train.processes import processes
 from sottovoce.train.stage_files import DONE
 
-AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
+AXES = {
+    "schemes",
+    "asr",
+    "budgets",
+    "seeds",
+    "sources",
+    "mixtures",
+    "synthetic_speech",
+    "model",
+    "models",
+    "start_from",
+}
 
 
 @dataclass
@@ -229,7 +240,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
 
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
-    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
+    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus", "start_from"})
     for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' keys
         del settings["train"][key]
     settings["train"].pop("report_to", None)  # written only if set

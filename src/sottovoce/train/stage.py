@@ -82,7 +82,7 @@ def _settings_of(part: Part) -> dict[str, Any]:
 
 def run_stage(
     loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int,
-    lower: LowerStates | None = None, evaluate: Evaluate | None = None,
+    lower: LowerStates | None = None, evaluate: Evaluate | None = None, start: Path | None = None,
 ) -> Path:  # fmt: skip
     """Trains a stage, resuming from its last checkpoint if there is one; returns at once if it is done.
 
@@ -92,6 +92,7 @@ def run_stage(
         folder: the folder of all stages; this one's is ``folder / plan.key``.
         lower: if ``train.lora.first_layer`` is above 0, the states already computed for earlier stages' rows.
         evaluate: scores the model on dev; needed where ``train.eval_strategy`` asks for it.
+        start: weights that a first stage starts from, None for the loaded model's own.
 
     Returns:
         the folder of the weights.
@@ -102,7 +103,7 @@ def run_stage(
     home = folder / plan.key
     if (home / DONE).exists():
         return home / WEIGHTS
-    parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
+    parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else start
     first_layer = train.lora.first_layer
     if first_layer and (engine := asked_engine()):
         raise UserError(f"train.lora.first_layer does not work with {engine}", "set it to 0, or do not shard")
