@@ -49,7 +49,7 @@ def test_an_evaluation_changes_no_weight(tmp_path: Path, tiny_model_dir: Path, t
 
 def test_after_each_epoch_and_the_best_is_kept(tmp_path: Path, tiny_model_dir: Path, tiny_corpus: Path) -> None:
     selecting = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"}
-    cell = trained(tmp_path, tiny_model_dir, tiny_corpus, learning_rate=0.3, **selecting)
+    cell = trained(tmp_path, tiny_model_dir, tiny_corpus, learning_rate=3.0, **selecting)
     summary = summary_of(cell)
     steps = [each["step"] for each in summary["evaluations"]]
     assert len(steps) == EPOCHS and steps[-1] == summary["steps"]
@@ -61,7 +61,7 @@ def test_after_each_epoch_and_the_best_is_kept(tmp_path: Path, tiny_model_dir: P
     # The order of an epoch's rows does not depend on how many epochs follow, nor does a constant rate.
     epochs = 1 + steps.index(best["step"])
     up_to_there = trained(
-        tmp_path / "shorter", tiny_model_dir, tiny_corpus, learning_rate=0.3, num_train_epochs=epochs,
+        tmp_path / "shorter", tiny_model_dir, tiny_corpus, learning_rate=3.0, num_train_epochs=epochs,
         eval_strategy="epoch",
     )  # fmt: skip
     assert weights_of(up_to_there) == weights_of(cell)
