@@ -48,6 +48,7 @@ def score(
     by: Sequence[str] = (),
     intervals: bool = False,
     target_accuracy: float | None = None,
+    dev: Path | str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Scores a prediction file as `sottovoce score` does; no model is loaded.
@@ -59,6 +60,7 @@ def score(
         by: breakdowns, such as `intent`, `slot` or `speaker`.
         intervals: adds 95 % intervals (bootstrap over utterances).
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
+        dev: predictions for the manifest's dev split, on which that threshold is chosen.
         say: takes notes on rows that are missing, repeated or unknown, which `num_missing`, `num_duplicates` and
             `num_unknown` count in any case.
 
@@ -79,7 +81,8 @@ def score(
     from sottovoce.score.files import read_gold
 
     answers = read_answers(Path(predictions), read_gold(Path(gold), split), say or _quiet)
-    return score_report(answers, by, intervals, target_accuracy)
+    dev_answers = None if dev is None else read_answers(Path(dev), read_gold(Path(gold), "dev"), say or _quiet)
+    return score_report(answers, by, intervals, target_accuracy, dev_answers)
 
 
 def compare(

@@ -13,7 +13,6 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 def test_sides_answer_alike_and_ours_reads_less(
     tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("llguidance", reason="llguidance is not installed (extra `grammar`)")
     monkeypatch.syspath_prepend(str(FOLDER))
     from decode_speed import HEARD, PLAIN, main
 

@@ -127,6 +127,9 @@ def score(
         float | None,
         typer.Option(min=0, max=1, help="of intents, 0..1: find the confidence threshold that reaches it"),
     ] = None,
+    dev: Annotated[
+        Path | None, typer.Option(help="predictions for the manifest's dev split, to choose that threshold on")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
     """Score a prediction file, both as SLURP's official scorer does and strictly, and its confidences if it has any."""
@@ -134,8 +137,9 @@ def score(
     from sottovoce.score.tables import report_tables
 
     report = api.score(
-        predictions, gold, split=split, by=by or [], intervals=intervals, target_accuracy=target_accuracy, say=say
-    )
+        predictions, gold, split=split, by=by or [], intervals=intervals, target_accuracy=target_accuracy, dev=dev,
+        say=say,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(report))
     else:

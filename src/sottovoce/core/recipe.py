@@ -192,11 +192,26 @@ class Train(_Closed):
         return self
 
 
+class Prompt(_Closed):
+    """What stands in every prompt behind what was said: in training, decoding, serving and export alike."""
+
+    instruction: str = Field("", description="replaces the built-in `Intent and slots as JSON:`")
+    list_labels: bool = Field(
+        False, description="lists the intents and slot types of the training utterances before the instruction"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Prompt:
+        if self.instruction and not self.instruction.strip():
+            raise ValueError("instruction is blank")
+        return self
+
+
 class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
     batch_size: int = Field(32, ge=1, description="utterances decoded at once")
-    max_new_tokens: int = Field(96, ge=1, description="longer answers are cut, and are unreadable")
+    max_new_tokens: int = Field(96, ge=1, description="longer answers are cut; must be enough for the right ones")
     grammar: Grammar = Field(
         "none", description="ontology: allow only the intents and slot types of the training utterances"
     )
@@ -241,6 +256,8 @@ class Recipe(_Closed):
     )  # fmt: skip
     num_test_utterances: int | None = Field(None, ge=1, description="test on only this many (stratified by intent)")
     train: Train = Field(Train(), description="how the model is trained")
+    # Written only if set, so that earlier studies keep their stages and results.
+    prompt: Prompt = Field(Prompt(), exclude_if=lambda p: p == Prompt(), description="what the model is asked")
     decode: Decode = Field(Decode(), description="how the model is decoded")
     seed: int = Field(0, description="seed for choosing utterances, and for training unless seeds is given")
     seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains its own cells")

@@ -20,13 +20,14 @@ from sottovoce.core.recipe import (
     SpeechSpeakers,
     SpeechUtterances,
 )
-from sottovoce.core.types import Utterance
+from sottovoce.core.types import Labels, Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.dev_split import split_off_dev
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import SYNTHETIC, SharedExamples
+from sottovoce.data.prompts import instruction_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Data:
         dev_line: where ``dev`` comes from, for the user.
         others: training utterances of the sources, by their names in the recipe; under ``SYNTHETIC`` those with
             synthetic speech.
-        shared: examples that cells share.
+        shared: examples that cells share, and the instruction of all prompts.
         heard: by model, its transcripts of the speech budgets' recordings, by their sha256, if recognition noise is
             estimated from them.
     """
@@ -55,6 +56,11 @@ class Data:
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dev: list[Utterance] = field(default_factory=list)
     dev_line: str = ""
+
+    @property
+    def instruction(self) -> str:
+        """What every prompt asks for, in training and testing."""
+        return self.shared.instruction
 
     @property
     def num_spoken(self) -> int:
@@ -92,14 +98,16 @@ def load_data(recipe: Recipe) -> Data:
         dev = limited(dev, recipe.num_dev_utterances, recipe.seed)
         kind = "recordings" if dev[0].audio is not None else "texts, as none has a recording"
         dev_line = "; ".join(filter(None, (dev_line, f"training is evaluated on {len(dev)} dev {kind}")))
-    unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
+    unseen = {u.frame.intent for u in test if not u.frame.is_rejection} - {u.frame.intent for u in train}
     if unseen:
         advice = "add training utterances for them, raise num_train_utterances, or remove them from test"
         raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
     others = {name: _source_utterances(source, recipe.seed) for name, source in recipe.sources.items()}
     if recipe.synthetic_speech:
         others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
-    return Data(path, sha256_of(path), train, test, others, dev=dev, dev_line=dev_line)
+    instruction = instruction_of(recipe.prompt, Labels.of(utterance.frame for utterance in train))
+    shared = SharedExamples(instruction)
+    return Data(path, sha256_of(path), train, test, others, shared, dev=dev, dev_line=dev_line)
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.types import MODALITIES, Modality, Prediction
+from sottovoce.core.types import ANSWERED, MODALITIES, Modality, Prediction
 from sottovoce.score import files
 from sottovoce.score.metrics import registry
 from sottovoce.study.card import DAMAGED, CellCard, checked, json_object, read_card
@@ -158,7 +158,7 @@ def read_predictions(results: StudyResults, cell: CellResult, modality: Modality
     rows = files.read_predictions(prediction_file(results, cell, modality))
     return {
         row.key: Prediction(row.key, row.text or "", "ok", row.frame)
-        if row.status == "ok"
+        if row.status in ANSWERED
         else Prediction(row.key, row.text or "", "unreadable", None)
         for row in rows
     }
