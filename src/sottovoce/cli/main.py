@@ -147,8 +147,6 @@ def compare(
     systems: Annotated[list[str], typer.Argument(help="prediction files; one system's seeds joined by commas")],
     gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
     split: Annotated[Optional[str], typer.Option(help="of a manifest, compare on this split only")] = None,  # noqa: UP045
-    num_resamples: Annotated[int, typer.Option(min=100, help="resamples behind intervals and p-values")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="of the resamples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
     """Compare prediction files: scores with intervals, and which of them really differ."""
@@ -156,7 +154,7 @@ def compare(
     from sottovoce.score.compare import comparison_tables
     from sottovoce.score.tables import printable
 
-    comparison = api.compare(systems, gold, split=split, num_resamples=num_resamples, seed=seed, say=say)
+    comparison = api.compare(systems, gold, split=split, say=say)
     if as_json:
         print(json.dumps(comparison))
     else:
