@@ -32,7 +32,7 @@ from written import markdown, write
 from sottovoce.core.machine import machine_bytes
 from sottovoce.data.collate import Row
 from sottovoce.decode.greedy import greedy
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
@@ -90,7 +90,7 @@ def answer_seconds(job: CpuJob, side: Any) -> float | None:
     """Of an answer as long as the rows' to a recording that was heard; None of families that our loop does not read."""
     base = bare(side.model)
     loaded = LoadedModel(base, job.processor(base.config), family_of(job.size.model_type), job.bf16)
-    if not goes_by_steps(loaded.family, base):
+    if not supports_steps(loaded.family, base):
         return None
     row: Row = side.rows[-1]
     side.model.eval()

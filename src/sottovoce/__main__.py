@@ -1,4 +1,4 @@
-"""``python -m sottovoce``, which is what launchers of several processes start."""
+"""``python -m sottovoce``, for launchers that start several processes."""
 
 from sottovoce.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What ``import sottovoce`` offers; heavy imports stand inside, so that it takes a blink."""
+"""What ``import sottovoce`` offers; heavy imports are inside the functions, so that it is fast."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sottovoce.core.errors import UserError
 
 if TYPE_CHECKING:
-    from sottovoce.core.recipe import Grammar
+    from sottovoce.core.recipe import Grammar, Recipe
     from sottovoce.inference.model import Model
+    from sottovoce.report.html import Report
+    from sottovoce.study.engines.base import Engine, Failure
 
 
 def load(run: Path | str, grammar: Grammar | None = None) -> Model:
@@ -18,14 +20,14 @@ def load(run: Path | str, grammar: Grammar | None = None) -> Model:
 
     Args:
         run: its folder, STUDY/cells/CELL.
-        grammar: `ontology` holds answers to the intents and slot types of the training labels, `none` leaves them
-            free; None: as the run's recipe says.
+        grammar: `ontology` restricts answers to the intents and slot types of the training labels, `none` does not;
+            None: as in the run's recipe.
 
     Returns:
         The model with the run's weights.
 
     Raises:
-        UserError: the folder is no run, or its training is not finished.
+        UserError: the folder is not a run, or its training is not finished.
 
     Examples:
         >>> import sottovoce
@@ -53,15 +55,15 @@ def score(
     Args:
         predictions: JSONL in SLURP's format.
         gold: a SLURP release file or a manifest.
-        split: of a manifest, this split only.
+        split: only this split of a manifest.
         by: breakdowns, such as `intent`, `slot` or `speaker`.
-        intervals: adds 95 % intervals, by a bootstrap over utterances.
+        intervals: adds 95 % intervals (bootstrap over utterances).
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
-        say: takes each note on rows that are missing, repeated or unknown; without it the counts
-            `num_missing`, `num_duplicates` and `num_unknown` tell.
+        say: takes notes on rows that are missing, repeated or unknown, which `num_missing`, `num_duplicates` and
+            `num_unknown` count in any case.
 
     Returns:
-        What `sottovoce score --json` prints: the figures (0..1) as `official` and `strict`, and what was asked for.
+        What `sottovoce score --json` prints: the figures (0..1) as `official` and `strict`, and the extras asked for.
 
     Raises:
         UserError: a file cannot be read, they do not belong together, a breakdown does not exist, or no threshold
@@ -92,8 +94,8 @@ def compare(
     Args:
         systems: two or more, each a prediction file, or a list with one file for each seed.
         gold: a SLURP release file or a manifest.
-        split: of a manifest, this split only.
-        say: takes each note on rows that are missing, repeated or unknown.
+        split: only this split of a manifest.
+        say: takes notes on rows that are missing, repeated or unknown.
 
     Returns:
         What `sottovoce compare --json` prints: `systems` with their figures (0..1) and intervals, `pairs` with
@@ -117,20 +119,20 @@ def compare(
 def run_study(
     recipe: Path | str, overrides: Sequence[str] = (), *, on: str = "here", say: Callable[[str], None] = print
 ) -> Path:
-    """Trains, decodes, scores and reports every scheme of a recipe; what an earlier call has finished is kept.
+    """Trains, decodes, scores and reports every scheme of a recipe; what an earlier call finished is kept.
 
     Args:
         recipe: a YAML file.
         overrides: `key=value`, such as `train.stage.learning_rate=1e-4`.
-        on: where cells run, as `sottovoce study --on` has it. With `auto` and `processes:2` cells run in processes that
+        on: where cells run, as for `sottovoce study --on`. With `auto` and `processes:2` cells run in processes that
             import the calling script again, which therefore needs `if __name__ == "__main__":`.
-        say: takes each line about what is done.
+        say: takes lines on progress.
 
     Returns:
         The study's folder, with report.html, report.json and the runs in cells/.
 
     Raises:
-        UserError: the recipe or its data is at fault; or cells failed, when the others have been finished and reported.
+        UserError: the recipe or its data is faulty; or cells failed, while the others are finished and reported.
 
     Examples:
         >>> import sottovoce
@@ -139,16 +141,10 @@ def run_study(
         True
     """
     from sottovoce.core.recipe_file import load_recipe
-    from sottovoce.report.html import read_report, write_report
-    from sottovoce.study import runner
     from sottovoce.study.engines.select import engine_named
-    from sottovoce.train.processes import processes
 
-    path = Path(recipe)
-    settings = load_recipe(path, list(overrides))
-    failures = runner.run_study(settings, path, say, engine_named(on, None, 1.0))
-    if processes().is_main_process:
-        write_report(read_report(settings.folder))
+    settings = load_recipe(Path(recipe), list(overrides))
+    _, failures = run_and_report(settings, Path(recipe), engine_named(on, None, 1.0), say)
     if failures:
         raise UserError(
             f"{settings.folder}: {len(failures)} cells failed: {', '.join(failure.cell for failure in failures)}",
@@ -157,5 +153,21 @@ def run_study(
     return settings.folder
 
 
+def run_and_report(
+    recipe: Recipe, path: Path, engine: Engine, say: Callable[[str], None]
+) -> tuple[Report | None, list[Failure]]:
+    """Runs a study and writes its report, which only the main process returns, and the cells that failed."""
+    from sottovoce.report.html import read_report, write_report
+    from sottovoce.study.runner import run_study
+    from sottovoce.train.processes import processes
+
+    failures = run_study(recipe, path, say, engine)
+    if not processes().is_main_process:
+        return None, failures
+    report = read_report(recipe.folder)
+    write_report(report)
+    return report, failures
+
+
 def _quiet(line: str) -> None:
-    """Takes a line and says nothing."""
+    """Ignores a line."""

@@ -106,7 +106,7 @@ def test_seconds_that_the_recording_does_not_have_are_a_warning(tmp_path: Path) 
 
 def test_other_sampling_rates_are_noted(tmp_path: Path) -> None:
     report = check(tmp_path, *sound(tmp_path), spoken(tmp_path, 10, rate=44_100), spoken(tmp_path, 11, rate=44_100))
-    assert report.notes == ["2 recordings have 44100 Hz; they are converted to 16000 Hz"]
+    assert report.notes == ["2 recordings are at 44100 Hz; they are converted to 16000 Hz"]
     assert report.warnings == []
 
 
@@ -123,13 +123,13 @@ def test_training_recordings_without_a_transcript_are_noted(tmp_path: Path) -> N
     untranscribed = [spoken(tmp_path, number) | {"transcript": "", "entities": slots} for number in (10, 11)]
     report = check(tmp_path, *sound(tmp_path), *untranscribed)
     assert report.warnings == []
-    assert report.notes == ["2 training recordings have no transcript: schemes hear them, and show them never as text"]
+    assert report.notes == ["2 training recordings have no transcript: they are used as speech only"]
 
 
 def test_a_speaker_of_both_train_and_test_is_noted(tmp_path: Path) -> None:
     shared = spoken(tmp_path, 10, "test") | {"speaker": "train-s1"}
     assert check(tmp_path, *sound(tmp_path), shared).notes == [
-        "1 speakers are in both train and test, 'train-s1' for one"
+        "1 speakers are in both train and test, such as 'train-s1'"
     ]
 
 
@@ -157,7 +157,7 @@ def test_the_budgets_that_recordings_allow_are_covered(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_not_valid_is_refused_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"manifest\.jsonl:6: id 'train0' stands already"):
+    with pytest.raises(UserError, match=r"manifest\.jsonl:6: id 'train0' is already"):
         check(tmp_path, *sound(tmp_path), row(0))
 
 

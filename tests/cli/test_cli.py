@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_exit_status_2(run: Run, tmp_path: Path, mon
     outcome = run("prepare", "massive", source, tmp_path / "out")
     assert outcome.code == 2
     manifest = tmp_path / "out/manifest.jsonl"
-    assert outcome.err == f"error: the disk is full ({manifest}); free some space and start again\n"
+    assert outcome.err == f"error: the disk is full ({manifest}); free some space and rerun\n"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_one_line_too(
     monkeypatch.setattr(registry, "prepare", full)
     outcome = run("prepare", "home", "-", "out")
     assert outcome.code == 2
-    assert outcome.err == "error: the disk is full (while writing); free some space and start again\n"
+    assert outcome.err == "error: the disk is full (while writing); free some space and rerun\n"
 
 
 def test_another_fault_of_the_system_is_not_taken_for_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def test_what_is_not_good_is_refused_in_words_and_not_kept(client: TestClient, t
 
 def test_notes_say_what_is_so_and_what_to_do(client: TestClient) -> None:
     kept = upload(client, "train0", wav_bytes(made_speech(4, before=1.5))).json()
-    assert kept["notes"] == ["it begins with 1.5 s of silence; start and stop nearer to your words"]
+    assert kept["notes"] == ["it begins with 1.5 s of silence; start and stop closer to your words"]
 
 
 @pytest.mark.parametrize("identity", ["train11", "test12", "unknown"])
@@ -277,7 +277,7 @@ def test_a_study_says_what_comes_first(tmp_path: Path, source: Path, monkeypatch
     monkeypatch.setattr(study, lambda folder: {"lamp_off": 0.02, "lamp_on": 0.0})
     first = opening(source, tmp_path / "a", study=tmp_path / "study", share=1.0).next
     assert first.utterance.frame.intent == "lamp_off"
-    assert first.reason.endswith("; 2.0 points of intent accuracy are to be won with lamp_off")
+    assert first.reason.endswith("; lamp_off could raise intent accuracy by 2.0 points")
     monkeypatch.setattr(study, lambda folder: {"alarm_set": 0.02})
     with pytest.raises(UserError, match="a study of other intents"):
         opening(source, tmp_path / "b", study=tmp_path / "study")

@@ -100,7 +100,7 @@ def test_folders_that_hold_something_else_are_refused(tmp_path: Path, source: Pa
         pass
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").touch()
-    with pytest.raises(UserError, match="not empty, and no folder of recordings"), opened(tmp_path / "full", source):
+    with pytest.raises(UserError, match="not empty and not a folder of recordings"), opened(tmp_path / "full", source):
         pass
 
 

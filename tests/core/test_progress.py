@@ -61,12 +61,12 @@ def test_without_a_terminal_a_line_is_said_when_a_part_begins(tmp_path: Path) ->
         job(path)
         lines.look()
         lines.look()
-        assert said == ["cell-a: begins", "cell-a: training text", "cell-a: decoding speech"]
+        assert said == ["cell-a: started", "cell-a: training text", "cell-a: decoding speech"]
         other = lines.expect("cell-c")
         job(other)
         lines.end("cell-c")  # over before anybody looked
         lines.look()
-    assert said[3:] == ["cell-c: begins", "cell-c: training text", "cell-c: cell-a: decoding speech"]
+    assert said[3:] == ["cell-c: started", "cell-c: training text", "cell-c: cell-a: decoding speech"]
     assert other != path
 
 

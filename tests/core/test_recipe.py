@@ -104,7 +104,7 @@ def test_an_override_reaches_nested_keys_and_wins_over_the_file(tmp_path: Path) 
         ("seed", "'seed' is not key=value"),
         ("sead=1", "unknown key 'sead'; did you mean 'seed'?"),
         ("train.noise.drop=2", "train.noise.drop: Input should be less than or equal to 1"),
-        ("train.noise.drop=0.95", "train.noise: replace, drop and insert are more than 1 together"),
+        ("train.noise.drop=0.95", "train.noise: replace, drop and insert add up to more than 1"),
         ("name.first=x", "name is not a group of keys"),
         ("title=[", "'title=[': the value is not valid YAML"),
         ("train.stage.num_train_epochs=0", "train.stage.num_train_epochs: "),
@@ -154,7 +154,7 @@ def test_a_missing_recipe_lists_those_that_are_there(tmp_path: Path) -> None:
     recipe(tmp_path)
     with pytest.raises(UserError) as caught:
         load_recipe(tmp_path / "s.yaml")
-    assert str(caught.value) == f"no such recipe: {tmp_path / 's.yaml'}; there are: {tmp_path / 'r.yaml'}"
+    assert str(caught.value) == f"no such recipe: {tmp_path / 's.yaml'}; found instead: {tmp_path / 'r.yaml'}"
 
 
 def test_a_recipe_read_back_from_what_a_study_wrote_is_the_same(tmp_path: Path) -> None:

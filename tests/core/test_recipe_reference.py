@@ -43,7 +43,7 @@ def test_the_page_has_each_group_with_keys_defaults_and_bounds() -> None:
         "| `learning_rate` | number, > 0 | `5e-6` |",
         "| `first_stage` | [group](#trainstage-trainfirst_stage-trainlast_stage) | `num_train_epochs: 2` |",
         "`{utterances: integer, ≥ 1}`",
-        "| `corpus` | [group](#corpus) | needed |",
+        "| `corpus` | [group](#corpus) | required |",
     ):
         assert line in page
 

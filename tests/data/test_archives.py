@@ -88,4 +88,4 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, release: Path,
         assert not list((tmp_path / "out").iterdir())
     with zipfile.ZipFile(tmp_path / "none.zip", "w"):
         pass
-    assert "holds none of data/train_data.csv" in fault_of("fluent", tmp_path / "none.zip", tmp_path / "out")
+    assert "has none of data/train_data.csv" in fault_of("fluent", tmp_path / "none.zip", tmp_path / "out")

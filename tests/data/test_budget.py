@@ -141,10 +141,20 @@ def test_all_seconds_can_be_taken_and_not_one_more() -> None:
     train = corpus()
     total = math.fsum(u.seconds or 0 for u in train)
     assert choose_speech(train, seconds=total).num_utterances == len(train)
-    with pytest.raises(UserError, match="the 800 train utterances with audio have"):
+    with pytest.raises(UserError, match=f"the 800 train utterances with audio have {total:g}"):
         choose_speech(train, seconds=total + 1)
-    with pytest.raises(UserError, match="no recording fits"):
+    with pytest.raises(UserError, match=f"no recording fits .*; give at least {priority_order(train)[0].seconds:g}"):
         choose_speech(train, seconds=0.5)
+    nothing = choose_speech(train, seconds=0.0)
+    assert (nothing.num_utterances, nothing.seconds) == (0, 0.0)
+    assert choose_speech(silenced(train, every=1000)[1:], seconds=0.0).num_utterances == 0
+
+
+def test_seconds_are_summed_without_rounding() -> None:
+    """A tenth of a second ten times is one second; floating-point numbers would fall short of it."""
+    train = [replace(u, seconds=0.1) for u in corpus({"lamp_on": 10})]
+    assert choose_speech(train, num_utterances=10).seconds == 1.0 != sum([0.1] * 10)
+    assert choose_speech(train, seconds=1.0).num_utterances == 10
 
 
 def test_seconds_that_the_manifest_leaves_out_come_from_the_recording(tmp_path: Path) -> None:
@@ -168,10 +178,21 @@ def test_speakers_keep_all_they_recorded_and_fewer_are_among_more(seed: int) -> 
         assert set(budget.ids) == {u.id for u in train if u.audio and u.speaker in speakers}
         heard.append(set(budget.ids))
     assert all(less < more for less, more in pairwise(heard))
-    with pytest.raises(UserError, match="asks for 5 speakers, there are 4"):
-        choose_speech(train, num_speakers=5, seed=seed)
-    with pytest.raises(UserError, match="the recording has no speaker"):
-        choose_speech(corpus(), num_speakers=1)
+    for number in (-1, 5):
+        with pytest.raises(UserError, match=f"asks for {number} speakers, but there are 4"):
+            choose_speech(train, num_speakers=number, seed=seed)
+
+
+def test_rows_at_fault_are_named_by_their_line_or_else_by_their_id() -> None:
+    nameless = utterance(1, "lamp_on")
+    with pytest.raises(UserError, match=r"^utterance 'u1': the recording has no speaker"):
+        choose_speech([nameless], num_speakers=1)
+    with pytest.raises(UserError, match=r"^m\.jsonl:4: the recording has no speaker"):
+        choose_speech([replace(nameless, where="m.jsonl:4")], num_speakers=1)
+    with pytest.raises(UserError, match=r"^utterance 'u1': id 'u1' occurs twice"):
+        choose_speech([nameless, nameless], share=1.0)
+    with pytest.raises(UserError, match=r"^m\.jsonl:5: id 'u1' occurs twice"):
+        choose_speech([nameless, replace(nameless, where="m.jsonl:5")], share=1.0)
 
 
 def test_exactly_one_size_is_given() -> None:
@@ -211,6 +232,11 @@ def test_the_report_names_the_intents_without_speech() -> None:
     assert "5 of 8 intents have speech, 1 to 1 utterances each" in lines
     assert "intents without speech: bell_ring, door_open, mail_send" in lines
     assert not any("without" in line for line in choose_speech(corpus(), share=0.5).lines())
+    hour = [replace(u, seconds=600.0) for u in corpus({"lamp_on": 4, "lamp_off": 2})]
+    assert choose_speech(hour, num_utterances=3, seed=7).lines() == [
+        "speech budget: 3 of 6 train utterances (50.0%), 30.0 minutes, seed 7",
+        "2 of 2 intents have speech, 1 to 2 utterances each",
+    ]
 
 
 def test_a_budget_of_nothing_is_a_budget() -> None:

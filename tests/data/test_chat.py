@@ -55,7 +55,7 @@ def test_factory_rows_are_read_from_a_json_list_with_a_mark(tmp_path: Path) -> N
             ("test-1", "ring at ten", FRAME, "test"),
             ("test-2", "ring", Frame("command", "ring"), "test"),
         ]
-    assert "holds no train, dev or test file" in fault_of("chat", tmp_path, tmp_path / "out")
+    assert "has no train, dev or test file" in fault_of("chat", tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_answers_are_read_in_every_form(tmp_path: Path, answer: str, keys: dict[
 def test_recordings_without_words_are_refused_or_filled_in(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "own" / "chat.jsonl", _heard(answer_of(FRAME)))
     message = fault_of("chat", file, tmp_path / "out")
-    assert message.startswith(f"{file}:1: the recording's transcript is nowhere")
+    assert message.startswith(f"{file}:1: the recording has no transcript")
     (row,) = read_manifest(prepare("chat", file, tmp_path / "out", unsaid="fill"))
     assert row.transcript == "" and row.split == "train"
     (row,) = read_manifest(prepare("chat", file, tmp_path / "tested", unsaid="fill", split="test"))
@@ -101,18 +101,18 @@ def test_recordings_without_words_are_refused_or_filled_in(tmp_path: Path) -> No
         (_row("<audio><audio>", answer_of(FRAME), audios=["a.wav", "b.wav"]), "a list of one path or none"),
         (_row("<audio>", answer_of(FRAME), audios=[3]), "a list of one path or none"),
         (_row("<audio>", answer_of(FRAME), audios=["none.wav"], transcript="x"), "no such recording"),
-        (_row("<audio>", answer_of(FRAME), audios=["../secret.wav"], transcript="x"), "lies outside"),
+        (_row("<audio>", answer_of(FRAME), audios=["../secret.wav"], transcript="x"), "is outside"),
         (_row("<audio>", answer_of(FRAME), audios=["https://x.org/a.wav"], transcript="x"), "no such recording"),
         (_row("ring", "{oops"), "the answer is not JSON"),
         (_row("ring", '{"action": "ring"}'), "the key 'scenario' is missing"),
-        (_row("ring", '{"scenario": 1.5, "action": "ring"}'), "'scenario' must be text"),
+        (_row("ring", '{"scenario": 1.5, "action": "ring"}'), "'scenario' must be non-empty text"),
         (_row("ring", '{"intent": "a_b", "entities": [3]}'), "the entity 3 is not an object"),
         (_row("ring", "ring at [time : ten"), "a bracket that is not closed"),
         (_row("ring", "ring at [time : ten]"), "the key 'intent' is missing"),
         (_row("ring", "[intent : a_b] [intent : c_d]"), "more than one [intent : ...]"),
-        (_row(SLU_INSTRUCTION, answer_of(FRAME)), "no transcript beside the instruction"),
+        (_row(SLU_INSTRUCTION, answer_of(FRAME)), "no transcript next to the instruction"),
         (_row("ring", answer_of(FRAME), split="rest"), "'split' is 'rest'"),
-        (_row("ring", answer_of(FRAME), id="chat-1"), "id 'chat-1' stands already in"),
+        (_row("ring", answer_of(FRAME), id="chat-1"), "id 'chat-1' is already in"),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
@@ -128,7 +128,7 @@ def test_recordings_outside_are_taken_where_that_is_permitted(tmp_path: Path) ->
     file = jsonl(
         tmp_path / "own" / "chat.jsonl", _row("<audio>", answer_of(FRAME), audios=[str(outside)], transcript="x")
     )
-    assert "lies outside" in fault_of("chat", file, tmp_path / "out")
+    assert "is outside" in fault_of("chat", file, tmp_path / "out")
     (row,) = read_manifest(prepare("chat", file, tmp_path / "out", allow_outside="true"))
     assert row.audio == tmp_path / "out" / "audio" / "away.wav"
 

@@ -83,7 +83,7 @@ HEADER = '{"version": 1, "language": "en", "num_words": 5, "inserted": {}}\n'
 @pytest.mark.parametrize(
     ("content", "line", "said"),
     [
-        ("", 1, "version: Field required"),
+        ("", 1, "the key 'version' is missing"),
         ('{"version": 2, "rows": []}\n', 1, "a confusion table of version 2, not 1"),
         ('{"version": "1b"}\n', 1, "a confusion table of version '1b', not 1"),
         ("half a line", 1, "not JSON"),
@@ -93,7 +93,7 @@ HEADER = '{"version": 1, "language": "en", "num_words": 5, "inserted": {}}\n'
         (HEADER + '{"word": "a", "heard": {"b": "many"}}\n', 2, "heard.b"),
         (HEADER + '{"word": "a", "heard": {"b": 1}, "more": 1}\n', 2, "more"),
         (HEADER + '{"word": "", "heard": {}}\n', 2, "word"),
-        (HEADER + '{"word": "a", "heard": {"b": 1}}\n' * 2, 3, "the word 'a' stands in the table twice"),
+        (HEADER + '{"word": "a", "heard": {"b": 1}}\n' * 2, 3, "the word 'a' is in the table twice"),
         (HEADER + '{"word": "a", "heard": {"b"', 2, "not JSON"),
     ],
 )
@@ -115,6 +115,6 @@ def test_what_is_not_text_or_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_language_without_a_shipped_table_is_told_what_to_do() -> None:
-    with pytest.raises(UserError, match="no confusion table is shipped for the language 'tlh'") as caught:
+    with pytest.raises(UserError, match="there is no built-in confusion table for the language 'tlh'") as caught:
         shipped_confusions("tlh")
     assert "train.noise.source" in caught.value.advice

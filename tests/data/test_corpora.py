@@ -59,9 +59,9 @@ def test_slurp_speech_has_a_row_a_recording(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"scenario": ""}, "'scenario' must be text that is not empty"),
-        ({"entities": [{"span": [6], "type": "time"}]}, "the span [6] of 'time' lies outside the 6 tokens"),
-        ({"entities": [{"span": [-1], "type": "time"}]}, "the span [-1] of 'time' lies outside"),
+        ({"scenario": ""}, "'scenario' must be non-empty text"),
+        ({"entities": [{"span": [6], "type": "time"}]}, "the span [6] of 'time' is outside the 6 tokens"),
+        ({"entities": [{"span": [-1], "type": "time"}]}, "the span [-1] of 'time' is outside"),
         ({"entities": [{"type": "time"}]}, "is not a type and a span"),
         ({"entities": ["time"]}, "is not a type and a span"),
         ({"entities": None}, "'entities' must be a list"),
@@ -78,12 +78,12 @@ def test_bad_slurp_rows_are_refused(tmp_path: Path, change: dict[str, Any], faul
 def test_slurp_files_and_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "tests.jsonl", SLURP)
     assert "did you mean 'test'?" in fault_of("slurp", source, tmp_path / "out")
-    assert "holds none of train.jsonl" in fault_of("slurp", tmp_path, tmp_path / "out")
+    assert "has none of train.jsonl" in fault_of("slurp", tmp_path, tmp_path / "out")
     source = jsonl(tmp_path / "test.jsonl", SLURP)
     assert "no such folder of recordings" in fault_of("slurp", source, tmp_path / "out", audio=tmp_path / "none")
     assert "did you mean 'skip'?" in fault_of("slurp", source, tmp_path / "out", missing="skp")
     jsonl(source, SLURP, SLURP)
-    assert f"{source}:2: id '41' stands already in {source}:1" in fault_of("slurp", source, tmp_path / "out")
+    assert f"{source}:2: id '41' is already in {source}:1" in fault_of("slurp", source, tmp_path / "out")
 
 
 def test_picovoice_sentences_and_clips_become_one_manifest(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_picovoice_clips_are_cut_into_training_and_test(tmp_path: Path) -> None:
     [
         ({"intent": "order"}, "not camel case of two or more words"),
         ({"intent": "order-Drink"}, "not camel case of two or more words"),
-        ({"slots": {}}, "'slots' must be an object"),
+        ({"slots": {}}, "'slots' must be a non-empty object"),
         ({"slots": {"size": ""}}, "the slot 'size' must hold text"),
         ({"audio": "audio/none.wav"}, "no such recording"),
-        ({"audio": "../elsewhere.wav"}, "lies outside"),
+        ({"audio": "../elsewhere.wav"}, "is outside"),
     ],
 )
 def test_bad_picovoice_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

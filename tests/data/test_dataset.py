@@ -58,7 +58,7 @@ def test_a_folder_of_sound_files_is_left_to_the_table(tmp_path: Path) -> None:
     clip(folder / "test" / "1.wav", 0.5)
     row = {"file_name": "1.wav", "transcript": "ring", "intent": "bell_ring"}
     sheet = table(folder / "test" / "metadata.csv", row)
-    assert "read its metadata.csv as the corpus `table`" in fault_of("dataset", folder, tmp_path / "out")
+    assert "prepare its metadata.csv as the corpus `table`" in fault_of("dataset", folder, tmp_path / "out")
     (read,) = read_manifest(prepare("table", sheet, tmp_path / "out", audio_column="file_name", split="test"))
     assert (read.split, read.seconds, read.audio) == ("test", 0.5, tmp_path / "out" / "audio" / "1.wav")
 
@@ -70,7 +70,7 @@ def test_stored_paths_may_not_lead_outside(tmp_path: Path) -> None:
     file.parent.mkdir()
     rows = [{"transcript": "ring", "intent": "bell_ring", "audio": stored}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
-    assert f"{file}:1: {outside} lies outside" in fault_of("dataset", file, tmp_path / "x")
+    assert f"{file}:1: {outside} is outside" in fault_of("dataset", file, tmp_path / "x")
     rows[0]["audio"] = {"bytes": None, "path": "none.wav"}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     assert f"{file}:1: no such recording" in fault_of("dataset", file, tmp_path / "x")
@@ -79,8 +79,8 @@ def test_stored_paths_may_not_lead_outside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"said": None}, "'said' must be text"),
-        ({"label": None}, "'label' must be text"),
+        ({"said": None}, "'said' must be non-empty text"),
+        ({"label": None}, "'label' must be non-empty text"),
         ({"slots": [{"type": "time", "filler": ""}]}, "is not a type and a filler"),
         ({"said": "at [time : ten]"}, "both in brackets and in 'slots'"),
         ({"audio": {"bytes": b"x", "path": None}}, "cannot be read"),

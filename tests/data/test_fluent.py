@@ -50,12 +50,12 @@ def test_one_file_is_read_with_the_recordings_of_the_release(release: Path, tmp_
     ("change", "fault"),
     [
         ({"path": "wavs/speakers/kim/none.wav"}, "no such recording"),
-        ({"path": "../../secret.wav"}, "lies outside"),
-        ({"path": "/etc/hosts"}, "lies outside"),
+        ({"path": "../../secret.wav"}, "is outside"),
+        ({"path": "/etc/hosts"}, "is outside"),
         ({"path": "wavs/speakers/kim/text.wav"}, "cannot read"),
-        ({"transcription": " "}, "'transcription' must be text that is not empty"),
-        ({"action": ""}, "'action' must be text that is not empty"),
-        ({"path": "wavs/speakers/kim/a1.wav"}, "id 'a1' stands already in"),
+        ({"transcription": " "}, "'transcription' must be non-empty text"),
+        ({"action": ""}, "'action' must be non-empty text"),
+        ({"path": "wavs/speakers/kim/a1.wav"}, "id 'a1' is already in"),
     ],
 )
 def test_bad_rows_are_refused(release: Path, tmp_path: Path, change: dict[str, str], fault: str) -> None:
@@ -70,8 +70,8 @@ def test_bad_rows_are_refused(release: Path, tmp_path: Path, change: dict[str, s
 
 def test_files_that_do_not_fit_are_refused(release: Path, tmp_path: Path) -> None:
     file, out = release / "data" / "train_data.csv", tmp_path / "out"
-    assert "holds none of data/train_data.csv" in fault_of("fluent", tmp_path, out)
-    assert "says no split" in fault_of("fluent", table(tmp_path / "training.csv", _row(0, "a1")), out)
+    assert "has none of data/train_data.csv" in fault_of("fluent", tmp_path, out)
+    assert "gives no split" in fault_of("fluent", table(tmp_path / "training.csv", _row(0, "a1")), out)
     file.write_text(file.read_text().replace("speakerId", "speaker"))
     assert f"{file}:1: no column 'speakerId'; did you mean 'speaker'?" in fault_of("fluent", release, out)
     file.write_bytes(b"path,speakerId\nwavs/\xff.wav,kim\n")

@@ -114,7 +114,7 @@ def test_a_repeated_id_is_refused_with_both_places(tmp_path: Path) -> None:
     path = manifest(tmp_path, ROW, ROW | {"id": "b"}, ROW)
     with pytest.raises(UserError) as caught:
         read_manifest(path)
-    assert caught.value.what == f"{path}:3: id 'a1' stands already in {path}:1"
+    assert caught.value.what == f"{path}:3: id 'a1' is already in {path}:1"
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_linked_folder_that_leads_outside_needs_permission(tmp_path: Path) -> 
         len(read_manifest(manifest(folder, ROW | {"audio": "near/a.wav"}, ROW | {"id": "b", "audio": "inside"}))) == 2
     )
     rows = [ROW | {"audio": "inside/clip.wav"}, ROW | {"id": "b", "audio": "away/clip.wav"}]
-    with pytest.raises(UserError, match=r"away/clip\.wav lies outside") as caught:
+    with pytest.raises(UserError, match=r"away/clip\.wav is outside") as caught:
         read_manifest(manifest(folder, *rows))
     assert ":2: " in caught.value.what
 
@@ -181,7 +181,7 @@ def test_a_link_is_followed_though_its_neighbours_are_none(tmp_path: Path) -> No
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "b.wav").symlink_to(tmp_path / "elsewhere.wav")
-    with pytest.raises(UserError, match=r"b\.wav lies outside"):
+    with pytest.raises(UserError, match=r"b\.wav is outside"):
         read_manifest(manifest(folder, ROW | {"audio": "a.wav"}, ROW | {"id": "b", "audio": "b.wav"}))
 
 
@@ -194,5 +194,5 @@ def test_the_garbage_collector_is_on_again_after_reading(tmp_path: Path) -> None
 
 def test_a_numeric_id_becomes_text(tmp_path: Path) -> None:
     assert [row.id for row in read_manifest(manifest(tmp_path, ROW | {"id": 17}, ROW | {"id": "018"}))] == ["17", "018"]
-    with pytest.raises(UserError, match="id '17' stands already"):
+    with pytest.raises(UserError, match="id '17' is already"):
         read_manifest(manifest(tmp_path, ROW | {"id": 17}, ROW | {"id": "17"}))

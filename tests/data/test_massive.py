@@ -129,12 +129,12 @@ def test_massive_speech_that_does_not_fit_is_refused(tmp_path: Path, row: dict[s
     [
         ({"intent": "bell_set"}, "the intent 'bell_set' does not begin with its scenario 'lamp'"),
         ({"intent": "lamp_"}, "does not begin with its scenario"),
-        ({"intent": None}, "'intent' must be text"),
+        ({"intent": None}, "'intent' must be non-empty text"),
         ({"intent": 48}, "does not begin with its scenario"),
         ({"partition": "heldout"}, "'partition' is 'heldout', not one of train, dev, test"),
         ({"annot_utt": "allume [device : la lampe"}, "a bracket that is not closed"),
-        ({"utt": "  "}, "'utt' must be text that is not empty"),
-        ({"id": "8"}, "id '8' stands already in"),
+        ({"utt": "  "}, "'utt' must be non-empty text"),
+        ({"id": "8"}, "id '8' is already in"),
     ],
 )
 def test_bad_massive_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

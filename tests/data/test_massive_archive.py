@@ -61,7 +61,7 @@ def test_rows_of_the_archive_are_named_by_member_and_line(tmp_path: Path, releas
     name = "1.1/data/nl-NL.jsonl"
     for content, fault in (
         (_lines(ROW, ROW | {"id": "8", "partition": "rest"}), "'partition' is 'rest'"),
-        (_lines(ROW, ROW), "id '7' stands already in"),
+        (_lines(ROW, ROW), "id '7' is already in"),
         (_lines(ROW) + b"{oops\n", "not JSON"),
         (_lines(ROW) + b"\xff\n", "not UTF-8 text"),
         (_lines(ROW) + b"[" * 100_000 + b"\n", "not JSON that can be read"),
@@ -97,8 +97,8 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, release: dict[
         file.write_bytes(content)
         assert f"cannot read {file}" in fault_of("massive", file, tmp_path / "out", locale="nl-NL")
     empty = _archive(file, {"readme": b""})
-    assert "holds no nl-NL.jsonl" in fault_of("massive", empty, tmp_path / "out", locale="nl-NL")
-    assert "holds several locales, or none" in fault_of("massive", empty, tmp_path / "out")
+    assert "has no nl-NL.jsonl" in fault_of("massive", empty, tmp_path / "out", locale="nl-NL")
+    assert "has several locales, or none" in fault_of("massive", empty, tmp_path / "out")
 
 
 def test_recordings_stay_inside_their_folder(tmp_path: Path, release: dict[str, bytes]) -> None:
@@ -107,4 +107,4 @@ def test_recordings_stay_inside_their_folder(tmp_path: Path, release: dict[str, 
     place.parent.mkdir()
     place.write_bytes(_lines({"id": "7", "audio": "../secret.wav"}))
     message = fault_of("massive", file, tmp_path / "out", locale="nl-NL", speech=place.parent)
-    assert message.startswith(f"{place}:1: ../secret.wav lies outside")
+    assert message.startswith(f"{place}:1: ../secret.wav is outside")

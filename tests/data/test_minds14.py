@@ -65,12 +65,12 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, hub: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"transcription": ""}, "'transcription' must be text"),
-        ({"intent_class": None}, "'intent_class' must be text"),
-        ({"intent_class": -1}, "'intent_class' must be text"),
+        ({"transcription": ""}, "'transcription' must be non-empty text"),
+        ({"intent_class": None}, "'intent_class' must be non-empty text"),
+        ({"intent_class": -1}, "'intent_class' must be non-empty text"),
         ({"lang_id": 1}, "'lang_id' is 'pl-PL', not 'nl-NL'"),
-        ({"audio": None}, "'audio' holds no recording"),
-        ({"path": _row(1)["path"]}, "stands already in"),
+        ({"audio": None}, "'audio' has no recording"),
+        ({"path": _row(1)["path"]}, "is already in"),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

@@ -102,7 +102,7 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, hub: Path) -> None:
     parquet(hub / "me" / "bad" / "nl-NL" / "train_115-00000-of-00001.parquet", FEATURES, [_row(1, utt="")])
     repository(hub / "me" / "bad", ["nl-NL"])
     message = fault_of("speech_massive", Path("me/bad"), tmp_path / "x", locale="nl-NL")
-    assert message.startswith("me/bad/nl-NL/train_115:1: 'utt' must be text")
+    assert message.startswith("me/bad/nl-NL/train_115:1: 'utt' must be non-empty text")
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, hub: Path) -> None:
         ({"intent_str": "bell_set"}, "does not begin with its scenario 'lamp'"),
         ({"partition": "rest"}, "'partition' is 'rest'"),
         ({"annot_utt": "doe [device : de lamp aan"}, "a bracket that is not closed"),
-        ({"utt": None}, "'utt' must be text"),
+        ({"utt": None}, "'utt' must be non-empty text"),
         ({"locale": "fr-FR"}, "'locale' is 'fr-FR', not 'nl-NL'"),
-        ({"audio": None}, "'audio' holds no recording"),
-        ({"audio": {"bytes": b"", "path": None}}, "'audio' holds no recording"),
+        ({"audio": None}, "'audio' has no recording"),
+        ({"audio": {"bytes": b"", "path": None}}, "'audio' has no recording"),
         ({"audio": {"bytes": b"no sound", "path": None}}, "cannot be read"),
-        ({"audio": {"bytes": sound(0), "path": None}}, "holds no samples"),
+        ({"audio": {"bytes": sound(0), "path": None}}, "has no samples"),
         ({"audio": {"bytes": sound()[:30], "path": None}}, "the recording in 'audio'"),
-        ({"id": "1", "path": "train/r1.wav"}, "stands already in"),
+        ({"id": "1", "path": "train/r1.wav"}, "is already in"),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

@@ -42,7 +42,7 @@ def test_columns_go_by_any_name_and_lines_count_from_where_a_row_begins(tmp_path
     )
     options = {"transcript_column": "Said", "scenario_column": "Scene", "action_column": "Deed"}
     message = fault_of("table", file, tmp_path / "out", **options, entities_column="Slots")
-    assert message.startswith(f"{file}:5: 'Deed' must be text")
+    assert message.startswith(f"{file}:5: 'Deed' must be non-empty text")
     file.write_text(file.read_text().replace("x;bell;;", ""))
     rows = read_manifest(
         prepare("table", file, tmp_path / "out", **options, entities_column="Slots", split="test", locale="nl-NL")
@@ -70,22 +70,22 @@ def test_a_folder_of_splits_is_one_manifest(tmp_path: Path) -> None:
         table(tmp_path / "own" / name, row, delimiter="\t" if name.endswith("tsv") else ",")
     rows = read_manifest(prepare("table", tmp_path / "own", tmp_path / "out"))
     assert [(row.id, row.split) for row in rows] == [("test-1", "test"), ("train-1", "train"), ("validation-1", "dev")]
-    assert "holds no train, dev or test file" in fault_of("table", tmp_path, tmp_path / "out")
+    assert "has no train, dev or test file" in fault_of("table", tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"transcript": " "}, "'transcript' must be text that is not empty"),
+        ({"transcript": " "}, "'transcript' must be non-empty text"),
         ({"transcript": "at [time : ten"}, "a bracket that is not closed"),
-        ({"intent": ""}, "'intent' must be text that is not empty"),
+        ({"intent": ""}, "'intent' must be non-empty text"),
         ({"split": "rest"}, "'split' is 'rest', not one of train"),
         ({"audio": "none.wav"}, "no such recording"),
-        ({"audio": "../secret.wav"}, "lies outside"),
-        ({"audio": "link.wav"}, "lies outside"),
+        ({"audio": "../secret.wav"}, "is outside"),
+        ({"audio": "link.wav"}, "is outside"),
         ({"audio": "a\0b.wav"}, "is not a path"),
         ({"audio": "rows.csv"}, "cannot read"),
-        ({"id": "1"}, "id '1' stands already in"),
+        ({"id": "1"}, "id '1' is already in"),
         ({"entities": "noon"}, "neither JSON nor annotated text"),
         ({"entities": '{"time": 3}'}, "is not a type and a filler"),
         ({"entities": '{"time": '}, "'entities' is not JSON"),
@@ -106,7 +106,7 @@ def test_bad_rows_are_refused(tmp_path: Path, change: dict[str, str], fault: str
 def test_recordings_outside_are_taken_where_that_is_permitted(tmp_path: Path) -> None:
     outside = clip(tmp_path / "far" / "away.wav")
     file = table(tmp_path / "own" / "rows.csv", {"transcript": "x", "intent": "a_b", "audio": str(outside)})
-    assert "lies outside" in fault_of("table", file, tmp_path / "out", allow_outside="false")
+    assert "is outside" in fault_of("table", file, tmp_path / "out", allow_outside="false")
     (row,) = read_manifest(prepare("table", file, tmp_path / "out", allow_outside="true"))
     assert row.audio == tmp_path / "out" / "audio" / "away.wav"
     assert "give true or false" in fault_of("table", file, tmp_path / "out", allow_outside="maybe")

@@ -76,14 +76,14 @@ def test_speechbrains_files_mean_the_same(tmp_path: Path) -> None:
         ({"semantics": "[" * 4000}, "'semantics' is not a dictionary"),
         ({"semantics": "{" + " " * 9000 + "}"}, "'semantics' is not a dictionary"),
         ({"semantics": "['SetTimer']"}, "'semantics' is not a dictionary"),
-        ({"semantics": "{'slots': {}}"}, "the intent None is not of two or more words"),
-        ({"semantics": "{'intent': 'timer', 'slots': {}}"}, "the intent 'timer' is not of two or more words"),
+        ({"semantics": "{'slots': {}}"}, "the intent None is not two or more words"),
+        ({"semantics": "{'intent': 'timer', 'slots': {}}"}, "the intent 'timer' is not two or more words"),
         ({"semantics": "{'intent': 'SetTimer'}"}, "no dictionary of slots"),
         ({"semantics": "{'intent': 'SetTimer', 'slots': {'hours': None}}"}, "the slot 'hours' must hold text"),
-        ({"transcription": ""}, "'transcription' must be text that is not empty"),
+        ({"transcription": ""}, "'transcription' must be non-empty text"),
         ({"path": "train-real/none.wav"}, "no such recording"),
-        ({"path": "../secret.wav"}, "lies outside"),
-        ({"path": "train-real/u1.wav"}, "id 'train-real-u1' stands already in"),
+        ({"path": "../secret.wav"}, "is outside"),
+        ({"path": "train-real/u1.wav"}, "id 'train-real-u1' is already in"),
     ],
 )
 def test_bad_rows_are_refused(release: Path, tmp_path: Path, change: dict[str, str], fault: str) -> None:
@@ -97,9 +97,9 @@ def test_bad_rows_are_refused(release: Path, tmp_path: Path, change: dict[str, s
 
 def test_files_that_do_not_fit_are_refused(release: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert "holds no csv file of train-real" in fault_of("timers_and_such", tmp_path, out)
+    assert "has no csv file of train-real" in fault_of("timers_and_such", tmp_path, out)
     assert "did you mean 'test-real'?" in fault_of("timers_and_such", release, out, parts="test-reel")
-    assert "says no part" in fault_of("timers_and_such", table(tmp_path / "real.csv", _row("x/y.wav")), out)
+    assert "gives no part" in fault_of("timers_and_such", table(tmp_path / "real.csv", _row("x/y.wav")), out)
     file = release / "train-real.csv"
     file.write_text("path,transcription\n")
     assert f"{file}:1: no column 'semantics'" in fault_of("timers_and_such", release, out)

@@ -59,7 +59,7 @@ def test_generated_text_ends_there_by_either_way(loaded: LoadedModel, monkeypatc
     loaded.model.lm_head.register_forward_hook(write)
     assert generate(loaded, loaded.model, rows, len(written)) == ['{"a": "}"} and more'] * 4
     for by_steps in (True, False):
-        monkeypatch.setattr(decoding, "goes_by_steps", lambda *_, by_steps=by_steps: by_steps)
+        monkeypatch.setattr(decoding, "supports_steps", lambda *_, by_steps=by_steps: by_steps)
         calls = iter(range(10**6))
         assert generate(loaded, loaded.model, rows, len(written), JsonObject(tokenizer)) == ['{"a": "}"}'] * 4
         assert next(calls) == (10 if by_steps else 11)  # transformers is told by an end of turn

@@ -14,7 +14,7 @@ from sottovoce.data.collate import end_of_turn_id
 from sottovoce.decode.batches import generate
 from sottovoce.decode.constraints import ANY_TEXT, AnyText
 from sottovoce.decode.greedy import greedy
-from sottovoce.decode.prefix_reader import first_logits, goes_by_steps
+from sottovoce.decode.prefix_reader import first_logits, supports_steps
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.packed_attention import TOKEN_STEP
 
@@ -183,13 +183,13 @@ def test_an_answer_is_no_longer_than_asked_for_forced_tokens_included(lively: Lo
 
 
 def test_a_window_over_the_row_is_left_to_transformers(lively: LoadedModel) -> None:
-    assert goes_by_steps(lively.family, lively.model)
-    assert not goes_by_steps(replace(lively.family, packs=False), lively.model)
+    assert supports_steps(lively.family, lively.model)
+    assert not supports_steps(replace(lively.family, packs=False), lively.model)
     config = lively.model.get_submodule(lively.family.text_model).config
     config.sliding_window = 8
-    assert not goes_by_steps(lively.family, lively.model)
+    assert not supports_steps(lively.family, lively.model)
     config.sliding_window, config.layer_types = None, ["full_attention", "sliding_attention"]
-    assert not goes_by_steps(lively.family, lively.model)
+    assert not supports_steps(lively.family, lively.model)
 
 
 @pytest.mark.slow

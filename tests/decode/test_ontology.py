@@ -146,7 +146,7 @@ def test_every_answer_of_a_random_model_is_a_frame_of_the_ontology(
             assert whole.frame.intent in {frame.intent for frame in FRAMES}
             assert {entity.type for entity in whole.frame.entities} <= {"room", "colour", "artist"}
     assert max(len(text) for text in texts) > 60 and len(steps) < 50  # of 90 tokens the keys are forced
-    monkeypatch.setattr("sottovoce.decode.batches.goes_by_steps", lambda *_: False)
+    monkeypatch.setattr("sottovoce.decode.batches.supports_steps", lambda *_: False)
     with steps_of(loaded) as theirs:
         assert generate(loaded, loaded.model, rows, 90, form) == texts
     assert len(theirs) > len(steps) + 40

@@ -76,5 +76,5 @@ def test_sets_that_are_absent_are_left_out_with_a_line_each(
 ) -> None:
     outcome = run_main(monkeypatch, capsys, "embedded", "wer", "--data", tmp_path)
     assert outcome.code == 0 and len(asked) == 2
-    assert outcome.err.count("is left out: there is no") == 2 and "massive/en-US.jsonl with --data" in outcome.err
+    assert outcome.err.count("is skipped: there is no") == 2 and "massive/en-US.jsonl with --data" in outcome.err
     assert "home-en" in outcome.out and "barista" not in outcome.out

@@ -65,5 +65,5 @@ def test_manifests_that_make_no_table_are_refused(tiny_corpus: Path, tmp_path: P
         make_confusions([mixed], "any", tmp_path / "x.jsonl", silent)
     tested = tiny_corpus.with_name("tested.jsonl")
     tested.write_text("".join(json.dumps(row | {"split": "test"}) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"tested\.jsonl: no utterance of split train has a recording"):
+    with pytest.raises(UserError, match=r"tested\.jsonl: no train utterance has both a recording"):
         make_confusions([tested], "any", tmp_path / "x.jsonl", silent)

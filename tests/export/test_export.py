@@ -112,7 +112,7 @@ def spoil(*_: Any) -> str:
 
 def test_what_cannot_be_exported_is_refused(tiny_study: Path, tmp_path: Path) -> None:
     run = tiny_study / "cells/text_only"
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         export_run(run, tmp_path, verify=False, say=print)
     with pytest.raises(UserError, match="is not a run folder"):
         export_run(tiny_study, tmp_path / "out", verify=False, say=print)

@@ -108,11 +108,11 @@ def test_paths_and_texts_come_from_standard_input_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ({}, "name a recording, a folder or -, or give a --text; one of them, not both"),
+        ({}, "give either a recording, a folder or -, or a --text; one of them, not both"),
         ({"source": "a.wav", "text": "on"}, "one of them, not both"),
         ({"source": "nowhere.wav"}, "no such recording: nowhere.wav"),
         ({"source": "-"}, "standard input names no recordings"),
-        ({"text": "-", "lines": b" \n"}, "standard input holds no text"),
+        ({"text": "-", "lines": b" \n"}, "standard input has no text"),
         ({"text": " "}, "the --text is empty"),
         ({"text": "-", "lines": b"\xff\n"}, "standard input:1: not UTF-8 text"),
     ],
@@ -124,7 +124,7 @@ def test_what_asks_for_nothing_is_refused(arguments: Any, fault: str) -> None:
 
 
 def test_a_folder_without_recordings_and_a_file_that_is_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no recordings \(\.wav, \.flac"):
+    with pytest.raises(UserError, match=r"has no recordings \(\.wav, \.flac"):
         asked(tmp_path)
     (tmp_path / "a.wav").write_text("no wave")
     with pytest.raises(UserError, match=r"cannot read .*a\.wav"):
@@ -193,7 +193,7 @@ def test_a_stopped_start_goes_on_with_the_same_batches(tmp_path: Path) -> None:
     _, rows, said = run(asked(folder), out, model)
     assert out.read_text() == text
     assert model.batches == [2, 1]  # the third and fourth together, as before
-    assert said == [f"{out}: 3 of 5 are answered there already"]
+    assert said == [f"{out}: already has 3 of 5 answers"]
     again = Parrot()
     assert run(asked(folder), out, again)[1] == rows
     assert again.batches == []
@@ -224,7 +224,7 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path: Path) -> None:
     other = ("my notes\nwithout an end", '{"id": "1", "status": "ok"}\n', '{"file": "1.wav"}\n', '{"file": "a"\n')
     for content in other:
         out.write_text(content)
-        with pytest.raises(UserError, match=r"rows\.jsonl(:1)? (holds other things|is damaged).*give another --out"):
+        with pytest.raises(UserError, match=r"rows\.jsonl(:1)? (does not hold rows|is damaged).*give another --out"):
             kept_rows(out, asking, Lines())
         assert out.read_text() == content
     with pytest.raises(UserError, match="is a folder"):
@@ -234,13 +234,13 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path: Path) -> None:
 def test_texts_that_have_changed_do_not_get_the_old_answers(tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     run(asked(text="-", lines=b"on\noff\n"), out)
-    with pytest.raises(UserError, match=r"answers another text as number 1: 'on'; give another --out"):
+    with pytest.raises(UserError, match=r"has another text as number 1: 'on'; give another --out"):
         kept_rows(out, asked(text="-", lines=b"dim\non\noff\n"), Lines())
 
 
 def test_without_confidences_there_is_nothing_to_abstain_by(tmp_path: Path) -> None:
     asking = asked(text="on")
-    with pytest.raises(UserError, match="leave --abstain-below out"):
+    with pytest.raises(UserError, match="omit --abstain-below"):
         predict_all(Parrot(confidence=None), asking, 2, None, set(), Lines(), abstain_below=0.5)
     assert run(asking, tmp_path / "rows.jsonl", abstain_below=0.5)[1][0]["status"] == "ok"  # as the model says
 

@@ -21,8 +21,8 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import slu_example
 from sottovoce.models import audio_state_cache as feature_files
 from sottovoce.models import audio_states as audio_store
-from sottovoce.models.audio_state_cache import FeatureFiles, deciding, state_key
-from sottovoce.models.audio_states import BATCH_CLIPS, AudioStore, Clip
+from sottovoce.models.audio_state_cache import AudioStateCache, key_parts, state_key
+from sottovoce.models.audio_states import BATCH_CLIPS, AudioStore, ClipCopy
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel, load_model
 
@@ -43,21 +43,21 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def clips(tiny_corpus: Path) -> list[Clip]:
+def clips(tiny_corpus: Path) -> list[ClipCopy]:
     """15 recordings, and two perturbed copies of the first three."""
     spoken = [utterance for utterance in read_manifest(tiny_corpus) if utterance.audio is not None]
     return [(utterance, 0) for utterance in spoken] + [(u, copy) for u in spoken[:3] for copy in (1, 2)]
 
 
-def states_of(store: AudioStore, clips: list[Clip]) -> list[torch.Tensor]:
+def states_of(store: AudioStore, clips: list[ClipCopy]) -> list[torch.Tensor]:
     with Progress(disable=True) as progress:
         store.encode(clips, progress)
     found = [store.states_of(replace(slu_example(utterance, "speech"), copy=copy)) for utterance, copy in clips]
     return [states for states in found if states is not None]
 
 
-def on_disk(loaded: LoadedModel, root: Path, **options: Any) -> FeatureFiles:
-    return FeatureFiles(loaded, BATCH_CLIPS, root=root, **options)
+def on_disk(loaded: LoadedModel, root: Path, **options: Any) -> AudioStateCache:
+    return AudioStateCache(loaded, BATCH_CLIPS, root=root, **options)
 
 
 def same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
@@ -66,7 +66,7 @@ def same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_each_clip_is_heard_once_and_read_back_bit_for_bit(
-    tiny_model_dir: Path, tmp_path: Path, clips: list[Clip], heard: list[int], bf16: bool
+    tiny_model_dir: Path, tmp_path: Path, clips: list[ClipCopy], heard: list[int], bf16: bool
 ) -> None:
     loaded = load_model(str(tiny_model_dir), bf16)
     first = states_of(AudioStore(loaded, files=on_disk(loaded, tmp_path)), clips)
@@ -79,14 +79,14 @@ def test_each_clip_is_heard_once_and_read_back_bit_for_bit(
 
 
 def test_states_do_not_depend_on_how_many_clips_were_heard_with_them(
-    loaded: LoadedModel, tmp_path: Path, clips: list[Clip]
+    loaded: LoadedModel, tmp_path: Path, clips: list[ClipCopy]
 ) -> None:
     together = states_of(AudioStore(loaded, files=on_disk(loaded, tmp_path / "a")), clips)
     store = AudioStore(loaded, files=on_disk(loaded, tmp_path / "b"))
     assert same(together, [states_of(store, [clip])[0] for clip in clips])
 
 
-def test_another_recording_copy_or_utterance_has_another_key(clips: list[Clip]) -> None:
+def test_another_recording_copy_or_utterance_has_another_key(clips: list[ClipCopy]) -> None:
     utterance, _ = clips[0]
     namesake, twin = replace(utterance, id="other"), replace(utterance, audio=clips[1][0].audio)
     keys = [state_key(u, copy) for u in (utterance, namesake) for copy in (0, 1, 2)]
@@ -98,7 +98,7 @@ def test_another_recording_copy_or_utterance_has_another_key(clips: list[Clip]) 
 
 
 def test_one_recording_of_two_utterances_is_perturbed_for_each_in_its_own_way(
-    loaded: LoadedModel, clips: list[Clip]
+    loaded: LoadedModel, clips: list[ClipCopy]
 ) -> None:
     namesake = replace(clips[0][0], id="other")
     one, other = states_of(AudioStore(loaded), [(clips[0][0], 1), (namesake, 1)])
@@ -116,7 +116,7 @@ def test_whatever_decides_the_states_decides_the_folder(
     loaded.model.lm_head.weight.data += 1
     assert on_disk(loaded, tmp_path).folder == here
     others = {on_disk(load_model(str(tiny_model_dir), bf16=True), tmp_path).folder}
-    others.add(FeatureFiles(loaded, 8, root=tmp_path).folder)
+    others.add(AudioStateCache(loaded, 8, root=tmp_path).folder)
     parts.audio_tower.layers[0].fc1.weight.data[0, 0] += 1e-3
     others.add(on_disk(loaded, tmp_path).folder)
     loaded.processor.feature_extractor.hop_length += 1
@@ -161,12 +161,12 @@ def test_another_entry_of_the_same_family_class_has_another_folder(loaded: Loade
 def test_what_decides_the_states_is_written_beside_them(loaded: LoadedModel, tmp_path: Path) -> None:
     files = on_disk(loaded, tmp_path)
     files.write(STATES)
-    assert deciding(loaded, BATCH_CLIPS)["weights"] in (files.folder / "what.json").read_text()
+    assert key_parts(loaded, BATCH_CLIPS)["weights"] in (files.folder / "what.json").read_text()
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "garbage", "bit"])
 def test_a_damaged_file_is_said_and_its_recordings_are_heard_again(
-    loaded: LoadedModel, tmp_path: Path, clips: list[Clip], heard: list[int], harm: str
+    loaded: LoadedModel, tmp_path: Path, clips: list[ClipCopy], heard: list[int], harm: str
 ) -> None:
     good = states_of(AudioStore(loaded, files=on_disk(loaded, tmp_path)), clips[:3])
     (path,) = tmp_path.glob("*/*.safetensors")
@@ -176,7 +176,7 @@ def test_a_damaged_file_is_said_and_its_recordings_are_heard_again(
     said: list[str] = []
     files = on_disk(loaded, tmp_path, say=said.append)
     assert same(good, states_of(AudioStore(loaded, files=files), clips[:3]))
-    assert len(heard) == 2 and len(said) == 1 and f"{path} is damaged; its recordings are heard again" in said[0]
+    assert len(heard) == 2 and len(said) == 1 and f"{path} is damaged; its recordings are encoded again" in said[0]
     assert same(good, states_of(AudioStore(loaded, files=on_disk(loaded, tmp_path)), clips[:3]))
     assert len(heard) == 2
 
@@ -236,7 +236,7 @@ def test_no_more_is_kept_than_half_of_what_the_disk_has_left(
 
 
 def test_a_full_disk_or_a_folder_that_cannot_be_written_costs_nothing_but_time(
-    loaded: LoadedModel, tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, tmp_path: Path, clips: list[ClipCopy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
@@ -246,14 +246,14 @@ def test_a_full_disk_or_a_folder_that_cannot_be_written_costs_nothing_but_time(
         patch.setattr(Path, "write_bytes", full)
         store = AudioStore(loaded, files=on_disk(loaded, tmp_path, say=said.append))
         assert same(states_of(store, clips), states_of(AudioStore(loaded), clips))
-    assert said == ["audio states are not kept: [Errno 28] No space left on device"]
+    assert said == ["cannot store audio states: [Errno 28] No space left on device"]
     (tmp_path / "file").write_text("in the way")
     states_of(AudioStore(loaded, files=on_disk(loaded, tmp_path / "file", say=said.append)), clips)
     assert len(said) == 2 and not list(tmp_path.glob("*/*.safetensors"))
 
 
 def test_a_file_that_another_process_removed_is_heard_again(
-    loaded: LoadedModel, tmp_path: Path, clips: list[Clip], heard: list[int]
+    loaded: LoadedModel, tmp_path: Path, clips: list[ClipCopy], heard: list[int]
 ) -> None:
     said: list[str] = []
     files = on_disk(loaded, tmp_path, say=said.append)
@@ -266,7 +266,7 @@ def test_a_file_that_another_process_removed_is_heard_again(
     assert len(heard) == 2 and not said
 
 
-def _writing(loaded: LoadedModel, root: Path, clips: list[Clip], together: Any) -> None:
+def _writing(loaded: LoadedModel, root: Path, clips: list[ClipCopy], together: Any) -> None:
     together.wait()
     states_of(AudioStore(loaded, files=on_disk(loaded, root)), clips)
 
@@ -292,5 +292,5 @@ def test_two_processes_that_write_at_once_leave_whole_files(
 
 
 def test_an_audio_part_that_is_trained_shares_nothing(loaded: LoadedModel, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="shares no states"):
+    with pytest.raises(ValueError, match="cannot share states"):
         AudioStore(loaded, keeps_inputs=True, files=on_disk(loaded, tmp_path))

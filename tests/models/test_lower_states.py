@@ -108,24 +108,24 @@ def test_states_that_take_too_much_memory_are_refused(loaded: LoadedModel, monke
 def test_there_must_be_a_layer_to_train(loaded: LoadedModel) -> None:
     number = len(decoder_layers(bare(loaded.model)))
     train = UPPER.model_copy(update={"lora": UPPER.lora.model_copy(update={"first_layer": number})})
-    with pytest.raises(UserError, match=f"first_layer is {number}, and there are {number} layers"):
+    with pytest.raises(UserError, match=f"first_layer is {number}, but there are only {number} layers"):
         with_weights(loaded, train, None)
 
 
 def test_a_language_model_that_is_more_than_its_layers_is_refused(loaded: LoadedModel) -> None:
     config = loaded.model.get_submodule(loaded.family.text_model).config
     config.embedding_multiplier = 12.0  # as Granite has
-    with pytest.raises(UserError, match="scales what enters its first layer"):
+    with pytest.raises(UserError, match="scales the input of its first layer"):
         LowerStates(1).of(loaded, mixed_rows(loaded))
     config.embedding_multiplier, config.layer_types = 1.0, ["sliding_attention", "full_attention"]
-    with pytest.raises(UserError, match="attend in different ways"):
+    with pytest.raises(UserError, match="use different kinds of attention"):
         LowerStates(1).of(loaded, mixed_rows(loaded))
 
 
 @pytest.mark.parametrize("part", ["language_model=full", "projector=full", "audio_tower=lora"])
 def test_what_enters_the_lower_layers_must_be_frozen(part: str) -> None:
     key, _, value = part.partition("=")
-    with pytest.raises(ValueError, match=r"lora\.first_layer goes with"):
+    with pytest.raises(ValueError, match=r"lora\.first_layer needs"):
         Train.model_validate({"language_model": "lora", "lora": {"first_layer": 1}} | {key: value})
 
 

@@ -18,7 +18,7 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Train
 from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
-from sottovoce.models.audio_state_cache import deciding, state_key
+from sottovoce.models.audio_state_cache import key_parts, state_key
 from sottovoce.models.features import encode_clips
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.whisper_lm.modeling_whisper_lm import (
@@ -162,9 +162,9 @@ def test_states_are_kept_under_their_locale_and_the_tokenizer(whisper_lm: Loaded
     clip.write_bytes(b"sound")
     said = replace(utterance("x"), audio=clip)
     assert state_key(said, 0) != state_key(replace(said, locale="fr-FR"), 0)
-    before = deciding(whisper_lm, 16)
+    before = key_parts(whisper_lm, 16)
     whisper_lm.processor.tokenizer.add_tokens(["lamp"])
-    assert deciding(whisper_lm, 16) != before
+    assert key_parts(whisper_lm, 16) != before
 
 
 # --- plain transformers

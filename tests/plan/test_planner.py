@@ -97,7 +97,7 @@ def test_intents_of_the_best_scheme_are_ranked(plan: Plan) -> None:
     assert gains == sorted(gains, reverse=True)
     assert sum(gains) == pytest.approx(0.916 - rising(160), abs=0.005)  # together they are the gap to gold text
     assert plan.intents[0].num_recordings is None  # its manifest does not exist
-    assert any("not where it was" in sentence for sentence in plan_sentences(plan))
+    assert any("manifest was not found" in sentence for sentence in plan_sentences(plan))
 
 
 def test_two_budgets_make_no_curve(tmp_path: Path) -> None:

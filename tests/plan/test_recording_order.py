@@ -88,7 +88,7 @@ def test_a_new_slot_type_counts_for_more_than_new_fillers_and_case_for_nothing()
     listed = to_record([heard, same, fillers, new_type])
     assert ids(listed) == ["type", "fillers", "same"]
     assert listed[0].reason == "the first recording with time"
-    assert listed[1].reason == "brings 'hall' as room and 'study' as room"
+    assert listed[1].reason == "adds 'hall' as room and 'study' as room"
     assert listed[2].reason == "light_on: recording 4 of 4 utterances"
     assert to_record([same])[0].reason == "the first recording of light_on"
 
@@ -104,7 +104,7 @@ def test_a_studys_gains_give_the_turns_and_what_has_nothing_to_win_comes_last() 
     listed = to_record(corpus(), gains)
     assert intents(listed)[:6] == ["dim", "off", "dim", "dim", "off", "dim"]
     assert set(intents(listed)[30:]) == {"on"} and "on" not in intents(listed)[:30]
-    assert listed[0].reason.endswith("; 2.0 points of intent accuracy are to be won with light_dim")
+    assert listed[0].reason.endswith("; light_dim could raise intent accuracy by 2.0 points")
     assert "points" not in listed[-1].reason
 
 

@@ -1,4 +1,4 @@
-"""Learning curves without files: cells whose figures are the scores that a test names, with influences made for them."""
+"""Learning curves without files: cells whose scores a test names, with made-up contributions of utterances."""
 
 from __future__ import annotations
 

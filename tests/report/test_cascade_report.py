@@ -72,17 +72,17 @@ def test_cascades_of_several_seeds_are_one_row_of_a_grid(grid: Path) -> None:
 def test_what_an_answer_costs_has_columns_where_it_was_measured(tmp_path: Path, size: float) -> None:
     study = with_cascade(tmp_path)
     assert "Seconds" not in markdown_table(read_report(study).curves)
-    assert "An answer’s cost" not in report_html(read_report(study))
+    assert "Cost per answer" not in report_html(read_report(study))
     note(study, ["cascade"], seconds_per_utterance=size, num_parameters=9_940_000_000)
     report = read_report(study)
     table = markdown_table(report.curves)
-    assert table.splitlines()[0].endswith("| Seconds an answer | Parameters, M |")
+    assert table.splitlines()[0].endswith("| Seconds per answer | Parameters, M |")
     shown = {0.0042: "0.0042", 0.35: "0.35", 9.96: "10", 123.4: "123"}[size]
     (row,) = (line for line in table.splitlines() if NAME in line)
     assert row.endswith(f"| {shown} | 9,940 |")
     assert all(line.endswith("| – | – |") for line in table.splitlines()[2:] if NAME not in line)
     page = report_html(report)
-    assert "An answer’s cost" in page and ">9,940<" in page and f"{NAME}: 12.3 % word errors." in page
+    assert "Cost per answer" in page and ">9,940<" in page and f"{NAME}: 12.3 % word errors." in page
 
 
 def test_the_files_have_the_recogniser_and_the_costs_only_where_there_are_any(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_study_without_training_speech_sets_the_cascade_beside_text_only(tmp_p
     cells = card["cells"]
     for kept, headline in (
         (["text_only", "cascade"], f"{NAME} is better than text-only."),
-        (["text_only"], "This study has no scheme with training speech to set beside text-only."),
+        (["text_only"], "This study has no scheme with training speech to compare with text-only."),
     ):
         card["cells"] = kept
         (study / "study.json").write_text(json.dumps(card))
@@ -170,7 +170,7 @@ def test_the_plan_says_what_the_cascade_reaches_without_training_speech(grid: Pa
     told = [line for line in plan_sentences(plan) if line.startswith(NAME)]
     assert [line.partition(", at 70.0 % (")[0] for line in told] == [
         f"{NAME}, intent accuracy 50.0 %: reached without training speech",
-        f"{NAME}, intent accuracy 70.0 %: cannot be told whether it is reached without training speech",
+        f"{NAME}, intent accuracy 70.0 %: it is unclear whether it is reached without training speech",
         f"{NAME}, intent accuracy 90.0 %: not reached without training speech",
     ]
     levels = plan_json(plan)["levels"]

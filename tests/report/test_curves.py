@@ -1,9 +1,5 @@
-import math
-
-import numpy as np
 import pytest
 from made_curves import made_curves, with_seeds
-
 
 
 def test_cells_that_differ_in_the_seed_alone_are_one_point() -> None:

@@ -123,4 +123,4 @@ def test_a_recording_is_answered_within_the_ontology_if_recipe_or_user_say_so(ru
 def test_an_export_brings_the_grammar_that_its_scores_need(run: Path, tmp_path: Path) -> None:
     out = export_run(asking_for_the_ontology(run), tmp_path / "model", verify=False, say=lambda line: None)
     assert (out / "ontology.lark").read_text() == (run.parent.parent / "ontology.lark").read_text()
-    assert "held to the grammar in `ontology.lark`" in (out / "README.md").read_text(encoding="utf-8")
+    assert "restricted by the grammar in `ontology.lark`" in (out / "README.md").read_text(encoding="utf-8")

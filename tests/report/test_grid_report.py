@@ -56,7 +56,7 @@ def edit(path: Path, **changes: object) -> None:
 def test_the_page_says_what_speech_brings_and_which_schemes_differ(page: str) -> None:
     assert (
         "<h1>With 50\u00a0% speech (1000 clips), curriculum raises intent accuracy on speech from text-only’s "
-        "60.0\u00a0% to 90.8\u00a0%; 18.3 of the 30.8 points come with 2\u00a0%.</h1>"
+        "60.0\u00a0% to 90.8\u00a0%; 18.3 of the 30.8 points come from the first 2\u00a0%.</h1>"
     ) in page
     assert "Curriculum is better than direct mixing at 2\u00a0% speech; at 50\u00a0% they cannot be told apart." in page
     assert page.count('class="verdict ') == 3

@@ -29,7 +29,7 @@ def page(folder: Path) -> str:
 def test_the_page_answers_in_its_heading(page: str) -> None:
     heading = re.search(r"<h1>(.*?)</h1>", page)
     assert heading and "from text-only’s 60.0\u00a0% to 81.0\u00a0%, closing 70\u00a0% of the gap" in heading[1]
-    assert "Curriculum and direct mixing are not distinguishable (+3.0 ± 1.7 points)." in page
+    assert "Curriculum and direct mixing cannot be told apart (+3.0 ± 1.7 points)." in page
 
 
 def test_the_page_needs_nothing_from_outside(page: str) -> None:
@@ -75,14 +75,14 @@ def test_an_unreadable_answer_is_shown_as_it_came(tmp_path: Path) -> None:
 
 
 def test_official_scores_stand_beside_strict_ones_where_they_differ(tmp_path: Path, page: str) -> None:
-    assert "Strict beside official" not in page
+    assert "Strict and official scores" not in page
     folder = write_study(tmp_path, audio=False)
     path = folder / "cells/text_only/scores.json"
     scores = json.loads(path.read_text())
     scores["speech"]["official"] |= {"intent_accuracy": 0.625, "num_scored": 96}
     path.write_text(json.dumps(scores))
     page = report_html(read_report(folder))
-    assert "Strict beside official" in page
+    assert "Strict and official scores" in page
     assert "62.5" in page and "96 of 100" in page
 
 
@@ -107,7 +107,7 @@ def test_csv_has_a_row_per_cell_and_input(folder: Path) -> None:
 def test_the_figure_takes_its_ink_from_the_page(folder: Path) -> None:
     svg = (folder / "figure.svg").read_text(encoding="utf-8")
     assert "currentColor" in svg and "prefers-color-scheme" in svg
-    assert "home en-US, 100 test utterances in unheard voices, 5 % speech = 20 clips" in svg
+    assert "home en-US, 100 test utterances from unseen speakers, 5 % speech = 20 clips" in svg
     assert svg == figure_svg(read_report(folder).curves)
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 

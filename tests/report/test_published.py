@@ -48,7 +48,7 @@ def test_a_users_own_figures_are_drawn_beside_any_study(tmp_path: Path) -> None:
     [
         (None, "no such file of published figures"),
         ("- {model: [", "not YAML"),
-        ("- {model: a, source: b, intent: 3}", "0.intent: "),
+        ("- {model: a, source: b, intent: 3}", "unknown key '0.intent'"),
         ("- {model: a, source: b, slu_f1: 300}", "0.slu_f1: "),
         ("model: a", "should be a valid list"),
     ],

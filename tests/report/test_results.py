@@ -137,7 +137,7 @@ def test_several_budgets_stand_in_the_names(folder: Path) -> None:
 
 
 def test_no_study_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no study folder"):
+    with pytest.raises(UserError, match="is not a study folder"):
         read_study(tmp_path)
 
 

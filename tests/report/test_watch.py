@@ -64,7 +64,7 @@ def test_ctrl_c_leaves_a_page_that_stands_still(folder: Path, monkeypatch: pytes
 
 def test_a_folder_without_a_study_is_refused(folder: Path) -> None:
     shutil.rmtree(folder)
-    with pytest.raises(UserError, match="no study folder"):
+    with pytest.raises(UserError, match="not a study folder"):
         watch_report(folder, None, lambda line: None)
 
 

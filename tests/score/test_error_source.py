@@ -63,7 +63,7 @@ def test_an_answer_that_is_missing_or_unreadable_is_an_error() -> None:
     [
         (30, 5, "more recordings will help most"),
         (5, 30, "more labelled text will help most"),
-        (4, 4, "cannot be told"),
+        (4, 4, "do not show whether"),
     ],
 )
 def test_the_advice_follows_the_larger_part_if_it_is_clearly_larger(

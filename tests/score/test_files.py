@@ -87,14 +87,14 @@ def test_a_split_keeps_its_rows_only(path: Path) -> None:
 def test_a_recording_that_stands_twice_matters_only_when_looked_up_by_file(path: Path) -> None:
     gold = read_gold(write(path, MANIFEST, MANIFEST | {"id": "u2", "audio": "others/u1.flac"}))
     assert len(gold.items("id")) == 2
-    with pytest.raises(UserError, match=r"rows.jsonl:2: file 'u1.flac' stands already in .*rows.jsonl:1"):
+    with pytest.raises(UserError, match=r"rows.jsonl:2: file 'u1.flac' is already in .*rows.jsonl:1"):
         gold.items("file")
 
 
 def test_an_utterance_that_stands_twice_matters_only_when_looked_up_by_id(path: Path) -> None:
     gold = read_gold(write(path, RELEASE, RELEASE | {"recordings": [{"file": "b.flac"}]}))
     assert len(gold.items("file")) == 3
-    with pytest.raises(UserError, match=r"rows.jsonl:2: id '7' stands already in .*rows.jsonl:1"):
+    with pytest.raises(UserError, match=r"rows.jsonl:2: id '7' is already in .*rows.jsonl:1"):
         gold.items("slurp_id")
 
 

@@ -88,7 +88,7 @@ def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
     outcome = folder.run("score", folder.a, "--target-accuracy", "1")
     assert outcome.code == 0
     assert cells(outcome.out, "calibration error (ECE)")[1].startswith("30.00% [")  # (0.1 + 0.3 + 0.5 + 0.3) / 4
-    assert "abstain below 0.5 to answer 100.0% rightly" in outcome.out
+    assert "abstain below 0.5 for an intent accuracy of 100.0%" in outcome.out
     assert cells(outcome.out, "0.5")[:3] == ["0.5", "75.00%", "3"]
     assert cells(outcome.out, "0.99")[1:] == ["0.00%", "0", "–"]
     assert list(json.loads(folder.run("score", folder.a, "--json").out)) == ["official", "strict", "calibration"]
@@ -97,7 +97,7 @@ def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
         "error: no threshold reaches an intent accuracy of 100.0%; the best is 75.0%, with 100.0% answered; "
-        "ask for less\n"
+        "lower the target\n"
     )
     assert "calibration" not in folder.run("score", folder.b).out
 

@@ -56,6 +56,7 @@ def test_nothing_to_score_is_refused() -> None:
     ("text", "filler", "holds"),
     [
         ("I'd like a Large coffee", "large coffee", True),
+        ("a large coffee, please", "large coffee", True),
         ("a coffee, large", "large coffee", False),
         ("larger coffee", "large", False),
         ("", "large", False),

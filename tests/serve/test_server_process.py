@@ -118,7 +118,7 @@ def test_a_token_is_read_from_the_first_line_of_a_file(tmp_path: Path) -> None:
     assert read_token(tmp_path / "token") == "0123456789abcdef"
     for content in ("", "short", "with spaces in between them", "0123456789abcdefé"):
         (tmp_path / "token").write_text(content)
-        with pytest.raises(UserError, match="holds no token of 16 or more letters"):
+        with pytest.raises(UserError, match="has no token of at least 16"):
             read_token(tmp_path / "token")
     with pytest.raises(UserError, match="cannot read the token file"):
         read_token(tmp_path / "nowhere")

@@ -191,12 +191,12 @@ def test_training_utterances_are_spoken_with_their_labels(tmp_path: Path, spoken
 
 def test_training_speech_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for voices, said in ((["siri:anna"], "no voice"), (["espeak"], "no voice")):
+    for voices, said in ((["siri:anna"], "is not a voice"), (["espeak"], "is not a voice")):
         with pytest.raises(UserError, match=said):
             list(speak_training(training_rows(tmp_path), out, voices, 0, 1))
-    with pytest.raises(UserError, match="no voices of our own for de-DE; name some"):
+    with pytest.raises(UserError, match="no default voices for de-DE; name voices"):
         list(speak_training(training_rows(tmp_path, locale="de-DE"), out, [], 0, 1))
     with pytest.raises(UserError, match="cannot name a recording"):
         list(speak_training(save_rows(tmp_path, row(1, id="../x")), out, ["espeak:de"], 0, 1))
-    with pytest.raises(UserError, match="no utterance with a transcript has split train"):
+    with pytest.raises(UserError, match="no train utterance has a transcript"):
         list(speak_training(save_rows(tmp_path, row(1, "test")), out, [], 0, 1))

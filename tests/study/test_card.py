@@ -67,7 +67,7 @@ def test_what_a_card_says_goes_before_what_its_scheme_or_name_would(tmp_path: Pa
     [
         ("[]", "not a JSON object"),
         ("{", "not JSON"),
-        ('{"scheme": "telepathy"}', "scheme: Value error, no such scheme: 'telepathy'"),
+        ('{"scheme": "telepathy"}', "scheme: no such scheme: 'telepathy'"),
         ('{"scheme": "ramp", "num_speech_rows": "many"}', "num_speech_rows: "),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_study_of_text_alone_has_no_answer_about_speech(two_stages_of_text: st
     (study / "study.json").write_text(json.dumps(told | {"cells": ["text_only", "two_texts"]}))
     results = read_study(study)
     assert results.best is None and study_curves(results, study_samples(results)).best is None
-    assert read_report(study).headline == "This study has no scheme with training speech to set beside text-only."
+    assert read_report(study).headline == "This study has no scheme with training speech to compare with text-only."
 
 
 def test_every_scheme_with_speech_is_drawn_apart_from_the_others() -> None:

@@ -141,7 +141,7 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
     "one missing": (
         lambda text: "".join(text.splitlines(True)[1:]), r"1 of 6 test utterances have no transcript: test-0; add a row"
     ),
-    "an id twice": (lambda text: text + text, r"heard\.jsonl:8: id 'test-0' stands already in .*heard\.jsonl:1"),
+    "an id twice": (lambda text: text + text, r"heard\.jsonl:8: id 'test-0' is already in .*heard\.jsonl:1"),
     "no JSON": (lambda text: text + "{\n", r"heard\.jsonl:8: not JSON"),
     "no text": (lambda text: text + '{"id": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text; write"),
     "no id": (lambda text: text + '{"text": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text"),
@@ -291,7 +291,7 @@ def test_a_cost_that_cannot_be_measured_loses_no_cell(
     def short_of_memory(*_: Any) -> Any:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("sottovoce.study.answer_cost.load_listener", short_of_memory)
+    monkeypatch.setattr("sottovoce.study.answer_cost.load_recogniser", short_of_memory)
     said: list[str] = []
     path = write_recipe(tmp_path, tiny_model_dir, corpus_of(by_recogniser), asr=str(recogniser), **BOTH)
     assert not running.run_study(load_recipe(path), path, said.append)

@@ -43,7 +43,7 @@ def decode(run: Path) -> None:
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a family that cannot be read by steps."""
     for where in ("study.cell", "decode.batches", "inference.model"):
-        monkeypatch.setattr(f"sottovoce.{where}.goes_by_steps", lambda *_: False)
+        monkeypatch.setattr(f"sottovoce.{where}.supports_steps", lambda *_: False)
 
 
 def test_confidences_are_added_to_answers_that_stay_as_they_were(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +123,6 @@ def test_where_a_model_cannot_tell_who_asks_for_it_is_refused(
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
-    printed, told = capsys.readouterr(), "this run's model cannot tell how sure it is; leave --abstain-below out"
+    printed, told = capsys.readouterr(), "this run's model gives no confidences; omit --abstain-below"
     assert not printed.out and f"error: {told}" in printed.err
     assert load_model_of(run).understand_text("stop").confidence is None

@@ -38,13 +38,13 @@ def corpus(tiny_corpus: Path) -> Path:
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each recording went through the audio tower."""
-    counts, original = Counter[str](), audio_store._heard
+    counts, original = Counter[str](), audio_store._samples_of
 
     def counting(utterance: Utterance, copy: int) -> Any:
         counts[utterance.id] += 1
         return original(utterance, copy)
 
-    monkeypatch.setattr(audio_store, "_heard", counting)
+    monkeypatch.setattr(audio_store, "_samples_of", counting)
     return counts
 
 

@@ -149,6 +149,6 @@ def test_a_language_without_a_shipped_table_is_refused_before_anything_is_done(
     tiny_corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
     changes = with_noise(tiny_model_dir, tiny_corpus, "shipped")
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **changes)
-    with pytest.raises(UserError, match="no confusion table is shipped for the language 'tlh'"):
+    with pytest.raises(UserError, match="there is no built-in confusion table for the language 'tlh'"):
         run_study(load_recipe(path), path, silent)
     assert not (tmp_path / "runs").exists()

@@ -146,9 +146,9 @@ def test_two_processes_give_what_one_gives(
     finished = {line.removesuffix(": finished") for line in said if line.endswith(": finished")}
     assert {name for name in finished if "(shared)" not in name} == set(names)
     told = {line for line in said if line.startswith("curriculum-10pct: ")}
-    assert {f"curriculum-10pct: {part}" for part in ("begins", "training text+speech", "decoding speech")} <= told
-    (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): begins"))
-    assert said.index(f"{shared} (shared): finished") < said.index("text_only: begins")
+    assert {f"curriculum-10pct: {part}" for part in ("started", "training text+speech", "decoding speech")} <= told
+    (shared,) = (line.partition(" ")[0] for line in said if line.endswith(" (shared): started"))
+    assert said.index(f"{shared} (shared): finished") < said.index("text_only: started")
     assert any(line.startswith("about") and "with 2 cells at once (one after the other: " in line for line in said)
     assert (study / "processes.txt").exists() and "decoding" not in "".join(capfd.readouterr())
 

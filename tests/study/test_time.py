@@ -132,7 +132,7 @@ def test_confidences_take_their_time_where_they_are_asked_for(
     monkeypatch.setattr(costs, "answered", noted)
     monkeypatch.setattr(costs, "_timed", clock)
     monkeypatch.setattr(costs.time, "monotonic", lambda: -1.0)
-    monkeypatch.setattr(costs, "goes_by_steps", lambda *_: by_steps)
+    monkeypatch.setattr(costs, "supports_steps", lambda *_: by_steps)
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=["text_only", "zero_shot"])
     found: list[float] = []
     for wanted in ("false", "true"):

@@ -39,7 +39,7 @@ def test_without_bitsandbytes_one_line_says_what_to_install(
 
 
 def test_the_whole_language_model_is_not_trained_in_four_bits() -> None:
-    with pytest.raises(ValidationError, match="load_in_4bit goes with language_model: lora"):
+    with pytest.raises(ValidationError, match="load_in_4bit needs language_model: lora"):
         Train(load_in_4bit=True)
 
 
@@ -82,7 +82,7 @@ def test_a_study_in_four_bits_is_trained_decoded_and_exported_in_full_precision(
     said: list[str] = []
     folder = export_run(run, tmp_path / "exported", verify=True, say=said.append)
     assert any("verified" in line for line in said)
-    assert "on 4-bit weights, merged here" in (folder / "README.md").read_text()
+    assert "on 4-bit weights, here merged" in (folder / "README.md").read_text()
     exported, before = (load_model(str(place)).model.model.language_model for place in (folder, wide))
     weights = [model.layers[0].mlp.up_proj.weight for model in (exported, before)]
     assert weights[0].dtype == torch.bfloat16 and not torch.equal(*weights)

@@ -144,7 +144,7 @@ def test_a_sharded_study_gives_the_weights_of_one_process_and_is_scored(
     alone = run_tiny_study(tmp_path / "one", tiny_model_dir, tiny_corpus, **asked)
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **asked)
     said = launched(two_processes.__file__, "study", str(path), config=config)
-    assert said.count("preflight proofs hold") == 1
+    assert said.count("preflight proofs passed") == 1
     study = tmp_path / "runs/tiny"
     assert (study / "report.html").exists() and len(list(study.glob("cells/*/scores.json"))) == 2
     for cell in study.glob("cells/*"):
@@ -181,7 +181,7 @@ def test_the_engine_is_what_the_launcher_asks_for_and_what_was_not_tried_is_refu
     for stage in (2, 3):
         assert engine_of(asking(deepspeed_plugin=SimpleNamespace(zero_stage=stage))) == f"ZeRO-{stage}"
     for asked, fault in (
-        (fsdp(fsdp_version=1), "FSDP's first version"),
+        (fsdp(fsdp_version=1), "FSDP 1 is not"),
         (fsdp(cpu_ram_efficient_loading=True), "fsdp_cpu_ram_efficient_loading is not supported"),
         (fsdp(activation_checkpointing=True), "fsdp_activation_checkpointing is not supported"),
         (asking(deepspeed_plugin=SimpleNamespace(zero_stage=1)), "ZeRO stage 1 is not supported"),
@@ -192,7 +192,7 @@ def test_the_engine_is_what_the_launcher_asks_for_and_what_was_not_tried_is_refu
 
 def test_a_trained_audio_part_is_not_sharded(loaded: LoadedModel) -> None:
     model = with_weights(loaded, Train(language_model="full", projector="full"), None)
-    with pytest.raises(UserError, match="FSDP2 trains the language model only"):
+    with pytest.raises(UserError, match="FSDP2 can train only the language model"):
         set_up(fsdp(), "FSDP2", model, bf16=False)
 
 

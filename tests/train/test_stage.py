@@ -131,7 +131,7 @@ def test_a_frozen_weight_that_has_changed_is_found_after_training(
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(AnswerTrainer, "training_step", touching)
-    with pytest.raises(UserError, match=r"multi_modal_projector\.linear\.bias is frozen and has changed"):
+    with pytest.raises(UserError, match=r"multi_modal_projector\.linear\.bias is frozen but has changed"):
         run_stage(loaded, plan(LAST), mixed_rows(loaded), train("lora"), tmp_path, seed=0)
     assert not list(tmp_path.glob("*/done.json"))
 

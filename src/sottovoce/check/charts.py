@@ -1,4 +1,4 @@
-"""The pictures of a check as SVG: clip lengths as small histograms, everything that has a name as bars."""
+"""The charts of a check as SVG: clip lengths as histograms, everything with a name as bars."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sottovoce.core.svg import BAND, INK, SPEECH, svg_of, without_prolog
 from sottovoce.core.types import Split
 
 MAX_BARS = 60
-MAX_NAME_CELLS = 24  # a cell is a Latin letter's width, half a Chinese one's
-# In inches, and narrow: drawn as wide as a phone's page, the texts are 11 pixels high.
+MAX_NAME_CELLS = 24  # a cell is the width of a Latin letter, half that of a Chinese one
+# In inches; so narrow that text is 11 pixels high on a phone.
 _WIDTH, _MARGIN, _ROW = 3.5, 0.05, 0.21
-_SIZE = 8.5  # of the texts, in points
-_CELL = 0.07  # inches that a letter of that size takes
+_SIZE = 8.5  # of text, in points
+_CELL = 0.07  # width of a letter of that size, in inches
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of length ``total`` of which ``part`` is filled, and the ``value`` written behind it."""
+    """A bar of length ``total`` of which ``part`` is filled, and the ``value`` written after it."""
 
     name: str
     total: float
@@ -38,8 +38,8 @@ def bars_svg(bars: Sequence[Bar], alt: str, salt: str) -> str:
 
     Args:
         bars: at least one.
-        alt: what the chart shows, for those who do not see it.
-        salt: another one for each chart of a page.
+        alt: the text alternative.
+        salt: unique among the charts of a page.
     """
     half = MAX_BARS // 2
     shown: list[Bar | None] = [*bars] if len(bars) <= MAX_BARS else [*bars[:half], None, *bars[-half:]]
@@ -58,7 +58,7 @@ def bars_svg(bars: Sequence[Bar], alt: str, salt: str) -> str:
     for row, bar in enumerate(shown):
         y = 1 - (_MARGIN + (row + 0.5) * _ROW) / height
         if bar is None:
-            _text(figure, names / _WIDTH, y, f"… {len(bars) - MAX_BARS} more between …", ha="left", alpha=0.7)
+            _text(figure, names / _WIDTH, y, f"… {len(bars) - MAX_BARS} more …", ha="left", alpha=0.7)
             continue
         axes.barh(row, bar.total, height=0.62, color=INK, alpha=0.2, linewidth=0)
         axes.barh(row, bar.part, height=0.62, color=SPEECH, linewidth=0)
@@ -68,12 +68,12 @@ def bars_svg(bars: Sequence[Bar], alt: str, salt: str) -> str:
 
 
 def lengths_svg(seconds: Mapping[Split, Sequence[float]], lengths: ClipLengths, window_seconds: float | None) -> str:
-    """Clip lengths of each split, below each other on one axis of seconds.
+    """Clip lengths of each split, stacked on one axis of seconds.
 
     Args:
-        seconds: the lengths by split, at least one of at least one split.
+        seconds: the lengths by split, at least one length in all.
         lengths: the same, counted.
-        window_seconds: where a line is drawn, if anywhere.
+        window_seconds: where to draw a line, if anywhere.
     """
     head, panel, between, foot = 0.28, 0.75, 0.4, 0.45
     num_panels = len(lengths.counts)
@@ -112,12 +112,12 @@ def _axes(figure: Any, left: float, bottom: float, width: float, height: float) 
 
 
 def _text(figure: Any, x: float, y: float, text: str, **style: Any) -> None:
-    # parse_math: a $ in a name is a $.
+    # parse_math=False: a $ in a name is only a $.
     figure.text(x, y, text, va="center_baseline", fontsize=_SIZE, color=INK, parse_math=False, **style)
 
 
 def _shortened(name: str) -> str:
-    """A name on one line; of a long one the beginning and the end, where names of a family differ."""
+    """A name on one line; a long one without its middle, since similar names differ at the ends."""
     name = " ".join(name.split())
     if cell_len(name) <= MAX_NAME_CELLS:
         return name

@@ -1,4 +1,4 @@
-"""How a manifest's utterances spread over clip lengths, intents, slot types, speakers and sampling rates."""
+"""The distribution of a manifest's utterances over clip lengths, intents, slot types, speakers and sampling rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BINS = 30
 
 @dataclass(frozen=True, slots=True)
 class LabelCount:
-    """How many train utterances have an intent or a slot type, and how many of those have speech."""
+    """How many train utterances have an intent or a slot type, and how many of them have speech."""
 
     name: str
     utterances: int
@@ -24,7 +24,7 @@ class LabelCount:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerMinutes:
-    """The minutes that one speaker recorded, in all and in train; the name is None for clips that name nobody."""
+    """The minutes that one speaker recorded, in total and in train; the name is None for clips without a speaker."""
 
     name: str | None
     minutes: float
@@ -51,10 +51,10 @@ class ClipLengths:
 
 @dataclass(frozen=True)
 class Distributions:
-    """What the pictures of a check show.
+    """The data of a check's charts.
 
-    ``seconds`` are the clip lengths of each split that has any. Intents, slot types and speakers stand largest first.
-    ``sampling_rates`` maps Hz to the number of recordings.
+    ``seconds`` are the clip lengths of each split that has any. Intents, slot types and speakers are sorted by size,
+    largest first. ``sampling_rates`` maps Hz to the number of recordings.
     """
 
     seconds: Mapping[Split, tuple[float, ...]]
@@ -65,7 +65,7 @@ class Distributions:
 
 
 def distributions(utterances: Sequence[Utterance], sampling_rates: Mapping[int, int]) -> Distributions:
-    """Counts a manifest's utterances, whose ``seconds`` must be set wherever there is audio."""
+    """Counts a manifest's utterances, whose ``seconds`` must be set if there is audio."""
     train = [utterance for utterance in utterances if utterance.split == "train"]
     spoken = [utterance for utterance in utterances if utterance.audio is not None]
     lengths = {split: tuple(u.seconds or 0.0 for u in spoken if u.split == split) for split in SPLITS}
@@ -83,7 +83,7 @@ def clip_lengths(seconds: Mapping[Split, Sequence[float]], limit: float) -> Clip
 
     Args:
         seconds: the lengths by split.
-        limit: in seconds; what is longer goes to the last bin, so that one endless clip does not squeeze all others.
+        limit: in seconds; longer clips go into the last bin, so that one very long clip does not squash the others.
     """
     longest = max((length for lengths in seconds.values() for length in lengths), default=0.0)
     top = min(longest, limit) if limit > 0 else longest
@@ -106,14 +106,14 @@ def _bin(seconds: float, width: float) -> int:
 
 
 def _label_counts(train: Sequence[Utterance], labels_of: Callable[[Utterance], set[str]]) -> tuple[LabelCount, ...]:
-    total, heard = Counter[str](), Counter[str]()
+    total, spoken = Counter[str](), Counter[str]()
     for utterance in train:
         found = labels_of(utterance)
         total.update(found)
         if utterance.audio is not None:
-            heard.update(found)
+            spoken.update(found)
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(LabelCount(name, number, heard[name]) for name, number in ranked)
+    return tuple(LabelCount(name, number, spoken[name]) for name, number in ranked)
 
 
 def _speakers(spoken: Iterable[Utterance]) -> tuple[SpeakerMinutes, ...]:

@@ -1,4 +1,4 @@
-"""Listens to a manifest's recordings: which cannot be used, and which sound as if something went wrong."""
+"""Checks a manifest's recordings: which cannot be used, and which sound wrong."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SECONDS_TOLERANCE = 0.1  # a manifest's seconds may be rounded
 
 @dataclass(frozen=True)
 class Recordings:
-    """What came of listening.
+    """The result of the check.
 
-    ``utterances`` have their measured seconds, and no audio where it cannot be used, which ``faults`` tell of;
-    ``warnings`` by kind; ``rates`` counts the recordings of each sampling rate in Hz.
+    ``utterances`` have their measured seconds, and no audio if it cannot be used, which ``faults`` explain;
+    ``warnings`` by kind; ``rates`` counts recordings by sampling rate in Hz.
     """
 
     utterances: list[Utterance]
@@ -35,9 +35,9 @@ def listen(utterances: Sequence[Utterance], window_seconds: float) -> Recordings
 
     Args:
         utterances: those without a recording are passed through.
-        window_seconds: the longest clip that the model hears whole.
+        window_seconds: the longest clip that the model does not cut.
     """
-    heard: list[Utterance] = []
+    checked: list[Utterance] = []
     faults: list[str] = []
     kinds = ("long clips", "short clips", "silent clips", "clipped clips", "lengths that differ")
     warnings: dict[str, list[str]] = {kind: [] for kind in kinds}
@@ -47,7 +47,7 @@ def listen(utterances: Sequence[Utterance], window_seconds: float) -> Recordings
         task = progress.add_task("listening", total=num_spoken)
         for utterance in utterances:
             if utterance.audio is None:
-                heard.append(utterance)
+                checked.append(utterance)
                 continue
             progress.advance(task)
             try:
@@ -55,13 +55,13 @@ def listen(utterances: Sequence[Utterance], window_seconds: float) -> Recordings
                 level = audio_level(utterance.audio, utterance.where)
             except UserError as error:
                 faults.append(error.what)
-                heard.append(replace(utterance, audio=None, seconds=None))
+                checked.append(replace(utterance, audio=None, seconds=None))
                 continue
-            heard.append(replace(utterance, seconds=header.seconds))
+            checked.append(replace(utterance, seconds=header.seconds))
             rates[header.sampling_rate] += 1
             for kind, line in _oddities(utterance, header, level, window_seconds):
                 warnings[kind].append(f"{utterance.where}: {line}")
-    return Recordings(heard, faults, warnings, rates)
+    return Recordings(checked, faults, warnings, rates)
 
 
 def _oddities(

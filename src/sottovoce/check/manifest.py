@@ -1,4 +1,4 @@
-"""The check of a manifest before anything is trained on it: what is in it, what is wrong, what looks wrong."""
+"""Checks a manifest before training: what is in it, what is wrong, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What one split holds; ``hours`` of speech, ``speakers`` named, ``intents`` and ``slot_types`` that occur."""
+    """Counts of one split: ``hours`` of speech, named ``speakers``, ``intents`` and ``slot_types`` that occur."""
 
     split: Split
     utterances: int
@@ -34,7 +34,7 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a speech budget of so many percent of train covers: ``minutes`` of speech, the intents left without."""
+    """What a speech budget of ``percent`` of train covers: ``minutes`` of speech, and the intents left without any."""
 
     percent: int
     utterances: int
@@ -44,11 +44,11 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The outcome of a check; every fault, warning and note is one line, with file:line where it has one place.
+    """The result of a check; every fault, warning and note is one line, with file:line if it has one place.
 
-    Faults stand in the way of training; warnings should be looked at; notes say what will be done about the data.
-    ``faults_by_kind`` and ``warnings_by_kind`` hold all of them, and only the kinds that occur. ``window_seconds`` is
-    the longest clip that the model hears whole.
+    Faults prevent training; warnings deserve a look; notes say how the data will be handled. ``faults_by_kind`` and
+    ``warnings_by_kind`` hold all of them, and only the kinds that occur. ``window_seconds`` is the longest clip that
+    the model does not cut.
     """
 
     splits: tuple[SplitSummary, ...]
@@ -70,16 +70,16 @@ class CheckReport:
 
     @property
     def warnings(self) -> list[str]:
-        """The warnings for a terminal, as the faults."""
+        """The warnings for a terminal, in the same way."""
         return _listed(self.warnings_by_kind)
 
     def lines(self) -> Iterator[str]:
-        """Notes, warnings and faults for a terminal, each with that word in front."""
+        """Notes, warnings and faults for a terminal, each starting with that word."""
         for word, lines in (("note", self.notes), ("warning", self.warnings), ("fault", self.faults)):
             yield from (f"{word}: {line}" for line in lines)
 
     def table_rows(self) -> list[tuple[str, ...]]:
-        """The splits as a table, its header first."""
+        """The splits as a table, header first."""
         rows: list[tuple[str, ...]] = [
             ("split", "utterances", "with speech", "hours", "speakers", "intents", "slot types")
         ]
@@ -90,7 +90,7 @@ class CheckReport:
         return rows
 
     def coverage_rows(self) -> list[tuple[str, ...]]:
-        """The speech budgets that the recordings allow as a table, its header first."""
+        """The speech budgets that the recordings allow as a table, header first."""
         rows: list[tuple[str, ...]] = [("budget", "utterances", "minutes", "intents without speech")]
         for entry in self.coverage:
             size = (f"{entry.percent} %", str(entry.utterances), f"{entry.minutes:.1f}")
@@ -99,39 +99,40 @@ class CheckReport:
 
 
 def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool = False, seed: int = 0) -> CheckReport:
-    """Checks a manifest and listens to all of its recordings, with a progress bar.
+    """Checks a manifest and all of its recordings, with a progress bar.
 
     Args:
         path: the manifest.
-        window_seconds: the longest clip that the model hears whole; what is longer is cut.
+        window_seconds: the longest clip that the model does not cut.
         allow_outside: permit audio outside the manifest's folder.
-        seed: of the speech budgets whose coverage is reported.
+        seed: for drawing the speech budgets.
 
     Raises:
         UserError: the manifest cannot be read, or a row is not valid (`read_manifest`).
     """
-    heard = listen(read_manifest(path, allow_outside), window_seconds)
-    utterances = heard.utterances
+    recordings = listen(read_manifest(path, allow_outside), window_seconds)
+    utterances = recordings.utterances
     by_split = {split: [utterance for utterance in utterances if utterance.split == split] for split in SPLITS}
+    transcribed = [utterance for utterance in utterances if utterance.transcript]
     train = by_split["train"]
     empty = [f"{path}: the split {split} is empty" for split in ("train", "test") if not by_split[split]]
     labels = list(_strange_labels(by_split)) if train else []
     speechless = [f"{path}: no train utterance has speech"] if train and not any(u.audio for u in train) else []
-    faults = {"splits": empty, "recordings": heard.faults, "intents": [line for fault, line in labels if fault]}
+    faults = {"splits": empty, "recordings": recordings.faults, "intents": [line for fault, line in labels if fault]}
     warnings = {
         "speech": speechless,
         "slot types": [line for fault, line in labels if not fault],
-        "transcripts": list(_repeated(by_split)),
-        **heard.warnings,
-        "fillers": list(_strange_fillers(utterances)),
+        "transcripts": list(_repeated(transcribed)),
+        **recordings.warnings,
+        "fillers": list(_strange_fillers(transcribed)),
     }
     return CheckReport(
         splits=tuple(_summary(split, by_split[split]) for split in SPLITS),
         coverage=tuple(_coverage(train, seed)),
         faults_by_kind={kind: lines for kind, lines in faults.items() if lines},
         warnings_by_kind={kind: lines for kind, lines in warnings.items() if lines},
-        notes=[*_other_rates(heard.rates), *_shared_speakers(by_split), *_untranscribed(train)],
-        distributions=distributions(utterances, heard.rates),
+        notes=[*_other_rates(recordings.rates), *_shared_speakers(by_split), *_untranscribed(train)],
+        distributions=distributions(utterances, recordings.rates),
         window_seconds=window_seconds,
     )
 
@@ -139,7 +140,7 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
 def _other_rates(rates: Mapping[int, int]) -> Iterator[str]:
     for rate, count in sorted(rates.items()):
         if rate != SAMPLING_RATE:
-            yield f"{count} recordings have {rate} Hz; they are converted to {SAMPLING_RATE} Hz"
+            yield f"{count} recordings are at {rate} Hz; they are converted to {SAMPLING_RATE} Hz"
 
 
 def _summary(split: Split, utterances: Sequence[Utterance]) -> SplitSummary:
@@ -165,7 +166,7 @@ def _coverage(train: Sequence[Utterance], seed: int) -> Iterator[Coverage]:
 
 
 def _strange_labels(by_split: dict[Split, list[Utterance]]) -> Iterator[tuple[bool, str]]:
-    """Labels of dev and test that train does not teach: (True, line) of an intent, (False, line) of a slot type."""
+    """Labels of dev and test that train lacks: (True, line) for an intent, (False, line) for a slot type."""
     intents = {utterance.frame.intent for utterance in by_split["train"]}
     slots = {entity.type for utterance in by_split["train"] for entity in utterance.frame.entities}
     for split in ("dev", "test"):
@@ -184,24 +185,19 @@ def _strange_labels(by_split: dict[Split, list[Utterance]]) -> Iterator[tuple[bo
             yield is_intent, f"{where}: the {kind} {name!r} is in {split} ({count} utterances), but not in train"
 
 
-def _repeated(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
-    """Transcripts of dev and test that an earlier split holds too."""
+def _repeated(transcribed: Sequence[Utterance]) -> Iterator[str]:
+    """Transcripts of dev and test that an earlier split has too."""
     first = dict[tuple[str, str], Utterance]()
-    for split in SPLITS:
-        for utterance in by_split[split]:
-            if not utterance.transcript:
-                continue
-            key = utterance.locale, " ".join(utterance.transcript.casefold().split())
-            earlier = first.setdefault(key, utterance)
-            if earlier.split != split:
-                words = f"{utterance.transcript!r} of {split} is also in {earlier.split}"
-                yield f"{utterance.where}: the transcript {words} ({earlier.where})"
+    for utterance in sorted(transcribed, key=lambda utterance: SPLITS.index(utterance.split)):
+        key = utterance.locale, " ".join(utterance.transcript.casefold().split())
+        earlier = first.setdefault(key, utterance)
+        if earlier.split != utterance.split:
+            words = f"{utterance.transcript!r} of {utterance.split} is also in {earlier.split}"
+            yield f"{utterance.where}: the transcript {words} ({earlier.where})"
 
 
-def _strange_fillers(utterances: Sequence[Utterance]) -> Iterator[str]:
-    for utterance in utterances:
-        if not utterance.transcript:
-            continue
+def _strange_fillers(transcribed: Sequence[Utterance]) -> Iterator[str]:
+    for utterance in transcribed:
         words = _fold(utterance.transcript)
         for entity in utterance.frame.entities:
             if _fold(entity.filler) not in words:
@@ -209,23 +205,23 @@ def _strange_fillers(utterances: Sequence[Utterance]) -> Iterator[str]:
 
 
 def _fold(text: str) -> str:
-    # SLURP's fillers are tokens joined by spaces: "jessica 's" stands for "jessica's".
+    # SLURP's fillers are tokens joined by spaces: "jessica 's" means "jessica's".
     return re.sub(r"\s+(?=['’])", "", " ".join(text.casefold().split()))
 
 
 def _shared_speakers(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
     train, test = ({u.speaker for u in by_split[split] if u.audio} - {None} for split in ("train", "test"))
     if shared := sorted(speaker for speaker in train & test if speaker is not None):
-        yield f"{len(shared)} speakers are in both train and test, {shared[0]!r} for one"
+        yield f"{len(shared)} speakers are in both train and test, such as {shared[0]!r}"
 
 
 def _untranscribed(train: Sequence[Utterance]) -> Iterator[str]:
     if count := sum(not utterance.transcript for utterance in train):
-        yield f"{count} training recordings have no transcript: schemes hear them, and show them never as text"
+        yield f"{count} training recordings have no transcript: they are used as speech only"
 
 
 def _listed(by_kind: Mapping[str, Sequence[str]]) -> list[str]:
-    """At most so many lines of each kind, then how many more there are."""
+    """At most 20 lines of each kind, then how many more there are."""
     listed = list[str]()
     for kind, lines in by_kind.items():
         more = len(lines) - MAX_LISTED

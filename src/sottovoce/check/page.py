@@ -1,4 +1,4 @@
-"""The page of a check: what a manifest holds and what is wrong with it, as one self-contained HTML file."""
+"""The page of a check: what is in a manifest and what is wrong with it, as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sottovoce.core.svg import page_environment
 
 # What the lines of a kind have in common, and why it matters.
 _MEANING = {
-    "splits": "Training needs train utterances, and a result needs test utterances.",
-    "recordings": "Recordings that the manifest names, but that are not there or cannot be read.",
-    "intents": "Intents that dev or test ask for, but that no train utterance shows: no model can learn them.",
-    "speech": "Without speech in train only text can be learned from.",
-    "slot types": "Slot types that dev or test ask for, but that no train utterance shows.",
-    "transcripts": "Sentences that an earlier split holds too: a model may have learned them by heart.",
-    "long clips": "The model does not hear the end of these recordings.",
-    "short clips": "Hardly anything can be said in so short a time.",
-    "silent clips": "Nothing is to be heard in these recordings.",
-    "clipped clips": "Recorded too loudly, so that the peaks are cut off.",
-    "lengths that differ": "The manifest says another length than the recording has; the recording’s own is counted.",
-    "fillers": "Slot values that are not words of their transcript, so that nobody can hear them.",
+    "splits": "Training needs train utterances, and scoring needs test utterances.",
+    "recordings": "Recordings named in the manifest that are missing or cannot be read.",
+    "intents": "Intents in dev or test that no train utterance has: no model can learn them.",
+    "speech": "Without speech in train a model can only learn from text.",
+    "slot types": "Slot types in dev or test that no train utterance has.",
+    "transcripts": "Sentences that an earlier split has too: a model may have memorised them.",
+    "long clips": "The model cuts off the end of these recordings.",
+    "short clips": "These recordings are too short to say much.",
+    "silent clips": "Nothing can be heard in these recordings.",
+    "clipped clips": "Recorded too loudly: the peaks are cut off.",
+    "lengths that differ": "The manifest gives another length than the recording has; the recording’s is used.",
+    "fillers": "Slot values that do not occur in their transcript, so nobody says them.",
 }
 
 
@@ -44,9 +44,9 @@ def write_check_page(report: CheckReport, manifest: Path, page: Path) -> Path:
     """Writes the page of a check.
 
     Args:
-        report: the outcome of `check_manifest`.
+        report: the result of `check_manifest`.
         manifest: what was checked; the page shows this path.
-        page: the HTML file, which is replaced if it is there.
+        page: the HTML file, which is replaced if it exists.
 
     Returns:
         ``page``.
@@ -57,7 +57,7 @@ def write_check_page(report: CheckReport, manifest: Path, page: Path) -> Path:
     if page.resolve() == manifest.resolve():
         raise UserError(f"the page would replace the manifest {manifest}", "give the page another name")
     try:
-        # A path can hold bytes that are no UTF-8, which Python keeps as lone surrogates.
+        # A path can hold bytes that are not UTF-8, which Python keeps as lone surrogates.
         page.write_text(check_html(report, str(manifest)), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UserError(f"cannot write the page {page}: {error.strerror}", "give --html another path") from error
@@ -65,7 +65,7 @@ def write_check_page(report: CheckReport, manifest: Path, page: Path) -> Path:
 
 
 def check_html(report: CheckReport, name: str) -> str:
-    """The page of a check of the manifest called ``name``; everything that comes from the manifest is escaped."""
+    """The page of a check of the manifest called ``name``; everything from the manifest is escaped."""
     context = {
         "report": report,
         "name": name,
@@ -85,7 +85,7 @@ def _verdict(report: CheckReport) -> str:
 
 
 def _counted(by_kind: Mapping[str, Sequence[str]], word: str) -> str:
-    """How many there are, and of which kinds; empty if there are none."""
+    """How many there are, by kind; empty if there are none."""
     total = sum(map(len, by_kind.values()))
     kinds = ", ".join(f"{kind} {len(lines)}" for kind, lines in by_kind.items())
     return f"{total} {word if total == 1 else word + 's'} ({kinds})" if total else ""
@@ -95,7 +95,7 @@ def _charts(data: Distributions, window_seconds: float) -> Iterator[Chart]:
     if data.seconds:
         lengths = clip_lengths(data.seconds, 2 * window_seconds)
         line = window_seconds if 0 < window_seconds < lengths.end_seconds else None
-        caption = f"Number of clips by length. The model hears {window_seconds:g}\u00a0s"
+        caption = f"Number of clips by length. The model hears the first {window_seconds:g}\u00a0s"
         caption += "." if line is None else " (dashed line)."
         caption += " The last bar counts all longer clips too." if lengths.open_ended else ""
         yield Chart("Clip lengths", Markup(lengths_svg(data.seconds, lengths, line)), caption)
@@ -104,7 +104,7 @@ def _charts(data: Distributions, window_seconds: float) -> Iterator[Chart]:
             Bar("(not named)" if row.name is None else row.name, row.minutes, row.train_minutes, f"{row.minutes:.1f}")
             for row in data.speakers
         ]
-        yield _bar_chart("Minutes of each speaker", bars, "Blue: in train. Grey: in dev or test.")
+        yield _bar_chart("Minutes per speaker", bars, "Blue: in train. Grey: in dev or test.")
     for title, counts in (("Intents in train", data.intents), ("Slot types in train", data.slot_types)):
         if counts:
             yield _bar_chart(
@@ -121,5 +121,5 @@ def _label_bar(row: LabelCount) -> Bar:
 
 def _bar_chart(title: str, bars: list[Bar], caption: str) -> Chart:
     if len(bars) > MAX_BARS:
-        caption += f" The largest {MAX_BARS // 2} and the smallest {MAX_BARS // 2} of {len(bars)}."
+        caption += f" Shown: the largest {MAX_BARS // 2} and the smallest {MAX_BARS // 2} of {len(bars)}."
     return Chart(title, Markup(bars_svg(bars, title, salt=title)), caption)

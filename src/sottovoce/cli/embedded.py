@@ -1,16 +1,16 @@
-"""The verbs `sottovoce embedded ...`; imports stand inside, so that --help is fast."""
+"""The verbs `sottovoce embedded ...`; imports are inside them, so that --help is fast."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from sottovoce.cli.console import AllowOutside, say
 
-embedded = typer.Typer(help="The embedded model: where it is, and how well it hears.", no_args_is_help=True)
+embedded = typer.Typer(help="The embedded model: its folder, word error rates and training data.", no_args_is_help=True)
 
 
 @embedded.command("path")
@@ -25,7 +25,7 @@ def embedded_path() -> None:
 def embedded_speak_home(
     out: Annotated[Path, typer.Argument(help="the folder for LOCALE.jsonl and audio/LOCALE")],
     locale: Annotated[str, typer.Argument(help="en-US or fr-FR")],
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    workers: Annotated[int, typer.Option(help="number of processes")] = 2,
 ) -> None:
     """Make the built-in corpus: its sentences, and their speech (extra `speech`, espeak-ng)."""
     from sottovoce.core.progress import show_count
@@ -36,12 +36,12 @@ def embedded_speak_home(
 
 @embedded.command("speak")
 def embedded_speak(
-    manifests: Annotated[list[Path], typer.Argument(help="whose training transcripts are spoken")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests with the training transcripts to speak")],
     out: Annotated[Path, typer.Option(help="the folder for manifest.jsonl and audio")],
-    exclude: Annotated[Optional[list[Path]], typer.Option(help="manifests whose sentences must not be used")] = None,  # noqa: UP045
-    clips: Annotated[Optional[list[str]], typer.Option(help="at most so many of a locale: en-US=4000")] = None,  # noqa: UP045
-    quick_voices: Annotated[bool, typer.Option(help="piper, flite and espeak-ng only: many clips a second")] = False,
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    exclude: Annotated[list[Path] | None, typer.Option(help="manifests whose sentences must not be used")] = None,
+    clips: Annotated[list[str] | None, typer.Option(help="at most this many for a locale: en-US=4000")] = None,
+    quick_voices: Annotated[bool, typer.Option(help="only piper, flite and espeak-ng, which are fast")] = False,
+    workers: Annotated[int, typer.Option(help="number of processes")] = 2,
     seed: int = 0,
 ) -> None:
     """Speak transcripts in many synthetic voices (extra `speech`, espeak-ng, flite)."""
@@ -57,13 +57,13 @@ def embedded_speak(
 @embedded.command("wer")
 def embedded_wer(
     manifest: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Argument(help="a manifest with recordings; none: the four sets of docs/evidence/embedded-model.md"),
+        Path | None,
+        typer.Argument(help="a manifest with recordings; default: the four sets of docs/evidence/embedded-model.md"),
     ] = None,
     split: Annotated[str, typer.Option(help="which split of the manifest to transcribe")] = "test",
-    out: Annotated[Optional[Path], typer.Option(help="write the manifest's transcripts there (JSONL)")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="write the manifest's transcripts to this file (JSONL)")] = None,
     data: Annotated[Path, typer.Option(help="the folder with massive, speech and barista")] = Path("../shared/data"),
-    as_json: Annotated[bool, typer.Option("--json", help="of the four sets: the shares alone")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print only the rates of the four sets")] = False,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Word error rates of the embedded model's transcripts."""
@@ -85,7 +85,7 @@ def embedded_wer(
 
 @embedded.command("confusions")
 def embedded_confusions(
-    manifests: Annotated[list[Path], typer.Argument(help="whose training recordings are transcribed")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests with the training recordings to transcribe")],
     out: Annotated[Path, typer.Option(help="the confusion table (JSONL)")],
     model: Annotated[str, typer.Option(help="`embedded`, or a hub id or folder of another recogniser")] = "embedded",
     allow_outside: AllowOutside = False,

@@ -1,11 +1,11 @@
-"""The command line. Each verb is a few lines of delegation; imports stand inside, so that --help is fast."""
+"""The command line. Each verb is a few lines of delegation; imports are inside them, so that --help is fast."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -19,7 +19,7 @@ from sottovoce.core.storage import disk_is_full
 
 app = typer.Typer(
     name="sottovoce",
-    help="Teach a large audio language model intents and slots with little speech, and learn how little is enough.",
+    help="Teach a large audio language model intents and slots with little speech, and find out how little is enough.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,7 +28,7 @@ app.add_typer(studies)
 app.add_typer(serving)
 app.add_typer(embedded, name="embedded")
 
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer has no name for
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, which typer does not export
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
 
@@ -50,13 +50,13 @@ def prepare(
 
 @app.command()
 def check(
-    manifest: Annotated[Optional[Path], typer.Argument(help="a manifest (JSONL)")] = None,  # noqa: UP045
-    model: Annotated[Optional[str], typer.Option(help="run the preflight proofs on this model")] = None,  # noqa: UP045
-    window_seconds: Annotated[float, typer.Option(help="clips beyond this are cut by the model")] = 12.0,
+    manifest: Annotated[Path | None, typer.Argument(help="a manifest (JSONL)")] = None,
+    model: Annotated[str | None, typer.Option(help="check that this model trains and decodes")] = None,
+    window_seconds: Annotated[float, typer.Option(help="the model cuts clips that are longer than this")] = 12.0,
     allow_outside: AllowOutside = False,
-    html: Annotated[Optional[Path], typer.Option(help="write the whole outcome there, as a page")] = None,  # noqa: UP045
+    html: Annotated[Path | None, typer.Option(help="write the full result to this page")] = None,
 ) -> None:
-    """Check a manifest, or with --model whether a model trains and decodes as it should; status 2: not fit to train."""
+    """Check a manifest, or with --model that a model trains and decodes correctly; exit status 2: not fit to train."""
     if manifest is None and model is None:
         raise UserError("nothing to check", "name a manifest, or a model with --model")
     if model is not None:
@@ -98,11 +98,11 @@ def train(recipe: RecipePath, overrides: Overrides = None) -> None:
 def decode(
     run: Run,
     grammar: Annotated[
-        Optional[Literal["none", "ontology"]],  # noqa: UP045
-        typer.Option(help="another than the recipe's: beside its answers, and compared to them"),
+        Literal["none", "ontology"] | None,
+        typer.Option(help="override the recipe's grammar; writes separate files and compares the results"),
     ] = None,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="measure how sure the model is of each intent")
+        bool, typer.Option("--confidence", help="measure how confident the model is of each intent")
     ] = False,
 ) -> None:
     """Decode a run's test utterances from speech and from gold text."""
@@ -120,16 +120,16 @@ def decode(
 def score(
     predictions: Annotated[Path, typer.Argument(help="predictions in SLURP's format (JSONL)")],
     gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
-    split: Annotated[Optional[str], typer.Option(help="of a manifest, score this split only")] = None,  # noqa: UP045
-    by: Annotated[Optional[list[str]], typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,  # noqa: UP045
-    intervals: Annotated[bool, typer.Option(help="with 95 % intervals, utterances drawn")] = False,
+    split: Annotated[str | None, typer.Option(help="score only this split of a manifest")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,
+    intervals: Annotated[bool, typer.Option(help="add 95 % intervals (bootstrap over utterances)")] = False,
     target_accuracy: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="of intents, 0..1: where to abstain to reach it, by the confidences"),
+        float | None,
+        typer.Option(min=0, max=1, help="of intents, 0..1: find the confidence threshold that reaches it"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
-    """Score a prediction file, as SLURP's official scorer does and strictly; and its confidences, if it has any."""
+    """Score a prediction file, both as SLURP's official scorer does and strictly, and its confidences if it has any."""
     from sottovoce import api
     from sottovoce.score.tables import report_tables
 
@@ -144,9 +144,9 @@ def score(
 
 @app.command()
 def compare(
-    systems: Annotated[list[str], typer.Argument(help="prediction files; one system's seeds joined by commas")],
+    systems: Annotated[list[str], typer.Argument(help="prediction files; join the seeds of one system with commas")],
     gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
-    split: Annotated[Optional[str], typer.Option(help="of a manifest, compare on this split only")] = None,  # noqa: UP045
+    split: Annotated[str | None, typer.Option(help="compare on only this split of a manifest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
     """Compare prediction files: scores with intervals, and which of them really differ."""
@@ -165,10 +165,10 @@ def compare(
 
 @app.command()
 def speak(
-    manifest: Annotated[Path, typer.Argument(help="whose training transcripts are spoken")],
+    manifest: Annotated[Path, typer.Argument(help="manifest with the training transcripts to speak")],
     out: Annotated[Path, typer.Argument(help="the folder for manifest.jsonl and audio")],
-    voice: Annotated[Optional[list[str]], typer.Option(help="ENGINE:NAME: kokoro, espeak, flite, piper")] = None,  # noqa: UP045
-    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    voice: Annotated[list[str] | None, typer.Option(help="ENGINE:NAME; engines: kokoro, espeak, flite, piper")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes")] = 2,
     seed: int = 0,
 ) -> None:
     """Speak training transcripts in synthetic voices, for the scheme synthetic_curriculum (extra `speech`)."""
@@ -193,10 +193,10 @@ def export(
 @app.command()
 def gap(
     run: Run,
-    asr: Annotated[Optional[str], typer.Option(help="recogniser or file of transcripts, else the run's model")] = None,  # noqa: UP045
+    asr: Annotated[str | None, typer.Option(help="recogniser or file of transcripts; default: the run's model")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
-    """Say what of a run's errors is heard wrong and what understood wrong, by way of a recogniser's transcripts."""
+    """Split a run's errors into misheard and misunderstood, by means of a recogniser's transcripts."""
     from sottovoce.report.error_source import measure_gap
     from sottovoce.score.error_source import gap_tables
 
@@ -212,9 +212,9 @@ def gap(
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one line and exit status 2, an interruption 130."""
+    """Runs the command line. A user's mistake prints one line and exits with status 2, an interruption with 130."""
     try:
-        # Newer typers return the status of an interruption instead of raising it.
+        # Newer versions of typer return the status of an interruption instead of raising it.
         if app(standalone_mode=False, prog_name="sottovoce") == INTERRUPTED:
             raise KeyboardInterrupt
     except UserError as error:
@@ -233,7 +233,7 @@ def main() -> None:
         if not disk_is_full(error):
             raise
         place = getattr(error, "filename", None) or "while writing"
-        say(f"error: the disk is full ({place}); free some space and start again")
+        say(f"error: the disk is full ({place}); free some space and rerun")
         sys.exit(2)
 
 

@@ -1,11 +1,11 @@
-"""The verbs that use a trained run, predict and serve, and label; imports stand inside, so that --help is fast."""
+"""The verbs that use a trained run, predict and serve, and label; imports are inside them, so that --help is fast."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ serving = typer.Typer()
 
 AnswerGrammar = Annotated[
     Literal["none", "ontology"] | None,
-    typer.Option("--grammar", help="ontology: only known intents and slot types; the recipe's if not given"),
+    typer.Option("--grammar", help="ontology: only known intents and slot types; default: the recipe's"),
 ]
 
 
@@ -24,22 +24,22 @@ def predict(
     run: Run,
     source: Annotated[
         str | None,
-        typer.Argument(help="a recording, a folder of them, or - for paths from standard input, one a line"),
+        typer.Argument(help="a recording, a folder of recordings, or - for paths from standard input, one per line"),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(help="a typed text in place of recordings, or - for a text a line of standard input"),
+        typer.Option(help="a typed text instead of recordings, or - for texts from standard input, one per line"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write rows there; a stopped run resumes from them")] = None,
-    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="write rows to this file; a rerun resumes from it")] = None,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers below this confidence")] = 0.0,
     grammar: AnswerGrammar = None,
 ) -> None:
-    """Understand recordings or typed texts: a line of JSON each, in the format that `score` reads."""
+    """Understand recordings or typed texts; prints a line of JSON for each, in the format that `score` reads."""
     from sottovoce.inference.files import asked_of, kept_rows, predict_all
 
     asking = asked_of(source, text, sys.stdin.buffer)
     kept = kept_rows(out, asking, say)
-    from sottovoce.inference.model import load_model_of  # after what is asked is known to be there
+    from sottovoce.inference.model import load_model_of  # only after the input has been checked
 
     model = replace(load_model_of(run, say, grammar), abstain_below=abstain_below)
     if predict_all(model, asking, model.settings.batch_size, out, kept, say, abstain_below):
@@ -50,24 +50,24 @@ def predict(
 def serve(
     run: Run,
     host: Annotated[
-        str, typer.Option(help="the address to listen on; 0.0.0.0 is every one of this machine")
+        str, typer.Option(help="the address to listen on; 0.0.0.0: all addresses of this machine")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
-    token_file: Annotated[Optional[Path], typer.Option(help="whose first line clients must know")] = None,  # noqa: UP045
-    max_seconds: Annotated[float, typer.Option(min=0.1, help="of a recording")] = 30.0,
-    max_megabytes: Annotated[float, typer.Option(min=0.001, help="of a recording as it is sent")] = 10.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8765,
+    token_file: Annotated[Path | None, typer.Option(help="file with the access token, on its first line")] = None,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="longest recording")] = 30.0,
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="largest upload of a recording")] = 10.0,
     max_queue: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 64,
-    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="from a decoded request to its answer")] = 30.0,
-    upload_seconds: Annotated[float, typer.Option(min=0.1, help="to take a request and decode it")] = 20.0,
+    timeout_seconds: Annotated[float, typer.Option(min=0.1, help="limit from a decoded request to its answer")] = 30.0,
+    upload_seconds: Annotated[float, typer.Option(min=0.1, help="limit for receiving and decoding a request")] = 20.0,
     max_batch_size: Annotated[int, typer.Option(min=1, help="requests computed together")] = 8,
-    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers of less confidence")] = 0.0,
+    abstain_below: Annotated[float, typer.Option(min=0, max=1, help="mark answers below this confidence")] = 0.0,
     transcripts: Annotated[
         bool | None,
-        typer.Option(help="also transcribe, most models by a second copy [on for the embedded one]"),
+        typer.Option(help="also transcribe; most models need a second copy [default: on for the embedded one]"),
     ] = None,
     grammar: AnswerGrammar = None,
 ) -> None:
-    """Answer recordings and typed text over HTTP, with a page to try it by, until Ctrl-C (extra `serve`)."""
+    """Answer recordings and typed text over HTTP, with a page to try it on, until Ctrl-C (extra `serve`)."""
     from sottovoce.serve.server import refuse_without_packages
 
     refuse_without_packages()
@@ -85,22 +85,20 @@ def serve(
 
 @serving.command()
 def label(
-    manifest: Annotated[Path, typer.Argument(help="whose utterances are to be recorded")],
-    out: Annotated[Path, typer.Argument(help="the folder for recordings and the manifest with them")],
-    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="whose utterances are wanted")] = "train",
-    share: Annotated[Optional[float], typer.Option(min=0, max=1, help="of the split; 0.05 if not given")] = None,  # noqa: UP045
-    num_utterances: Annotated[Optional[int], typer.Option(min=1, help="instead of a share")] = None,  # noqa: UP045
-    study: Annotated[Optional[Path], typer.Option(help="a study's folder: first what it says wins most")] = None,  # noqa: UP045
-    speaker: Annotated[Optional[str], typer.Option(help="who speaks; the page asks otherwise")] = None,  # noqa: UP045
-    window_seconds: Annotated[
-        float, typer.Option(min=1, help="the longest recording that the model hears whole")
-    ] = 12.0,
+    manifest: Annotated[Path, typer.Argument(help="manifest with the utterances to record")],
+    out: Annotated[Path, typer.Argument(help="folder for the recordings and their manifest")],
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="the split to record")] = "train",
+    share: Annotated[float | None, typer.Option(min=0, max=1, help="share of the split; default: 0.05")] = None,
+    num_utterances: Annotated[int | None, typer.Option(min=1, help="instead of a share")] = None,
+    study: Annotated[Path | None, typer.Option(help="a study's folder: order by expected gain")] = None,
+    speaker: Annotated[str | None, typer.Option(help="who speaks; default: the page asks")] = None,
+    window_seconds: Annotated[float, typer.Option(min=1, help="longest recording that the model takes")] = 12.0,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8765,
-    token_file: Annotated[Optional[Path], typer.Option(help="file with the access token, on its first line")] = None,  # noqa: UP045
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8765,
+    token_file: Annotated[Path | None, typer.Option(help="file with the access token, on its first line")] = None,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Collect recordings: a page asks for the most useful utterances and checks what it hears, until Ctrl-C."""
+    """Collect recordings: a page asks for the most useful utterances and checks each recording, until Ctrl-C."""
     from sottovoce.serve.server import refuse_without_packages
 
     refuse_without_packages()

@@ -1,16 +1,19 @@
-"""The verbs about whole studies: what they need, running them, their reports and plans; imports stand inside."""
+"""The verbs about whole studies: what they need, running them, their reports and plans; imports are inside them."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sottovoce.cli.console import Overrides, RecipePath, say
+
+if TYPE_CHECKING:
+    from sottovoce.report.html import Report
 
 studies = typer.Typer()
 
@@ -19,43 +22,43 @@ studies = typer.Typer()
 def study(
     recipe: RecipePath,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do, and what it costs")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what there is to do, and its cost")] = False,
     on: Annotated[
         str,
         typer.Option(help="`auto`, `here`, `processes:NUMBER`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:PARTITION`"),
     ] = "auto",
     gpus_per_cell: Annotated[
-        float | None, typer.Option(min=0, help="elsewhere than here; on Ray 1 if it has any")
+        float | None, typer.Option(min=0, help="not with --on here; default on Ray: 1 if it has any")
     ] = None,
-    cpus_per_cell: Annotated[float, typer.Option(min=0, help="elsewhere than here")] = 1.0,
+    cpus_per_cell: Annotated[float, typer.Option(min=0, help="not with --on here")] = 1.0,
 ) -> None:
     """Train, decode, score and report every scheme of a recipe. A stopped study resumes where it stopped."""
+    from sottovoce.api import run_and_report
     from sottovoce.core.recipe_file import load_recipe
 
     settings = load_recipe(recipe, overrides)
     # Before torch and transformers are imported, which takes seconds.
-    say(f"{settings.name}: {', '.join(settings.schemes)} of {', '.join(settings.all_models)}, into {settings.folder}")
+    say(f"{settings.name}: {', '.join(settings.schemes)} with {', '.join(settings.all_models)}, in {settings.folder}")
     from sottovoce.score.tables import table_of
     from sottovoce.study.engines.select import engine_named
-    from sottovoce.study.runner import plan_study, run_study
-    from sottovoce.train.processes import processes
+    from sottovoce.study.runner import plan_study
 
     engine = engine_named(on, gpus_per_cell, cpus_per_cell)
     if dry_run:
         Console().print(table_of(plan_study(settings, recipe, say, engine)))
         return
-    failures = run_study(settings, recipe, say, engine)
-    if processes().is_main_process:
-        report(settings.folder)
+    written, failures = run_and_report(settings, recipe, engine, say)
+    if written:
+        _print(written)
     if failures:
         names = ", ".join(failure.cell for failure in failures)
-        say(f"{len(failures)} cells failed: {names}; start the same command again to try them once more")
+        say(f"{len(failures)} cells failed: {names}; rerun the same command to try them again")
         sys.exit(1)
 
 
 @studies.command()
 def recipe(
-    schema: Annotated[bool, typer.Option("--schema", help="the JSON schema instead, for editors")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="print the JSON schema instead, for editors")] = False,
 ) -> None:
     """Print every key of a recipe with its type, default and meaning, as Markdown."""
     from sottovoce.core.recipe_reference import recipe_page, recipe_schema
@@ -67,10 +70,10 @@ def recipe(
 def plan_memory(
     recipe: RecipePath,
     overrides: Overrides = None,
-    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, if the data is not here")] = None,
-    num_answer_tokens: Annotated[int, typer.Option(min=1, help="of these, the answer's")] = 64,
+    num_tokens: Annotated[int | None, typer.Option(min=2, help="of the longest row, without the data")] = None,
+    num_answer_tokens: Annotated[int, typer.Option(min=1, help="how many of these are the answer's")] = 64,
 ) -> None:
-    """Say how much GPU memory a recipe needs, which cards it fits, and about how long an epoch takes."""
+    """Estimate how much GPU memory a recipe needs, which cards it fits on, and how long an epoch takes."""
     from sottovoce.core.recipe_file import load_recipe
     from sottovoce.score.tables import table_of
     from sottovoce.study.resources.cards import plan_lines
@@ -89,29 +92,35 @@ def plan_memory(
 @studies.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="a study's folder")],
-    watch: Annotated[bool, typer.Option(help="write it anew whenever the study changes, until it is finished")] = False,
-    published: Annotated[Optional[Path], typer.Option(help="published figures to draw beside it (YAML)")] = None,  # noqa: UP045
+    watch: Annotated[bool, typer.Option(help="rewrite it whenever the study changes, until it is finished")] = False,
+    published: Annotated[Path | None, typer.Option(help="published figures to draw as well (YAML)")] = None,
 ) -> None:
     """Print a study's table and write its report.html, .csv, .json, .md, .tex and its figure."""
     from sottovoce.report.html import read_report, write_report
-    from sottovoce.report.table import terminal_table
     from sottovoce.report.watch import watch_report
 
-    told = watch_report(folder, published, say) if watch else read_report(folder, published)
-    page = folder / "report.html" if watch else write_report(told)
-    Console().print(terminal_table(told.curves))
-    say(f"report: {page}")
+    written = watch_report(folder, published, say) if watch else read_report(folder, published)
+    if not watch:
+        write_report(written)
+    _print(written)
+
+
+def _print(report: Report) -> None:
+    from sottovoce.report.table import terminal_table
+
+    Console().print(terminal_table(report.curves))
+    say(f"report: {report.page}")
 
 
 @studies.command()
 def plan(
     folder: Annotated[Path, typer.Argument(help="a study's folder, with three budgets or more")],
     target: Annotated[list[str], typer.Option(help="slu_f1=0.75 or intent_accuracy=0.8 (repeatable)")],
-    scheme: Annotated[str | None, typer.Option(help="this scheme only")] = None,
+    scheme: Annotated[str | None, typer.Option(help="only this scheme")] = None,
     cost_per_hour: Annotated[float | None, typer.Option(min=0, help="of recorded speech, in any currency")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
-    """Say how much speech reaches a target and what it costs, what more would buy, which intents to record first."""
+    """Estimate how much speech reaches a target, its cost, what more would bring, and which intents to record first."""
     from sottovoce.plan.planner import make_plan, parse_target
     from sottovoce.plan.text import plan_json, plan_sentences, plan_tables
 

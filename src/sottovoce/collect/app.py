@@ -1,4 +1,4 @@
-"""The collection mode's routes: what to read aloud next, a recording that comes back, what is recorded so far."""
+"""The routes of label mode: what to read aloud next, uploading a recording, and what is recorded so far."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sottovoce.serve.schemas import AUDIO_BODY
 from sottovoce.serve.security import Guard
 from sottovoce.serve.uploads import Drained, Uploads
 
-UPLOAD_SECONDS, MAX_UPLOADS = 60.0, 4  # of one person, whose page may send again what an interruption held up
+UPLOAD_SECONDS, MAX_UPLOADS = 60.0, 4  # of one person, whose page may resend after an interruption
 _BYTES_PER_SECOND = 96_000 * 2 * 3  # stereo at 96 kHz and 24 bits, more than browsers record
 
 
@@ -28,7 +28,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, own_
 
     Args:
         collection: an open one.
-        title: what the page is headed by.
+        title: of the page.
         token, own_names: see :class:`sottovoce.serve.security.Guard`.
     """
     app = FastAPI(
@@ -57,7 +57,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, own_
 
     @app.get("/v1/label/next", tags=["label"], responses=declared(400, 401, 404))
     def next_utterance(after: Annotated[str | None, Query(max_length=1000)] = None) -> schemas.Next:
-        """What to read aloud now: behind `after` in the list, if it is given."""
+        """What to read aloud now; with `after`, the next one in the list."""
         return schemas.next_body(collection.progress(after))
 
     @app.get("/v1/label/recorded", tags=["label"], responses=declared(401))
@@ -71,7 +71,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, own_
         collection.name_speaker(body.speaker.strip())
         return body
 
-    # Ids are whatever a manifest holds, slashes too: they come last.
+    # Ids may contain slashes, so they come last.
     @app.get(
         "/v1/label/recording/{identity:path}", tags=["label"], responses=declared(401, 404),
         response_class=FileResponse,
@@ -85,7 +85,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, own_
         responses=declared(400, 401, 403, 404, 408, 413, 415, 422, 503),
     )  # fmt: skip
     async def record(identity: str, request: Request) -> schemas.Kept:
-        """Keep a recording (form field `audio`): when this is answered the disk has it. 422 says why it is not kept."""
+        """Keep a recording (form field `audio`): it is on disk before the response. 422 says why it is not kept."""
         content = await uploads.recording(request)
         return schemas.kept_body(*await run_in_threadpool(collection.record, identity, content))
 
@@ -104,7 +104,7 @@ def label_app(collection: Collection, title: str, token: str | None = None, own_
     return app
 
 
-# The framework's handlers take any exception; each is registered for one kind, which the assertions state.
+# FastAPI's handlers take any exception; each is registered for one type, which the assertions state.
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RefusedTakeError)
     found = error.finding
@@ -112,7 +112,7 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:
-    advice = "ask /v1/label/next what is wanted"
+    advice = "see /v1/label/next"
     return ApiError(404, "no_such_utterance", "no such utterance is wanted or recorded here", advice).response()
 
 
@@ -121,7 +121,7 @@ def _not_written(request: Request, error: Exception) -> JSONResponse:
     if not disk_is_full(error):
         raise error
     headers = {"Retry-After": "10"}
-    return ApiError(503, "disk_full", "the disk is full", "make room, then send it again", headers).response()
+    return ApiError(503, "disk_full", "the disk is full", "free some space, then send it again", headers).response()
 
 
 def _malformed(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""What is still to be recorded, and what has been: the list of utterances beside the folder of takes."""
+"""What has been recorded and what still has to be: the list of utterances and the folder of takes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sottovoce.data.manifest import read_manifest
 from sottovoce.plan.recording_order import ToRecord, to_record
 
 DEFAULT_SHARE = 0.05
-SLACK_SECONDS = 4.0  # what is longer than the window by no more than that is read, and told how long it is
+SLACK_SECONDS = 4.0  # a take that exceeds the window by no more than this is still read, to report its length
 
 
 class NoSuchUtteranceError(Exception):
-    """An id that is not to be recorded, or has no recording where one was asked for."""
+    """An id that is not to be recorded, or has no recording."""
 
 
 class RefusedTakeError(Exception):
-    """A recording that is not kept, and why."""
+    """A recording that was refused, and why."""
 
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
@@ -37,10 +37,10 @@ class RefusedTakeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the collection is; ``next`` is what to read aloud now, None if nothing is left to do.
+    """The progress of a collection; ``next`` is what to read aloud now, None if nothing is left.
 
-    ``num_recorded`` are takes of this folder of the split that is recorded, ``seconds_recorded`` their length;
-    ``num_skipped`` is of that split too; ``coverage`` has for each intent how many are recorded and wanted.
+    ``num_recorded`` counts this folder's takes of the split being recorded, ``seconds_recorded`` is their length;
+    ``num_skipped`` is for that split too; ``coverage`` has for each intent how many are recorded and wanted.
     """
 
     num_wanted: int
@@ -57,8 +57,8 @@ class Collection:
 
     Args:
         takes: the open folder.
-        listed: what may be recorded, the most useful first.
-        num_wanted: how many of these should have takes in the end. What is skipped is made up for by what follows.
+        listed: what may be recorded, most useful first.
+        num_wanted: how many of these should have takes in the end; later ones make up for skipped ones.
         window_seconds: the longest take that is accepted.
     """
 
@@ -71,7 +71,7 @@ class Collection:
 
     @property
     def name(self) -> str:
-        """Tells this collection apart from all others, also of folders of the same name."""
+        """A unique name, even among folders of the same name."""
         return self._takes.name
 
     @property
@@ -80,7 +80,7 @@ class Collection:
         return list(self._takes.utterances.values())
 
     def progress(self, after: str | None = None) -> Progress:
-        """How far it is, and what is next: behind the utterance ``after`` in the list, from its start at the end.
+        """The progress, and what is next: after the utterance ``after`` in the list, wrapping around at its end.
 
         Raises:
             NoSuchUtteranceError: ``after`` is not in the list.
@@ -105,16 +105,16 @@ class Collection:
             )
 
     def record(self, identity: str, content: bytes) -> tuple[Take, TakeCheck]:
-        """Listens to a recording and keeps it; when it returns the disk has it.
+        """Checks a recording and keeps it; it is on disk when this returns.
 
         Args:
             identity: of an utterance that may be recorded, or was.
             content: of a file that soundfile reads.
 
         Raises:
-            NoSuchUtteranceError: it is none of these: unknown, of another split, or recorded in the source.
-            RefusedTakeError: it is not one to learn from; nothing is kept of it.
-            UserError: it is no audio.
+            NoSuchUtteranceError: the id is unknown, of another split, or recorded in the source.
+            RefusedTakeError: it is unfit for training; nothing is kept.
+            UserError: it is not audio.
         """
         utterance = self._utterance(identity)
         samples = load_audio(content, max_seconds=self.window_seconds + SLACK_SECONDS)
@@ -126,16 +126,16 @@ class Collection:
             return self._takes.keep(identity, samples, max(level.loudest_db, LOWEST_DB)), check
 
     def skip(self, identity: str) -> None:
-        """An utterance without a take is not asked for again. NoSuchUtteranceError as `record`."""
+        """Stops asking for an utterance without a take. Raises NoSuchUtteranceError as `record`."""
         self._utterance(identity)
         with self._lock:
             if identity not in self._takes.takes.keys() | self._takes.skipped:
                 self._takes.skip(identity)
 
     def discard(self, identity: str) -> None:
-        """A take is set aside, and its utterance wanted again. NoSuchUtteranceError if there is none."""
+        """Sets a take aside; its utterance is wanted again. Raises NoSuchUtteranceError if there is none."""
         with self._lock:
-            self._takes.finish()  # what an earlier try may have left
+            self._takes.finish()  # in case an earlier try failed
             self._takes.discard(self._take(identity).id)
 
     def name_speaker(self, speaker: str) -> None:
@@ -144,21 +144,21 @@ class Collection:
             self._takes.name_speaker(speaker)
 
     def recorded(self) -> list[tuple[Take, Utterance]]:
-        """The takes and their utterances, the newest first."""
+        """The takes and their utterances, newest first."""
         with self._lock:
             return [(take, self._takes.utterances[take.id]) for take in reversed(self._takes.takes.values())]
 
     def path_of(self, identity: str) -> Path:
-        """Where a take lies. NoSuchUtteranceError if there is none."""
+        """The path of a take. Raises NoSuchUtteranceError if there is none."""
         with self._lock:
             return self._takes.path_of(self._take(identity).id)
 
     def _done(self) -> list[Take]:
-        """The takes of what is listed: another split's do not count towards the wish."""
+        """The takes of listed utterances: those of another split do not count towards the target."""
         return [take for take in self._takes.takes.values() if take.id in self._listed]
 
     def _left(self) -> list[ToRecord]:
-        """What is wanted and not recorded, in the order of the list."""
+        """What is wanted and not yet recorded, in the order of the list."""
         done = self._takes.takes.keys() | self._takes.skipped
         left = [each for identity, each in self._listed.items() if identity not in done]
         return left[: max(0, self._num_wanted - len(self._done()))]
@@ -187,23 +187,24 @@ def open_collection(
     window_seconds: float = 12.0,
     allow_outside: bool = False,
 ) -> Iterator[Collection]:
-    """Opens a folder to collect recordings of a manifest's utterances in.
+    """Opens a folder to collect recordings of a manifest's utterances.
 
     Args:
         manifest: the source.
         folder: where recordings and the new manifest go (:mod:`sottovoce.collect.takes`).
-        say: takes a line for each thing that was found and repaired.
+        say: takes a line for each repair.
         split: whose utterances are recorded.
-        study: a study's folder, whose results say which intents are worth most.
-        share: how many takes there should be, 0..1 of the split; 0.05 if neither this nor ``num_utterances`` is given.
+        study: a study's folder, whose results give the expected gain of each intent.
+        share: how many takes to make, 0..1 of the split; 0.05 if neither this nor ``num_utterances`` is given.
         window_seconds: the longest take that is accepted.
         allow_outside: permit recordings of the source outside its folder.
 
     Raises:
-        UserError: the manifest or the study cannot be read, all is recorded, a size out of range, or as `open_takes`.
+        UserError: the manifest or the study cannot be read, everything is recorded, a size is out of range, or as
+            `open_takes`.
     """
     if share is not None and num_utterances is not None:
-        raise UserError("both a share and a number of utterances are given", "give one of them")
+        raise UserError("both a share and a number of utterances are given", "give only one")
     utterances = read_manifest(manifest, allow_outside)
     of_split = [utterance for utterance in utterances if utterance.split == split]
     if not of_split:
@@ -222,7 +223,7 @@ def open_collection(
 def _gains(study: Path | None, utterances: Sequence[Utterance]) -> dict[str, float] | None:
     if study is None:
         return None
-    from sottovoce.plan.planner import gains_by_intent  # a second to import, for those who ask
+    from sottovoce.plan.planner import gains_by_intent  # takes a second to import
 
     gains = gains_by_intent(study)
     if not gains.keys() & {utterance.frame.intent for utterance in utterances}:

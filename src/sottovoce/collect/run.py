@@ -1,4 +1,4 @@
-"""``sottovoce label``: from a manifest to a page that asks for recordings, until it is stopped."""
+"""``sottovoce label``: serves a page that asks for recordings of a manifest's utterances, until it is stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sottovoce.core.progress import Say
 from sottovoce.serve.security import read_token
 from sottovoce.serve.server import address_of, bound_socket, own_names, serve_until_stopped
 
-CLOSING_SECONDS = 10  # for an upload that has begun
+CLOSING_SECONDS = 10  # to finish an upload
 
 
 def label_manifest(
@@ -26,18 +26,18 @@ def label_manifest(
     speaker: str | None = None,
     **wanted: Any,
 ) -> Path:
-    """Serves the page that collects recordings until SIGTERM or Ctrl-C, and returns the manifest that came of it.
+    """Serves the page that collects recordings until SIGTERM or Ctrl-C, and returns the new manifest.
 
     Args:
-        manifest: whose utterances are wanted.
+        manifest: with the utterances to record.
         out: the folder for recordings and manifest.
         port: 0 for any free one.
-        token_file: holds the access token.
+        token_file: has the access token on its first line.
         speaker: who speaks, until the page names another.
-        wanted: as `open_collection` takes it.
+        wanted: arguments of `open_collection`.
 
     Raises:
-        UserError: as `open_collection`; the address cannot be had, the token file holds none.
+        UserError: as `open_collection`; the address cannot be used, or the token file has no token.
     """
     token = None if token_file is None else read_token(token_file)
     with open_collection(manifest, out, say, **wanted) as collection:
@@ -45,7 +45,7 @@ def label_manifest(
             collection.name_speaker(speaker)
         with bound_socket(host, port, token is not None, say) as listening:
             progress = collection.progress()
-            say(f"{progress.num_recorded} of {progress.num_wanted} recordings are there")
+            say(f"{progress.num_recorded} of {progress.num_wanted} recordings are done")
             say(f"record at {address_of(listening, host)}/ and stop with Ctrl-C")
             names = own_names(listening, host, token is not None)
             app = label_app(collection, out.resolve().name, token, names)

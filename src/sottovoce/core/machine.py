@@ -1,4 +1,4 @@
-"""What of this machine a process may use, its cores and its memory, and how memory is kept."""
+"""How many cores and how much memory this process may use, and how it keeps freed memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ _PROCESS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def num_cores() -> int:
-    """The cores that this process may run on: with ``taskset`` or in a batch job fewer than there are."""
+    """The number of cores this process may run on; under ``taskset`` or in a batch job fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def machine_bytes() -> float:
-    """The memory that this process may take: the machine's, or the limit of its control groups if that is lower."""
+    """The memory this process may use: the machine's, or the limit of its control groups if that is lower."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return float(min([physical, *_limits(_PROCESS, _CGROUPS)]))
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep the memory that this process frees, up to 2 GiB, instead of handing it back at once.
+    """Makes glibc keep freed memory, up to 2 GiB, instead of returning it at once; other C libraries are left alone.
 
-    Training and decoding free large tensors and take as large ones again at every step, and the system zeroes every
-    page that it hands out anew. Of other libraries than glibc nothing is asked.
+    Training and decoding free and allocate large tensors at every step, and the system zeroes every page it hands out.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
@@ -39,11 +38,11 @@ def keep_freed_memory() -> None:
 
 
 def _limits(process: Path, mounted: Path) -> Iterator[int]:
-    """The memory limits, in bytes, of a process's control groups and of those around them, version 2 or 1.
+    """The memory limits, in bytes, of a process's control groups (version 2 or 1) and of their parents.
 
     Args:
         process: a line for each hierarchy, ``number:controllers:group``; version 2 has no controllers.
-        mounted: where the groups are folders. A container sees its own group at the top, whatever its line says.
+        mounted: the folder of the groups. A container sees its own group at the top, regardless of its line.
     """
     lines = process.read_text(encoding="utf-8").splitlines() if process.is_file() else []
     for line in lines:

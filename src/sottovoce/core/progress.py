@@ -1,7 +1,6 @@
-"""The one progress bar of the project: done, total, elapsed and the time that is left, on standard error.
+"""The project's progress bar: done, total, elapsed and remaining time, on standard error.
 
-A process that works for another shows nothing itself: what its bars would show goes into a file, and the other shows a
-line for each of its jobs.
+A worker process shows nothing itself: it writes the state of its bars to a file, and the parent shows a line per job.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from rich.progress import (
 from sottovoce.core.storage import write_whole
 
 Say = Callable[[str], None]  # takes a line for the user
-REPORT_SECONDS = 0.5  # between two looks at what another process does
+REPORT_SECONDS = 0.5  # between two updates from a worker process
 
 
 def progress_bar(disable: bool = False, transient: bool = False) -> Progress:
-    """A progress bar; where standard error is no terminal it prints its last state only, if disabled nothing.
+    """A progress bar; without a terminal it prints only its last state.
 
     Args:
-        transient: it leaves nothing behind.
+        transient: the bar disappears when it ends.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -52,7 +51,7 @@ def progress_bar(disable: bool = False, transient: bool = False) -> Progress:
 
 
 class _Bar(Progress):
-    """A progress bar that as a context is shown from its first task on: without any it leaves no empty line behind."""
+    """As a context manager it appears with its first task, so that no tasks leave no empty line."""
 
     _waits = False
 
@@ -71,19 +70,19 @@ class _Bar(Progress):
 
 
 def show_count(numbers: Iterable[int], what: str) -> None:
-    """Shows numbers as they come, where it is not known how many there will be."""
+    """Shows a count whose total is not known."""
     with progress_bar() as progress:
         task = progress.add_task(what, total=None)
         for number in numbers:
             progress.update(task, completed=number)
 
 
-# --- in a process that works for another
+# --- in a worker process
 
 
 @contextmanager
 def reported_to(path: Path) -> Iterator[None]:
-    """While it lasts, progress bars of this process are not shown; what they would show goes into a file."""
+    """Until the block ends, progress bars of this process write their state to a file instead of showing it."""
     _reports.append(_Report(path))
     try:
         yield
@@ -92,8 +91,8 @@ def reported_to(path: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Doing:
-    """A task of a progress bar: what it was called first and is called now."""
+class _State:
+    """A task of a progress bar, with its first description and its current one."""
 
     title: str
     now: str
@@ -102,34 +101,34 @@ class _Doing:
 
 
 class _Report:
-    """All tasks so far, in a JSON file that is written anew now and then."""
+    """All tasks so far, in a JSON file that is rewritten as they advance."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._doings, self._written = path, list[_Doing](), 0.0
+        self._path, self._states, self._written = path, list[_State](), 0.0
         self._write()
 
-    def begin(self, doing: _Doing) -> int:
-        self._doings.append(doing)
+    def begin(self, state: _State) -> int:
+        self._states.append(state)
         self._write()
-        return len(self._doings) - 1
+        return len(self._states) - 1
 
     def change(self, place: int, now: str, completed: float, total: float | None) -> None:
-        doing = self._doings[place]
-        doing.now, doing.completed, doing.total = now, completed, total
+        state = self._states[place]
+        state.now, state.completed, state.total = now, completed, total
         if time.monotonic() - self._written > REPORT_SECONDS or completed == total:
             self._write()
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        with suppress(OSError):  # it is not worth a training
-            write_whole(self._path, json.dumps([asdict(doing) for doing in self._doings]))
+        with suppress(OSError):  # a report that cannot be written must not end a training
+            write_whole(self._path, json.dumps([asdict(state) for state in self._states]))
 
 
 _reports: list[_Report] = []
 
 
 class _Reporting(Progress):
-    """A progress bar that is not shown and tells a report what it would show."""
+    """A hidden progress bar that passes its tasks to a report."""
 
     def __init__(self, report: _Report, *columns: Any) -> None:
         super().__init__(*columns, disable=True)
@@ -138,18 +137,18 @@ class _Reporting(Progress):
     def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
         identity = super().add_task(description, *args, **kwargs)
         task = self._task(identity)
-        self._places[identity] = self._report.begin(_Doing(description, description, task.completed, task.total))
+        self._places[identity] = self._report.begin(_State(description, description, task.completed, task.total))
         return identity
 
     def update(self, task_id: TaskID, *args: Any, **kwargs: Any) -> None:
         super().update(task_id, *args, **kwargs)
-        self._tell(task_id)
+        self._report_task(task_id)
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         super().advance(task_id, advance)
-        self._tell(task_id)
+        self._report_task(task_id)
 
-    def _tell(self, task_id: TaskID) -> None:
+    def _report_task(self, task_id: TaskID) -> None:
         task = self._task(task_id)
         self._report.change(self._places[task_id], task.description, task.completed, task.total)
 
@@ -157,21 +156,21 @@ class _Reporting(Progress):
         return next(task for task in self.tasks if task.id == identity)
 
 
-# --- in the process that they work for
+# --- in the parent process
 
 
 @dataclass
 class _Line:
-    """What is shown of a job: its task in the bar, and how many of its own tasks were told."""
+    """The line of a job: its task in the bar, and how many of its own tasks have been shown."""
 
     path: Path
     begun: bool = False
-    num_told: int = 0
+    num_shown: int = 0
     task: TaskID | None = field(default=None)
 
 
 class JobLines:
-    """A line for each job that other processes are at: on a terminal a live one, elsewhere one when a part begins.
+    """A line for each job in a worker process: live on a terminal, elsewhere a new line whenever a part begins.
 
     Args:
         folder: an empty one, for the jobs' reports.
@@ -194,7 +193,7 @@ class JobLines:
             self._bar.stop()
 
     def expect(self, job: str) -> Path:
-        """The file that a job has to report to, see :func:`reported_to`; its line is shown from when it does."""
+        """The file that a job must report to (:func:`reported_to`); its line appears with its first report."""
         self._lines[job] = _Line(self._folder / f"{len(self._lines)}.json")
         return self._lines[job].path
 
@@ -207,36 +206,36 @@ class JobLines:
             self._bar.start()
 
     def look(self) -> None:
-        """Shows what the jobs are at."""
+        """Updates the line of each job."""
         for job, line in self._lines.items():
             self._look_at(job, line)
 
     def end(self, job: str) -> None:
-        """Takes a job's line away when it has ended."""
+        """Removes the line of a finished job."""
         line = self._lines[job]
         self._look_at(job, line)
         if line.task is not None:
             self._bar.remove_task(line.task)
-        # Its place stays taken: paths are counted by lines.
+        # The entry stays: file names are numbered by how many there are.
         self._lines[job] = _Line(line.path.with_name("ended"))
 
     def _look_at(self, job: str, line: _Line) -> None:
         if not line.path.exists():
             return
-        doings = [_Doing(**each) for each in json.loads(line.path.read_text(encoding="utf-8"))]
+        states = [_State(**each) for each in json.loads(line.path.read_text(encoding="utf-8"))]
         if not line.begun:
             line.begun = True
             if self._live:
                 line.task = self._bar.add_task(job, total=None)
             else:
-                self._say(f"{job}: begins")
-        new, line.num_told = doings[line.num_told :], len(doings)
+                self._say(f"{job}: started")
+        new, line.num_shown = states[line.num_shown :], len(states)
         if line.task is None:
-            for doing in new:
-                self._say(f"{job}: {doing.title.removeprefix(f'{job}: ')}")
-        elif doings:
-            last = doings[-1]
-            change = self._bar.reset if new else self._bar.update  # of what is new, time is counted anew
+            for state in new:
+                self._say(f"{job}: {state.title.removeprefix(f'{job}: ')}")
+        elif states:
+            last = states[-1]
+            change = self._bar.reset if new else self._bar.update  # a new task starts its own clock
             change(
                 line.task,
                 description=f"{job}: {last.now.removeprefix(f'{job}: ')}",

@@ -1,4 +1,4 @@
-"""What a recipe says, typed and closed; ``recipe_file`` reads one."""
+"""The keys of a recipe with their types; ``recipe_file`` reads one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sottovoce.core.errors import nearest
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Grammar = Literal["none", "ontology"]
 NoiseSource = Literal["shipped", "budget", "spelling"]
+DevMetric = Literal["intent_accuracy", "slu_f1", "loss"]
 GRAMMARS: tuple[Grammar, ...] = get_args(Grammar)
 
 
@@ -41,93 +42,94 @@ class Corpus(_Closed):
 class SpeechUtterances(_Closed):
     """A speech budget counted in recordings."""
 
-    utterances: int = Field(ge=1, description="so many recordings")
+    utterances: int = Field(ge=1, description="number of recordings")
 
 
 class SpeechSeconds(_Closed):
     """A speech budget counted in seconds of speech."""
 
-    seconds: float = Field(gt=0, description="so many seconds of speech")
+    seconds: float = Field(gt=0, description="seconds of speech")
 
 
 class SpeechHours(_Closed):
     """A speech budget counted in hours of speech."""
 
-    hours: float = Field(gt=0, description="so many hours of speech")
+    hours: float = Field(gt=0, description="hours of speech")
 
 
 class SpeechSpeakers(_Closed):
-    """A speech budget counted in speakers: all that these have recorded."""
+    """A speech budget counted in speakers."""
 
-    speakers: int = Field(ge=1, description="all recordings of so many speakers")
+    speakers: int = Field(ge=1, description="number of speakers, with all their recordings")
 
 
 Size = Share | Literal["all"] | SpeechUtterances | SpeechSeconds | SpeechHours | SpeechSpeakers
 
 
 class Source(Corpus):
-    """A corpus of another language, whose text and speech help to understand the one that is tested."""
+    """A corpus in another language, whose text and speech are added to the training data of the target."""
 
-    speech: Size = Field("all", description="how much of its training speech is used, counted as budgets are")
-    num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
+    speech: Size = Field("all", description="how much of its training speech is used, written like a budget")
+    num_train_utterances: int | None = Field(None, ge=1, description="use only this many (stratified by intent)")
 
 
 class Noise(_Closed):
-    """Recognition noise on text; rates are shares of the words outside fillers, in the sentences that have noise."""
+    """Recognition noise on text. Rates are shares of the words outside fillers, in the sentences that get noise."""
 
-    rows: Share = Field(0.5, description="share of the sentences that have noise, drawn anew for each epoch")
-    replace: Share = Field(0.1, description="share of their words that are replaced")
-    drop: Share = Field(0.03, description="share of their words that are left out")
-    insert: Share = Field(0.01, description="share of their words after which a word that nobody said is put in")
+    rows: Share = Field(0.5, description="share of sentences that get noise, drawn again for each epoch")
+    replace: Share = Field(0.1, description="share of words that are replaced")
+    drop: Share = Field(0.03, description="share of words that are dropped")
+    insert: Share = Field(0.01, description="share of words after which a wrong word is inserted")
     source: NoiseSource = Field(
         "shipped",
-        description="what words are replaced by: shipped, what the embedded model hears in their place; budget, what "
-        "the model itself hears in the budget's clips; spelling, words of the training text that sound alike",
+        description="where replacements come from: shipped, what the embedded model mishears; budget, what this model "
+        "mishears in the budget's clips; spelling, words of the training text that sound alike",
     )
-    seed: int = Field(0, description="draws sentences, words and replacements")
+    seed: int = Field(0, description="seed for choosing sentences, words and replacements")
 
     @model_validator(mode="after")
     def _leaves_words(self) -> Noise:
         if self.replace + self.drop + self.insert > 1:
-            raise ValueError("replace, drop and insert are more than 1 together")
+            raise ValueError("replace, drop and insert add up to more than 1")
         return self
 
 
 class Lora(_Closed):
-    """The adapter on the language model, where ``train.language_model`` is ``lora``; the names are PEFT's."""
+    """The LoRA adapter of the parts that are trained as ``lora``; names as in PEFT."""
 
-    r: int = Field(16, ge=1, description="its rank")
-    lora_alpha: int = Field(32, ge=1, description="its scale is lora_alpha / r")
-    lora_dropout: Share = Field(0.0, description="dropout before it")
-    use_dora: bool = Field(False, description="direction and size of each weight apart (DoRA)")
-    # Written only if set, so that earlier studies keep the names of their stages.
-    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="the lowest layer that has one, from 0")
+    r: int = Field(16, ge=1, description="rank")
+    lora_alpha: int = Field(32, ge=1, description="the adapter is scaled by lora_alpha / r")
+    lora_dropout: Share = Field(0.0, description="dropout before the adapter")
+    use_dora: bool = Field(False, description="train direction and magnitude separately (DoRA)")
+    # Written only if set, so that stages of earlier studies keep their names.
+    first_layer: int = Field(0, ge=0, exclude_if=lambda n: not n, description="lowest layer with an adapter, from 0")
 
 
 class StageSettings(_Closed):
-    """How one stage is trained; the names are those of transformers' TrainingArguments."""
+    """How one stage is trained; names as in transformers' TrainingArguments."""
 
-    num_train_epochs: int = Field(3, ge=1, description="how often the stage's mixture is gone through")
-    learning_rate: float = Field(5e-6, gt=0, description="the highest, which the warm-up ends at")
+    num_train_epochs: int = Field(3, ge=1, description="passes over the stage's mixture")
+    learning_rate: float = Field(5e-6, gt=0, description="peak, reached at the end of the warm-up")
     warmup_ratio: Share = Field(0.04, description="share of the steps in which the learning rate rises from 0")
     speech_repeats: int = Field(1, ge=1, description="how often each clip of the speech budget occurs in one epoch")
-    perturb_repeats: bool = Field(False, description="repeats at another tempo and level, with silence and noise")
+    perturb_repeats: bool = Field(False, description="vary tempo and level of the repeats, and add silence and noise")
     max_speech_share: float = Field(
-        1.0, gt=0, le=1, description="clips are repeated less often where speech would be more than this of an epoch"
+        1.0, gt=0, le=1, description="repeat clips less often if speech would exceed this share of an epoch"
     )
 
 
 class Train(_Closed):
-    """Training: the defaults are the paper's settings for a 7B model; audio tower and projector stay frozen."""
+    """Training. The defaults are the paper's settings for a 7B model, with audio tower and projector frozen."""
 
     language_model: Literal["full", "lora", "frozen"] = Field("full", description="how the language model is trained")
     projector: Literal["full", "frozen"] = Field("frozen", description="how the projector is trained")
     audio_tower: Literal["full", "lora", "frozen"] = Field(
-        "frozen", description="how the audio tower is trained; if it is, every recording is encoded at every step"
+        "frozen",
+        description="how the audio tower is trained; unless frozen, recordings are encoded again at every step",
     )
-    lora: Lora = Field(Lora(), description="the adapter")
-    load_in_4bit: bool = Field(False, description="the frozen language model in 4 bits: QLoRA (extra `qlora`)")
-    stage: StageSettings = Field(StageSettings(), description="of schemes with one stage, such as text_only")
+    lora: Lora = Field(Lora(), description="the LoRA adapter")
+    load_in_4bit: bool = Field(False, description="load the frozen language model in 4 bits: QLoRA (extra `qlora`)")
+    stage: StageSettings = Field(StageSettings(), description="for schemes with one stage, such as text_only")
     first_stage: StageSettings = Field(
         StageSettings(num_train_epochs=2), description="curriculum's text-only stage, shared by all budgets"
     )
@@ -136,77 +138,113 @@ class Train(_Closed):
         description="curriculum's stage with text and speech together",
     )
     noise: Noise = Field(Noise(), description="recognition noise on the text of schemes that use it")
-    per_device_train_batch_size: int = Field(128, ge=1, description="rows computed at once")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="batches a step, over all processes")
+    per_device_train_batch_size: int = Field(128, ge=1, description="rows per forward pass")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="batches per optimizer step, over all processes")
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = Field("cosine", description="after the warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     gradient_checkpointing: Literal["auto", True, False] = Field(
-        "auto", description="compute layers again in the backward pass; auto: on a GPU with too little memory otherwise"
+        "auto", description="recompute layers in the backward pass; auto: on a GPU with too little memory otherwise"
     )
     bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
     save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run resumes from")
     logging_steps: int = Field(5, ge=1, description="steps between lines of the training log")
+    # The following are written only if set, so that earlier studies keep the names of their stages.
+    eval_strategy: Literal["no", "epoch", "steps"] = Field(
+        "no", exclude_if=lambda value: value == "no",
+        description="when a stage is scored on the dev utterances: never, after each epoch, or every eval_steps",
+    )  # fmt: skip
+    eval_steps: int = Field(50, ge=1, exclude_if=lambda n: n == 50, description="with eval_strategy: steps")
+    load_best_model_at_end: bool = Field(
+        False, exclude_if=lambda on: not on, description="a stage ends with its best weights on dev, not its last"
+    )
+    metric_for_best_model: DevMetric = Field(
+        "intent_accuracy", exclude_if=lambda name: name == "intent_accuracy",
+        description="what best means; intent_accuracy and slu_f1 are strict scores",
+    )  # fmt: skip
+    early_stopping_patience: int = Field(
+        0, ge=0, exclude_if=lambda n: not n,
+        description="a stage stops after so many evaluations in a row without a better score; 0: never",
+    )  # fmt: skip
+    report_to: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = Field(
+        ("tensorboard",), exclude_if=lambda names: names == ("tensorboard",),
+        description="where training logs go; wandb and swanlab must be installed",
+    )  # fmt: skip
+
+    @property
+    def selects(self) -> bool:
+        """Whether a stage's weights depend on dev utterances."""
+        return self.load_best_model_at_end or self.early_stopping_patience > 0
 
     @model_validator(mode="after")
     def _trainable(self) -> Train:
         if {self.language_model, self.projector, self.audio_tower} == {"frozen"}:
             raise ValueError("language_model, projector and audio_tower are all frozen: nothing would be trained")
         if self.language_model == "full" and self.audio_tower == "lora":
-            raise ValueError("audio_tower: lora goes with language_model: lora or frozen")
+            raise ValueError("audio_tower: lora needs language_model: lora or frozen")
         if self.load_in_4bit and self.language_model != "lora":
-            raise ValueError("load_in_4bit goes with language_model: lora")
+            raise ValueError("load_in_4bit needs language_model: lora")
         parts = (self.language_model, self.projector, self.audio_tower)
         if self.lora.first_layer and parts != ("lora", "frozen", "frozen"):
-            raise ValueError("lora.first_layer goes with language_model: lora, and a frozen projector and audio_tower")
+            raise ValueError("lora.first_layer needs language_model: lora, and a frozen projector and audio_tower")
+        if self.selects and self.eval_strategy == "no":
+            raise ValueError("load_best_model_at_end and early_stopping_patience need eval_strategy: epoch or steps")
         return self
 
 
 class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
-    batch_size: int = Field(32, ge=1, description="utterances answered at once")
-    max_new_tokens: int = Field(96, ge=1, description="an answer that is longer is cut, and unreadable")
+    batch_size: int = Field(32, ge=1, description="utterances decoded at once")
+    max_new_tokens: int = Field(96, ge=1, description="longer answers are cut, and are unreadable")
     grammar: Grammar = Field(
-        "none", description="ontology: answers can only name intents and slot types of the training utterances"
+        "none", description="ontology: allow only the intents and slot types of the training utterances"
     )
-    confidence: bool = Field(False, description="how sure the model is of each intent, measured with its answers")
+    confidence: bool = Field(False, description="also measure how confident the model is of each intent")
 
 
 class Recipe(_Closed):
     """One comparison: schemes x speech budgets x seeds x mixtures x models, tested on the speech of one corpus."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", description="names the study's folder in out")
-    title: str = Field("", description="of the report")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", description="name of the study's folder in out")
+    title: str = Field("", description="title of the report")
     model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
-    models: tuple[str, ...] = Field((), description="several of these in place of model")
-    corpus: Corpus = Field(description="the target: its test speech is what is scored, its training speech is budgeted")
-    sources: dict[str, Source] = Field({}, description="corpora of other languages, by names of your own")
+    models: tuple[str, ...] = Field((), description="several models, in place of model")
+    start_from: Path | None = Field(
+        None, exclude_if=lambda run: run is None,
+        description="an earlier run (STUDY/cells/CELL) of the same model, whose weights every scheme starts from",
+    )  # fmt: skip
+    corpus: Corpus = Field(description="the target: its test speech is scored, its training speech is budgeted")
+    sources: dict[str, Source] = Field({}, description="corpora in other languages, under names you choose")
     mixtures: tuple[tuple[str, ...], ...] = Field(
-        (), description="which sources join the target, such as `[[], [en]]`; if not given, all of them"
+        (), description="which sources are combined with the target, such as `[[], [en]]`; default: all of them"
     )
-    synthetic_speech: Path | None = Field(None, description="a folder with synthetic recordings, each named by its id")
+    synthetic_speech: Path | None = Field(None, description="a folder of synthetic recordings, named by utterance id")
     schemes: tuple[str, ...] = Field(
         ("zero_shot", "text_only", "cascade", "direct_mixing", "curriculum"),
-        description="names of schemes, of those that docs/study.md lists",
+        description="names of schemes, listed in docs/study.md",
     )
     asr: str = Field(
         "",
-        description="the recogniser of the scheme cascade: `embedded` (if not given), a hub id or folder of one that "
-        'transformers loads, or a JSONL file of transcripts, rows `{"id": ..., "text": ...}`',
+        description="the recogniser of the scheme cascade: `embedded` (default), a hub id or folder that transformers "
+        'can load, or a JSONL file of transcripts, rows `{"id": ..., "text": ...}`',
     )
     budgets: tuple[Size, ...] = Field(
         (0.05,),
         description="shares of the training utterances that keep their speech, or `{utterances: 20}`, "
         "`{seconds: 600}`, `{hours: 1.5}` or `{speakers: 3}`, or `all`: every recording there is",
     )
-    num_train_utterances: int | None = Field(None, ge=1, description="use only so many (stratified by intent)")
-    num_test_utterances: int | None = Field(None, ge=1, description="test on only so many (stratified by intent)")
+    num_train_utterances: int | None = Field(None, ge=1, description="use only this many (stratified by intent)")
+    num_dev_utterances: int | None = Field(
+        None, ge=1, exclude_if=lambda limit: limit is None,
+        description="evaluate during training on only this many (stratified by intent)",
+    )  # fmt: skip
+    num_test_utterances: int | None = Field(None, ge=1, description="test on only this many (stratified by intent)")
     train: Train = Field(Train(), description="how the model is trained")
-    decode: Decode = Field(Decode(), description="how it answers")
-    seed: int = Field(0, description="draws the utterances to use, and trains if seeds are not given")
-    seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains cells of its own")
-    out: Path = Field(Path("runs"), description="where studies' folders lie")
+    decode: Decode = Field(Decode(), description="how the model is decoded")
+    seed: int = Field(0, description="seed for choosing utterances, and for training unless seeds is given")
+    seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains its own cells")
+    out: Path = Field(Path("runs"), description="folder for study folders")
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Recipe:
@@ -223,7 +261,7 @@ class Recipe(_Closed):
                 raise ValueError(f"mixtures names {name!r}; {nearest(name, self.sources)}")
         for name in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name in ("main", "synthetic"):
-                raise ValueError(f"sources: {name!r} is no name for a source; use letters, digits and _, such as en")
+                raise ValueError(f"sources: {name!r} cannot name a source; use letters, digits and _, such as en")
         return self
 
     @property
@@ -240,7 +278,7 @@ class Recipe(_Closed):
         return self.mixtures or (tuple(self.sources),)
 
     def of_model(self, name: str) -> Recipe:
-        """The recipe for one of its models alone."""
+        """The same recipe with only this model."""
         return self.model_copy(update={"model": name, "models": ()})
 
     @property

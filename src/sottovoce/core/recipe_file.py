@@ -9,7 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault, key_path
 from sottovoce.core.recipe import Recipe
 
 
@@ -25,7 +25,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise UserError(f"no such recipe: {path}", f"there are: {', '.join(near)}" if near else "correct the path")
+        raise UserError(f"no such recipe: {path}", f"found instead: {', '.join(near)}" if near else "correct the path")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
 
 
 def _floats(value: Any) -> Any:
-    """YAML 1.1 reads 5e-6 as text; turn such text into the number that everybody means."""
+    """Turns text such as 5e-6 into a number, which YAML 1.1 does not."""
     if isinstance(value, dict):
         return {key: _floats(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -74,20 +74,14 @@ def _floats(value: Any) -> Any:
 
 
 def _fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    # Of a union pydantic also names the member that was tried; the user knows only the key.
-    places = [
-        part for part in map(str, first["loc"]) if part != "constrained-float" and not part.startswith("literal[")
-    ]
-    *parents, last = places or [""]
-    key = ".".join([*parents, last])
-    if first["type"] != "extra_forbidden":
-        message = str(first["msg"]).removeprefix("Value error, ")
-        return f"{key}: {message}" if key else message
+    """One line, with the nearest valid key for an unknown one."""
+    if error.errors()[0]["type"] != "extra_forbidden":
+        return first_fault(error)
+    *parents, last = key_path(error)
     group: Any = Recipe
-    for parent in parents:  # below a mapping with names of the user's own stands what all its values are
+    for parent in parents:  # a mapping with the user's own names has one type for all its values
         group = group.model_fields[parent].annotation if hasattr(group, "model_fields") else get_args(group)[-1]
     valid = list(group.model_fields)
     near = difflib.get_close_matches(last, valid, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
-    return f"unknown key {key!r}; {hint}"
+    return f"{first_fault(error)}; {hint}"

@@ -1,4 +1,4 @@
-"""The recipe's keys for readers and editors: docs/recipe.md and the JSON schema, both made from ``recipe``."""
+"""Reference of the recipe's keys: docs/recipe.md and the JSON schema, both made from ``recipe``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sottovoce.core.recipe import Recipe
 HEAD = """# Recipe keys
 
 A recipe is a YAML file with these keys and no others; [quickstart.yaml](../recipes/quickstart.yaml) is the one to copy.
-Any key can be set on the command line, too: `sottovoce study mine.yaml seed=1 train.lora.r=32`. This page is what
+You can also set keys on the command line: `sottovoce study mine.yaml seed=1 train.lora.r=32`. This page is what
 `sottovoce recipe` prints.
 
-**In an editor.** Write the JSON schema into a file beside your recipes,
+**In an editor.** Write the JSON schema to a file next to your recipes,
 
 ```
 sottovoce recipe --schema > recipe.schema.json
@@ -28,9 +28,9 @@ then complete keys, show their meaning and underline what is unknown or out of r
 name: mine
 ```
 
-What several keys must fulfil together, such as `model` or `models` but not both, only `sottovoce` checks.
+The schema does not cover rules across keys, such as `model` or `models` but not both; `sottovoce` checks them.
 """
-COUNTED = "Speech"  # how the names of the groups begin that stand in one line, such as {utterances: 20}
+COUNTED = "Speech"  # first word of the groups that are written on one line, such as {utterances: 20}
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def recipe_page() -> str:
-    """The reference page, in Markdown: for each group of keys a table with key, type, default and meaning."""
+    """The reference page in Markdown, with a table for each group of keys."""
     schema = recipe_schema()
     sections = [HEAD]
     for name, paths in _groups(schema).items():
@@ -47,7 +47,7 @@ def recipe_page() -> str:
         title = ", ".join(f"`{path}`" for path in paths) if paths else "The recipe"
         rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
         for key, entry in group["properties"].items():
-            default = _default(entry, schema) if key not in group.get("required", ()) else "needed"
+            default = _default(entry, schema) if key not in group.get("required", ()) else "required"
             rows.append(f"| `{key}` | {_type(entry, schema)} | {default} | {entry['description']} |")
         text = group["description"].replace("``", "`")
         sections.append(f"## {title}\n\n{text}\n\n" + "\n".join(rows) + "\n")
@@ -55,7 +55,7 @@ def recipe_page() -> str:
 
 
 def _groups(schema: dict[str, Any]) -> dict[str, list[str]]:
-    """Groups of keys by name, each with the dotted keys that it stands at; the recipe itself, at none, is the first."""
+    """Groups of keys by name, each with its dotted keys; the recipe itself comes first, with none."""
     found: dict[str, list[str]] = {"": []}
     todo = [("", schema)]
     while todo:
@@ -100,7 +100,7 @@ def _bounds(entry: dict[str, Any]) -> str:
 
 
 def _default(entry: dict[str, Any], schema: dict[str, Any]) -> str:
-    """The default as it is written in a recipe; of a group, what it has other than the group's own defaults."""
+    """The default as written in a recipe; for a group, only what differs from the group's own defaults."""
     value = entry["default"]
     if "$ref" in entry:
         own = {key: inner.get("default") for key, inner in schema["$defs"][_name(entry)]["properties"].items()}

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, and JSONL files that grow line by line while long work runs."""
+"""Files and folders that are complete or absent, and JSONL files that grow row by row during long work."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LOCK = ".lock"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields the path of a sibling to write, which becomes ``path`` in one rename when the block ends without an error.
+    """Yields a temporary path beside ``path``, which is renamed to ``path`` when the block ends without an error.
 
-    After an error ``path`` is as it was, and an OSError that names the sibling names ``path`` instead.
+    After an error ``path`` is unchanged, and an OSError names ``path`` instead of the temporary file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -38,14 +38,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file in one rename, so that a reader or a killed process never leaves half of it."""
+    """Writes a text file in one rename: a reader never sees, and a killed process never leaves, half of it."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def durable_file(path: Path) -> Iterator[Path]:
-    """As :func:`whole_file`, and after the block the disk has the file under its name: a power cut does not lose it."""
+    """As :func:`whole_file`, and flushed to disk after the block, so that a power cut does not lose it."""
     with whole_file(path) as temporary:
         yield temporary
         flush(temporary)
@@ -53,7 +53,7 @@ def durable_file(path: Path) -> Iterator[Path]:
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Adds a row to a JSONL file and returns when the disk has it. After an error the file is as it was."""
+    """Appends a row to a JSONL file and flushes it to disk. After an error the file is unchanged."""
     line = json_lines([row]).encode("utf-8")
     with path.open("ab", buffering=0) as file:
         num_bytes = file.tell()
@@ -67,10 +67,10 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def flush(path: Path) -> None:
-    """Waits until the disk has a file's content, or a folder's entries where the system can say so (not on Windows)."""
+    """Flushes a file's content to disk, or a folder's entries (which Windows cannot)."""
     if path.is_dir() and os.name == "nt":
         return
-    # Windows flushes files that are open for writing only.
+    # Windows flushes only files that are open for writing.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -80,10 +80,10 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path, advice: str) -> Iterator[None]:
-    """Keeps other processes that ask from working on a folder meanwhile; it is made if it is not there.
+    """Holds the lock of a folder, which is made if it does not exist.
 
     Raises:
-        UserError: one does already.
+        UserError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -97,8 +97,8 @@ def alone_in(folder: Path, advice: str) -> Iterator[None]:
 def written_whole(folder: Path) -> Iterator[Path]:
     """Yields an empty sibling folder that becomes ``folder`` in one rename when the block ends without an error.
 
-    Two processes may do this at once: the second to finish throws its copy away. A killed process leaves only a
-    temporary folder behind, never a half-written ``folder``.
+    Two processes may do this at once: the second to finish discards its copy. A killed process leaves only a temporary
+    folder behind, never a half-written ``folder``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -117,44 +117,44 @@ def written_whole(folder: Path) -> Iterator[Path]:
 def whole_rows(path: Path) -> list[dict[str, Any]]:
     """The rows written so far, none if there is no file.
 
-    A killed process may leave half a line at the end, or half a letter: it is cut off, so that the next row starts on
-    a line of its own. Lines end at line feeds only; U+2028 inside a transcript is a letter like any other.
+    A killed process may leave half a line at the end: it is cut off, so that the next row starts on a new line. Lines
+    end at line feeds only; U+2028 inside a transcript is an ordinary character.
 
     Raises:
-        UserError: a line before the end is no row; the message names it.
+        UserError: an earlier line is not a row; the message names it.
     """
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
-        os.truncate(path, len(whole))  # to write it anew would lose it all where the disk is full
+        os.truncate(path, len(whole))  # rewriting it could lose everything on a full disk
     return [_row(line, f"{path}:{number}") for number, line in enumerate(whole.split(b"\n")[:-1], 1)]
 
 
 def damaged(where: str, error: object) -> UserError:
-    """The error of a line, ``file:line``, that is none of those that are written there."""
+    """The error for a line (``file:line``) that cannot be read back."""
     return UserError(f"{where} is damaged: {error}", "fix that line, or remove it")
 
 
 def _row(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:  # no JSON, or no UTF-8
+    except ValueError as error:  # not JSON, or not UTF-8
         raise damaged(where, error) from error
     if not isinstance(row, dict):
-        raise damaged(where, "no JSON object")
+        raise damaged(where, "not a JSON object")
     return row
 
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> str:
-    """The rows as the text of a JSONL file, letters as they are."""
+    """The rows as the text of a JSONL file, without ASCII escapes."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def disk_is_full(error: Exception) -> bool:
-    """Whether an error says that nothing more can be written."""
+    """Whether an error means that the disk, or a quota on it, is full."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # safetensors passes the system's words on; torch.save only says that the file is shorter than what it wrote.
+    # safetensors repeats the system's message; torch.save only says that the file is shorter than what it wrote.
     return any(sign in str(error) for sign in ("No space left on device", "Disk quota exceeded", "] . unexpected pos "))

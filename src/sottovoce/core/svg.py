@@ -1,4 +1,4 @@
-"""What the pages share: the templates' environment, and matplotlib figures as SVG in the colours of the page."""
+"""Shared by all pages: the template environment, and matplotlib figures as SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from markupsafe import escape
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-# Okabe and Ito's blue and orange: apart for colour-blind readers, and each dark and light enough for both backgrounds.
+# Okabe and Ito's blue and orange: distinct for colour-blind readers, and legible on light and dark backgrounds.
 SPEECH = "#2f86c6"
 BAND = "#e69f00"
-# A colour no chart uses: the SVG turns it into currentColor, the PNG's ink.
+# The ink of PNGs, which an SVG replaces by currentColor; no chart uses it for anything else.
 INK = "#1d2329"
 
 _FONTS = "ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 
 def page_environment(package: str) -> jinja2.Environment:
-    """The environment of a package's templates and of those that all share; what they are given is escaped."""
+    """The environment of a package's templates and the shared ones; all values are escaped."""
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package), jinja2.PackageLoader("sottovoce.core")]),
         autoescape=True,
@@ -33,17 +33,17 @@ def page_environment(package: str) -> jinja2.Environment:
 
 
 def svg_of(figure: Any, alt: str, salt: str) -> str:
-    """A figure as SVG on a transparent background, its ink the text colour around it.
+    """A figure as SVG on a transparent background, in the colour of the surrounding text.
 
     Args:
         figure: a matplotlib figure, its texts and lines in ``INK`` or in colours for both backgrounds.
-        alt: what it shows, for those who do not see it.
-        salt: of the ids in the SVG; two figures of one page need two.
+        alt: the text alternative.
+        salt: makes the ids in the SVG unique on a page.
     """
     out = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
-        # Letters that matplotlib's own font lacks: the browser sets the text in fonts that have them.
+        # The browser has fonts for characters that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph |Matplotlib currently does not support")
         FigureCanvasSVG(figure)
         figure.savefig(out, format="svg", transparent=True, metadata=nothing)
@@ -54,5 +54,5 @@ def svg_of(figure: Any, alt: str, salt: str) -> str:
 
 
 def without_prolog(svg: str) -> str:
-    """An SVG as it stands inside an HTML page."""
+    """An SVG for use inside an HTML page."""
     return re.sub(r' xmlns="[^"]*"', "", svg[svg.index("<svg ") :])

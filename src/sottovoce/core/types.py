@@ -1,4 +1,4 @@
-"""The record types that every part of the project speaks in."""
+"""The record types that the whole project uses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Utterance:
 class Example:
     """What the model is shown: an utterance's transcript or its recording in the same prompt, and the answer.
 
-    ``copy`` 0 is the recording as it is, each other number a perturbed copy of it.
+    ``copy`` 0 is the original recording, every other number a perturbed copy of it.
     """
 
     utterance: Utterance
@@ -71,7 +71,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer to one utterance: the raw text, whether it could be read, and the frame if so."""
+    """A model's answer to one utterance: the raw text, whether it could be parsed, and the frame if so."""
 
     id: str
     raw: str

@@ -1,4 +1,4 @@
-"""Recordings as the models want them: mono, 16 kHz, float32; whatever soundfile reads is converted."""
+"""Reads recordings as the models need them: mono, 16 kHz, float32; converts any format that soundfile reads."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from sottovoce.core.downloads import sha256_of
 from sottovoce.core.errors import UserError
 
 SAMPLING_RATE = 16_000
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of files that are taken for recordings
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of recordings
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
-LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; others, which a header is free to claim, would cost much to convert
-MAX_CHANNELS = 8  # a header is free to claim a thousand, each as long as the recording
-FULL_SCALE = 0.999  # a sample of this size or more is taken for clipped
+LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; a header can claim any rate, and others would be costly to convert
+MAX_CHANNELS = 8  # a header can claim a thousand, each as long as the recording
+FULL_SCALE = 0.999  # samples of at least this size count as clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
-_VALUES_AT_ONCE = 2**20  # samples of all channels, which are never held longer than it takes to average them
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of a FLAC file that was written as a stream
+_VALUES_AT_ONCE = 2**20  # samples of all channels that are in memory before they are averaged
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a FLAC file written as a stream
 Samples = npt.NDArray[np.float32]
-Recording = Path | bytes  # a file, or the content of one
+Recording = Path | bytes  # a file or its content
 
 
 class NotAudioError(UserError):
-    """Nothing that soundfile reads."""
+    """Not a format that soundfile reads."""
 
 
 class TooLongError(UserError):
-    """A recording that is longer than was allowed."""
+    """A recording longer than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioHeader:
-    """What a recording says of itself: its length in seconds and its sampling rate in Hz."""
+    """A recording's length in seconds and sampling rate in Hz, from its header."""
 
     seconds: float
     sampling_rate: int
@@ -52,7 +52,7 @@ class AudioLevel:
     """How loud a recording is.
 
     ``loudest_db`` is the RMS level of its loudest 50 ms in decibels, 0 at full scale, minus infinity for digital
-    silence; ``share_at_full_scale`` (0..1) the share of its samples that are at full scale, as clipping leaves them.
+    silence; ``share_at_full_scale`` (0..1) is the share of samples at full scale, a sign of clipping.
     """
 
     loudest_db: float
@@ -63,10 +63,10 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
     """Reads a recording.
 
     Args:
-        source: any format that soundfile reads; channels are averaged, other sampling rates converted (soxr).
-        where: ``file:line`` of the manifest row that names it, for the error.
-        max_seconds: what says of itself that it is longer is refused before it is decoded; and no file is decoded
-            beyond what it says, which soundfile sees to.
+        source: in any format that soundfile reads; channels are averaged, other sampling rates converted (soxr).
+        where: ``file:line`` of its manifest row, for errors.
+        max_seconds: a recording with a longer length in its header is rejected before decoding; soundfile never decodes
+            beyond that length.
 
     Returns:
         samples in -1..1 at 16 kHz, shape (num_samples,), at least 0.1 s (padded with silence).
@@ -74,8 +74,8 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
     Raises:
         NotAudioError: soundfile cannot read it.
         TooLongError: it is longer than ``max_seconds``.
-        UserError: the file is missing or empty, holds values that are not finite, or has no sampling rate of speech or
-            too many channels.
+        UserError: the file is missing or empty, has values that are not finite, or has an unusable sampling rate or too
+            many channels.
     """
     parts: list[Samples] = []
     with _opened(source, where) as file:
@@ -86,8 +86,8 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
         if file.channels > MAX_CHANNELS:
             fault = f"{_name(source, where)} has {file.channels} channels"
             raise UserError(fault, f"up to {MAX_CHANNELS} can be read")
-        if file.frames == _UNKNOWN_FRAMES:  # soundfile cannot read it
-            fault = f"{_name(source, where)} does not say how long it is"
+        if file.frames == _UNKNOWN_FRAMES:  # soundfile cannot read such a file
+            fault = f"{_name(source, where)} does not give its length"
             raise NotAudioError(fault, "write it as a file instead of a stream")
         if file.frames > max_seconds * sampling_rate:
             fault = f"{_name(source, where)} is longer than {max_seconds:g} seconds"
@@ -112,16 +112,16 @@ def audio_sha256(path: Path, where: str = "") -> str:
     return _sha256(path, state.st_mtime_ns, state.st_size)
 
 
-@cache  # every stage of every cell asks again
+@cache  # needed by every stage of every cell
 def _sha256(path: Path, mtime_ns: int, num_bytes: int) -> str:
     return sha256_of(path)
 
 
 def audio_header(source: Recording, where: str = "") -> AudioHeader:
-    """Reads a recording's header and seeks its last sample, which shows up a FLAC file that is cut short.
+    """Reads a recording's header and seeks its last sample, which detects a truncated FLAC file.
 
     Raises:
-        UserError: as `load_audio`, save that the values between are not looked at.
+        UserError: as `load_audio`, but the values are not checked.
     """
     with _opened(source, where) as file:
         header = AudioHeader(file.frames / file.samplerate, int(file.samplerate))
@@ -133,15 +133,15 @@ def audio_header(source: Recording, where: str = "") -> AudioHeader:
 
 
 def audio_level(source: Recording, where: str = "") -> AudioLevel:
-    """Reads a whole recording, piece by piece, and measures its level.
+    """Reads a whole recording in blocks and measures its level.
 
     Raises:
-        UserError: as `load_audio`, or the recording ends before its header says.
+        UserError: as `load_audio`, or the recording is shorter than its header says.
     """
     loudest, num_full, num_read = 0.0, 0, 0
     with _opened(source, where) as file:
         num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
-        # Not file.blocks: where a file ends early it continues, with what it read before.
+        # Not file.blocks: if a file ends early, it goes on with the previous block.
         while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 raise _not_finite(source, where)
@@ -164,7 +164,7 @@ def frame_levels_db(samples: Samples, frame_seconds: float) -> npt.NDArray[np.fl
 
 
 def _frame_rms(mono: Samples, frame: int) -> Samples:
-    """The root mean square of each whole frame of so many samples, of all of them if there are fewer."""
+    """The root mean square of each whole frame of ``frame`` samples, or of all samples if there are fewer."""
     frames = mono[: len(mono) // frame * frame].reshape(-1, frame) if len(mono) >= frame else mono[None]
     rms: Samples = np.sqrt(np.square(frames).mean(axis=1))
     return rms
@@ -176,8 +176,8 @@ def _opened(source: Recording, where: str) -> Iterator[soundfile.SoundFile]:
     try:
         with soundfile.SoundFile(BytesIO(source) if isinstance(source, bytes) else source) as file:
             yield file
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: soundfile, of a .raw file
-        # Of bytes libsndfile names only the object that held them.
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: from soundfile, for a .raw file
+        # For bytes, libsndfile's message names only the Python object.
         said = getattr(error, "error_string", error) if isinstance(source, bytes) else error
         advice = "convert it to WAV, FLAC or OGG"
         raise NotAudioError(f"{_prefix(where)}cannot read {_name(source)}: {said}", advice) from error
@@ -201,7 +201,7 @@ def _refuse_absent(source: Recording, where: str) -> None:
 
 
 def _silent(source: Recording, where: str) -> UserError:
-    advice = "record it again, or leave its row out" if isinstance(source, Path) else "record it again"
+    advice = "record it again, or leave out its row" if isinstance(source, Path) else "record it again"
     return UserError(f"{_name(source, where)} holds no samples", advice)
 
 

@@ -1,9 +1,9 @@
 """The speech budget: which train utterances keep their speech.
 
-One seeded order of all utterances with audio is built, and a budget is a prefix of it: for one seed, 1 % lies inside
-2 % lies inside 5 %. The order is stratified by intent (Adams' apportionment): the next utterance always goes to the
-intent whose share already given, count / size, is smallest. Every intent is therefore heard once before any is heard
-twice, the larger intents first, and at every size each intent's count is its proportional share, rounded up.
+A budget is a prefix of one seeded order of all utterances with audio: for one seed, 1 % is part of 2 %, which is part
+of 5 %. The order is stratified by intent (Adams' apportionment): the next utterance always goes to the intent with the
+smallest count / size so far. So every intent occurs once before any occurs twice, larger intents first, and at every
+size each intent's count is its proportional share, rounded up.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.types import Utterance
 from sottovoce.data.audio import audio_header
 
-_PER_SECOND = 1_000_000  # lengths are summed in whole microseconds: no sum misses its own total by rounding
+_PER_SECOND = 1_000_000  # lengths are summed in whole microseconds, so that sums are exact
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The train utterances that keep their speech, and how the intents fare.
+    """The train utterances that keep their speech, and the counts per intent.
 
-    ``ids`` stand in priority order; ``seconds`` is the speech chosen; ``share`` (0..1) is of all train utterances, with
-    or without audio. ``speech_per_intent`` and ``train_per_intent`` count utterances chosen and utterances in all.
+    ``ids`` are in priority order; ``seconds`` is the amount of chosen speech; ``share`` (0..1) is of all train
+    utterances, with or without audio. ``speech_per_intent`` and ``train_per_intent`` count chosen and all utterances.
     """
 
     ids: tuple[str, ...]
@@ -44,11 +44,11 @@ class Budget:
 
     @property
     def intents_without_speech(self) -> tuple[str, ...]:
-        """The intents that only text teaches, in alphabetical order."""
+        """The intents without any speech, in alphabetical order."""
         return tuple(intent for intent, count in self.speech_per_intent.items() if not count)
 
     def lines(self) -> list[str]:
-        """The coverage report in words, one line each, for the terminal."""
+        """The coverage report for the terminal, as lines."""
         total, num_intents = sum(self.train_per_intent.values()), len(self.speech_per_intent)
         absent = self.intents_without_speech
         lines = [
@@ -76,16 +76,16 @@ def choose_speech(
 
     Args:
         utterances: all train utterances, with and without audio; their order does not matter.
-        share: part of all of them in 0..1, rounded to the nearest whole utterance, at least one if above 0.
+        share: share of all utterances, 0..1, rounded to the nearest whole utterance, at least one if above 0.
         num_utterances: how many.
-        seconds: how much speech; the longest prefix of the priority order that does not exceed it is taken.
-        num_speakers: how many speakers, drawn by the seed, keep all that they have recorded.
-        seed: another seed gives another order.
+        seconds: how much speech; takes the longest prefix of the priority order that does not exceed it.
+        num_speakers: how many randomly drawn speakers keep all their recordings.
+        seed: for the order.
 
     Raises:
-        UserError: not exactly one size, or one out of range; fewer utterances have audio, or there are fewer speakers,
-            than the size asks for; rows of another split, an id that occurs twice, a recording whose length is neither
-            given nor readable, or whose speaker is not given where speakers are counted.
+        UserError: not exactly one size, or a size out of range; too few utterances with audio, or too few speakers;
+            rows of another split, a duplicate id, a recording whose length is neither given nor readable, or one
+            without a speaker if speakers are counted.
     """
     if [share, num_utterances, seconds, num_speakers].count(None) != 3:
         sizes = "share, num_utterances, seconds and num_speakers"
@@ -123,20 +123,20 @@ def choose_speech(
 
 
 def priority_order(utterances: Sequence[Utterance], seed: int = 0) -> list[Utterance]:
-    """All utterances with audio in the order in which budgets take them; it depends on the ids and the seed alone."""
+    """All utterances with audio in the order in which budgets take them; depends only on ids and seed."""
     return spread_over_intents([utterance for utterance in utterances if utterance.audio is not None], seed)
 
 
 def spread_over_intents(
     utterances: Sequence[Utterance], seed: int = 0, weights: Mapping[str, float] | None = None
 ) -> list[Utterance]:
-    """All utterances in an order of which every beginning is stratified by intent.
+    """All utterances in an order in which every prefix is stratified by intent.
 
     Args:
         utterances: with or without audio; their order does not matter.
-        seed: another seed gives another order.
-        weights: above 0, of every intent: the next utterance goes to the intent whose count / weight is smallest. Its
-            number of utterances if not given.
+        seed: for the order.
+        weights: of every intent, above 0: the next utterance goes to the intent with the smallest count / weight. None:
+            the intents' numbers of utterances.
     """
     strata = defaultdict[str, list[Utterance]](list)
     for utterance in utterances:
@@ -144,7 +144,7 @@ def spread_over_intents(
     keyed: list[tuple[float, float, float, str, Utterance]] = []
     for intent in sorted(strata):
         members = sorted(strata[intent], key=lambda utterance: utterance.id)
-        rng = Random(f"{seed}/{intent}")  # its own draw, so that a new intent leaves the others' order as it was
+        rng = Random(f"{seed}/{intent}")  # separate, so that a new intent does not change the order of others
         rng.shuffle(members)
         weight = len(members) if weights is None else weights[intent]
         keyed += [(place / weight, -weight, rng.random(), intent, member) for place, member in enumerate(members)]
@@ -152,14 +152,14 @@ def spread_over_intents(
 
 
 def _of_speakers(order: Sequence[Utterance], number: int, seed: int) -> list[Utterance]:
-    """The recordings of so many speakers; fewer of them are among more."""
+    """The recordings of ``number`` speakers; a smaller number draws a subset of them."""
     nameless = next((utterance for utterance in order if utterance.speaker is None), None)
     if nameless is not None:
         place = nameless.where or f"utterance {nameless.id!r}"
-        raise UserError(f"{place}: the recording has no speaker", "name the speakers, or count the budget otherwise")
+        raise UserError(f"{place}: the recording has no speaker", "add speakers, or give the budget in other units")
     speakers = sorted({utterance.speaker or "" for utterance in order})
     if not 0 <= number <= len(speakers):
-        raise UserError(f"the speech budget asks for {number} speakers, there are {len(speakers)}", "ask for less")
+        raise UserError(f"the speech budget asks for {number} speakers, but there are {len(speakers)}", "ask for fewer")
     Random(f"{seed}/speakers").shuffle(speakers)
     chosen = set(speakers[:number])
     return [utterance for utterance in order if utterance.speaker in chosen]
@@ -173,7 +173,7 @@ def _check(utterances: Sequence[Utterance]) -> None:
         place = utterance.where or f"utterance {utterance.id!r}"
         if utterance.split != "train":
             raise UserError(
-                f"{place}: a speech budget is of train, not {utterance.split}", "give train utterances only"
+                f"{place}: a speech budget is for split train, not {utterance.split}", "give only train utterances"
             )
         if utterance.id in seen:
             raise UserError(f"{place}: id {utterance.id!r} occurs twice", "choose the speech of one corpus at a time")
@@ -181,7 +181,7 @@ def _check(utterances: Sequence[Utterance]) -> None:
 
 
 def count_of_share(total: int, share: float) -> int:
-    """So many of ``total`` are a share, 0..1: at least one if it is above 0. Raises UserError if it is out of range."""
+    """A share (0..1) of ``total``, at least 1 if it is above 0. Raises UserError if the share is out of range."""
     if not 0 <= share <= 1:
         raise UserError(f"the speech budget's share is {share}", "give a share in 0..1: 0.05 is 5 %")
     return max(round(share * total), 1 if share else 0)

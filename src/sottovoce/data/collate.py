@@ -1,4 +1,4 @@
-"""Examples to token ids and labels, and rows to padded batches. Only the answer carries labels."""
+"""Turns examples into token ids and labels, and rows into padded batches. Only answers have labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.types import Example
 from sottovoce.data.prompts import messages_of
 
-Batch = dict[str, Any]  # tensors, and the mel frames of clips that are to be heard anew
+Batch = dict[str, Any]  # tensors, and the mel frames of clips to encode anew
 IGNORED = -100  # the label of positions that are not scored
-TURN_ENDS = ("<|im_end|>", "<end_of_turn>", "<|end|>")  # of ChatML, Gemma, Phi
-# On a CPU torch compiles its matrix products anew for every shape that it has not met lately, which takes longer than
-# a step: a few lengths, met again and again, cost far less than the padding that they need.
+TURN_ENDS = ("<|im_end|>", "<end_of_turn>", "<|end|>")  # ChatML, Gemma, Phi
+# On a CPU, torch compiles its matrix products for every shape that it has not seen recently, which takes longer than a
+# step: a few recurring lengths cost far less than their padding.
 LENGTH_STEP = 16
 
 
@@ -25,10 +25,10 @@ LENGTH_STEP = 16
 class Row:
     """One tokenised example.
 
-    ``prompt_ids`` holds the audio placeholder once for each audio token; ``audio_states`` is what was kept of its clip,
-    (num_audio_tokens, width), None for text; ``audio_inputs`` are the clip's mel frames, only where the audio part is
-    trained and must hear it anew; ``answer_ids`` ends with the end-of-turn token. ``lower_states`` is what frozen lower
-    layers of the language model make of the row, (num_tokens, hidden_size), where only the upper ones are trained.
+    ``prompt_ids`` has the audio placeholder once for each audio token; ``audio_states`` are the clip's,
+    (num_audio_tokens, width), None for text; ``audio_inputs`` are the clip's mel frames, if the audio part is trained
+    and encodes it anew; ``answer_ids`` ends with the end-of-turn token. ``lower_states`` is the row's output of the
+    language model's frozen lower layers, (num_tokens, hidden_size), if only the upper layers are trained.
     """
 
     prompt_ids: list[int]
@@ -48,13 +48,13 @@ def tokenize(
     """Tokenises one example for training or decoding.
 
     Args:
-        example: with modality ``speech`` its clip's ``audio_states`` are needed, with ``text`` they must be None.
-        processor: the model's processor, whose chat template writes the prompt.
-        audio_inputs: of the same clip, if the audio part is trained.
+        example: if its modality is ``speech``, ``audio_states`` are required; if ``text``, they must be None.
+        processor: the model's, whose chat template writes the prompt.
+        audio_inputs: the clip's, if the audio part is trained.
 
     Raises:
-        UserError: the placeholders do not equal the audio features, the template does not write one for a clip, or the
-            transcript or the answer holds one of the tokenizer's control tokens.
+        UserError: the numbers of placeholders and audio features differ, the template does not write one placeholder
+            per clip, or the transcript or the answer contains one of the tokenizer's control tokens.
     """
     tokenizer = processor.tokenizer
     if (example.modality == "speech") != (audio_states is not None):
@@ -76,7 +76,7 @@ def tokenize(
 
 
 def _refuse_control_tokens(example: Example, tokenizer: Any) -> None:
-    """Text such as ``<|im_end|>`` would end the turn in the middle of what somebody said."""
+    """Text such as ``<|im_end|>`` would end the turn in the middle of a transcript."""
     shown = example.utterance.transcript if example.modality == "text" else ""
     for token in _control_tokens(tokenizer):
         if token in shown or token in example.answer:
@@ -84,7 +84,7 @@ def _refuse_control_tokens(example: Example, tokenizer: Any) -> None:
             raise UserError(fault, "remove it from the transcript and the labels")
 
 
-@lru_cache(maxsize=4)  # some tokenizers have thousands, and every row is looked at
+@lru_cache(maxsize=4)  # some tokenizers have thousands, and every row is checked
 def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
     return tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
 
@@ -100,7 +100,7 @@ def _expanded(prompt: str, audio_token: str, num_tokens: int, example: Example) 
 
 
 def end_of_turn_id(tokenizer: Any) -> int:
-    """The token that closes the assistant's turn (one of ``TURN_ENDS`` if it knows one, else the end of sequence)."""
+    """The token that ends the assistant's turn: one of ``TURN_ENDS`` if the tokenizer has it, else end of sequence."""
     for token in TURN_ENDS:
         turn_end = tokenizer.convert_tokens_to_ids(token)
         if turn_end is not None and turn_end != tokenizer.unk_token_id:
@@ -113,9 +113,9 @@ def collate_training(rows: Sequence[Row], pad_id: int) -> Batch:
 
     Returns:
         input_ids, attention_mask and labels, (batch, length); labels are -100 outside the answers. Only if the batch
-        has speech: audio_states, (all audio tokens of the batch in order, width); or, if the rows have them,
-        audio_inputs, a list with the mel frames of each clip. If the rows have them, lower_states, (all tokens of the
-        batch in order, hidden_size), in place of any audio.
+        has speech: audio_states, (all audio tokens of the batch in order, width), or, if the rows have them,
+        audio_inputs, a list of each clip's mel frames. If the rows have them, lower_states, (all tokens of the batch in
+        order, hidden_size), instead of any audio.
     """
     length = padded(max(len(row) for row in rows))
     ids, mask, labels = [], [], []
@@ -148,7 +148,7 @@ def padded(length: int) -> int:
 
 
 def _audio(rows: Sequence[Row]) -> Batch:
-    # Text-only batches carry no audio key at all: empty tensors break some models.
+    # Batches of text have no audio key at all: empty tensors break some models.
     if inputs := [row.audio_inputs for row in rows if row.audio_inputs is not None]:
         return {"audio_inputs": inputs}
     states = [row.audio_states for row in rows if row.audio_states is not None]

@@ -1,6 +1,6 @@
-"""Confusion tables: what a recogniser writes in place of a word, counted over transcripts of recordings.
+"""Confusion tables: what a recogniser writes instead of a word, counted over transcripts of recordings.
 
-A table is a JSONL file: a first line with what it was counted over, then a line for each word that was misheard::
+A table is a JSONL file: a header line, then a line for each word that was misheard::
 
     {"version": 1, "language": "en", "num_words": 5120, "inserted": {"the": 4}}
     {"word": "bathroom", "heard": {"bath room": 3, "barroom": 1, "": 1}}
@@ -20,13 +20,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rapidfuzz.distance import Levenshtein
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.storage import json_lines, write_whole
 from sottovoce.data.manifest import json_object, numbered_lines
 from sottovoce.data.words import words_of
 
 VERSION = 1
-_AGAIN = "make it again with `sottovoce embedded confusions`"
+_REMAKE = "make it again with `sottovoce embedded confusions`"
 _Counts = dict[str, Annotated[int, Field(strict=True, ge=1)]]
 
 
@@ -35,10 +35,10 @@ class ConfusionTable:
     """How a recogniser mishears one language.
 
     Args:
-        num_words: words that were spoken.
-        heard: by spoken word how often what else was written: a word, two words with a space between, or "", nothing.
-            A word that was always heard right is not in it.
-        inserted: how often which word was written that nobody spoke.
+        num_words: number of spoken words.
+        heard: by spoken word, counts of what was written instead: another word, two words separated by a space, or ""
+            for nothing. Words that were always recognised correctly are missing.
+        inserted: counts of written words that nobody spoke.
     """
 
     language: str
@@ -48,17 +48,17 @@ class ConfusionTable:
 
     @property
     def replace_rate(self) -> float:
-        """The share of the spoken words that were written as something else."""
+        """The share of spoken words that were written as something else."""
         return self._rate(n for counts in self.heard.values() for written, n in counts.items() if written)
 
     @property
     def drop_rate(self) -> float:
-        """The share of the spoken words for which nothing was written."""
+        """The share of spoken words for which nothing was written."""
         return self._rate(counts.get("", 0) for counts in self.heard.values())
 
     @property
     def insert_rate(self) -> float:
-        """Words that nobody spoke, over the spoken ones."""
+        """The number of inserted words relative to spoken words."""
         return self._rate(self.inserted.values())
 
     def _rate(self, counts: Iterable[int]) -> float:
@@ -66,11 +66,7 @@ class ConfusionTable:
 
 
 def confusions_of(pairs: Iterable[tuple[str, str]], language: str) -> ConfusionTable:
-    """Counts a table over what was said and what was heard of it.
-
-    Args:
-        pairs: the transcript of a recording, and what the recogniser wrote.
-    """
+    """Counts a table from pairs of gold and recognised transcripts."""
     heard: defaultdict[str, Counter[str]] = defaultdict(Counter)
     inserted: Counter[str] = Counter()
     num_words = 0
@@ -85,10 +81,9 @@ def confusions_of(pairs: Iterable[tuple[str, str]], language: str) -> ConfusionT
 
 
 def misheard(said: Sequence[str], written: Sequence[str]) -> list[tuple[str, str]]:
-    """The words that differ between what was said and what was written, in order: ``(said, written instead)``, with ""
-    where nothing was written, or nothing said.
+    """The words that differ, in order: ``(said, written instead)``, with "" if nothing was written or nothing said.
 
-    Words are aligned by their edit distance; those between two that agree are then paired by their letters.
+    Words are aligned by edit distance; those between two matches are then paired by their letters.
     """
     found: list[tuple[str, str]] = []
     first_said = first_written = 0
@@ -103,8 +98,8 @@ def misheard(said: Sequence[str], written: Sequence[str]) -> list[tuple[str, str
 
 
 def _paired(said: Sequence[str], written: Sequence[str]) -> list[tuple[str, str]]:
-    """The cheapest alignment: a pair costs the share of letters that differ, a word without a partner 1; two written
-    words are one spoken word's if together they are nearer to it than either alone."""
+    """The cheapest alignment: a pair costs the share of letters that differ, an unpaired word costs 1; two written
+    words can pair with one spoken word if together they are closer to it than either alone."""
     best: dict[tuple[int, int], tuple[float, list[tuple[str, str]]]] = {(0, 0): (0.0, [])}
     for row in range(len(said) + 1):
         for column in range(len(written) + 1):
@@ -152,21 +147,21 @@ def read_confusions(path: Path) -> ConfusionTable:
     """Reads a table.
 
     Raises:
-        UserError: no such file, one of another version, or a line that is none of a table's, named by file:line.
+        UserError: no such file, another version, or an invalid line (with file:line).
     """
     if not path.is_file():
-        raise UserError(f"no such confusion table: {path}", "correct the path, or " + _AGAIN)
+        raise UserError(f"no such confusion table: {path}", "correct the path, or " + _REMAKE)
     lines = numbered_lines(path)
     where, first = next(lines, (f"{path}:1", "{}"))
     header = json_object(first, where)
     if header.get("version", VERSION) != VERSION:
-        raise UserError(f"{where}: a confusion table of version {header['version']!r}, not {VERSION}", _AGAIN)
+        raise UserError(f"{where}: a confusion table of version {header['version']!r}, not {VERSION}", _REMAKE)
     table = _row(_Header, header, where)
     heard: dict[str, dict[str, int]] = {}
     for where, line in lines:
         row = _row(_WordRow, json_object(line, where), where)
         if row.word in heard:
-            raise UserError(f"{where}: the word {row.word!r} stands in the table twice", _AGAIN)
+            raise UserError(f"{where}: the word {row.word!r} is in the table twice", _REMAKE)
         heard[row.word] = row.heard
     return ConfusionTable(table.language, table.num_words, heard, table.inserted)
 
@@ -175,9 +170,7 @@ def _row(model: type[_Row], values: dict[str, Any], where: str) -> _Row:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: no line of a confusion table ({key}: {first['msg']})", _AGAIN) from error
+        raise UserError(f"{where}: not a line of a confusion table ({first_fault(error)})", _REMAKE) from error
 
 
 def write_confusions(table: ConfusionTable, path: Path) -> None:
@@ -194,13 +187,13 @@ def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def shipped_confusions(language: str) -> ConfusionTable:
-    """The table that the package ships for a language.
+    """The table that comes with the package for a language.
 
     Raises:
-        UserError: it ships none.
+        UserError: there is none.
     """
     path = Path(str(resources.files("sottovoce") / "assets" / "confusions" / f"{language}.jsonl"))
     if not path.is_file():
-        told = f"no confusion table is shipped for the language {language!r}"
-        raise UserError(told, "set train.noise.source to spelling, or to budget in a scheme that hears speech")
+        fault = f"there is no built-in confusion table for the language {language!r}"
+        raise UserError(fault, "set train.noise.source to spelling, or to budget in a scheme with speech")
     return read_confusions(path)

@@ -1,4 +1,4 @@
-"""From a recipe to its utterances: corpora read, limited and joined; which recordings a speech budget keeps."""
+"""From a recipe to its utterances: reads, limits and joins the corpora; draws speech budgets."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from sottovoce.core.types import Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
+from sottovoce.data.dev_split import split_off_dev
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import SYNTHETIC, SharedExamples
 
@@ -36,10 +37,13 @@ class Data:
         manifest: the target's, with its sha256.
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
-        others: training utterances of the sources, by the recipe's names; by ``SYNTHETIC`` those with synthetic speech.
-        shared: their examples, which the cells share.
-        heard: what each model has written of recordings of speech budgets, by the recordings' sha256, where recognition
-            noise comes from that.
+        dev: what training is evaluated on, empty if it is not: those with speech if any have it, else all as text.
+        dev_line: where ``dev`` comes from, for the user.
+        others: training utterances of the sources, by their names in the recipe; under ``SYNTHETIC`` those with
+            synthetic speech.
+        shared: examples that cells share.
+        heard: by model, its transcripts of the speech budgets' recordings, by their sha256, if recognition noise is
+            estimated from them.
     """
 
     manifest: Path
@@ -49,6 +53,8 @@ class Data:
     others: Mapping[str, list[Utterance]] = field(default_factory=dict)
     shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    dev: list[Utterance] = field(default_factory=list)
+    dev_line: str = ""
 
     @property
     def num_spoken(self) -> int:
@@ -57,7 +63,7 @@ class Data:
 
 
 def manifest_of(corpus: Corpus) -> Path:
-    """The manifest that a recipe's corpus names."""
+    """The manifest of a recipe's corpus."""
     return home_manifest(corpus.locale or "") if corpus.builtin else corpus.manifest or Path()
 
 
@@ -65,25 +71,35 @@ def load_data(recipe: Recipe) -> Data:
     """Reads the corpora and limits them as the recipe says.
 
     Raises:
-        UserError: an unreadable manifest, an empty split, test utterances without speech, a test intent that no
-            training utterance has, or synthetic speech of no training utterance.
+        UserError: an unreadable manifest, an empty split, no test utterance with speech, a test intent that no training
+            utterance has, or a folder of synthetic speech without any training utterance.
     """
     path = manifest_of(recipe.corpus)
     utterances = read_manifest(path, recipe.corpus.allow_outside)
     train = _training_split(utterances, path, recipe.corpus)
     test = [u for u in utterances if u.split == "test" and u.audio is not None]
     if not test:
-        raise UserError(f"{path}: no utterance of split test has a recording", "record test utterances, or mark them")
+        raise UserError(f"{path}: no utterance of split test has a recording", "record some test utterances")
+    dev, dev_line = [u for u in utterances if u.split == "dev"], ""
+    if recipe.train.eval_strategy == "no":
+        dev = []
+    elif not dev:
+        train, dev, dev_line = split_off_dev(train, recipe.seed)
     train = limited(train, recipe.num_train_utterances, recipe.seed)
     test = limited(test, recipe.num_test_utterances, recipe.seed)
+    if dev:
+        dev = [utterance for utterance in dev if utterance.audio is not None] or dev
+        dev = limited(dev, recipe.num_dev_utterances, recipe.seed)
+        kind = "recordings" if dev[0].audio is not None else "texts, as none has a recording"
+        dev_line = "; ".join(filter(None, (dev_line, f"training is evaluated on {len(dev)} dev {kind}")))
     unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
     if unseen:
-        advice = "add training utterances for them, raise num_train_utterances, or leave them out of test"
+        advice = "add training utterances for them, raise num_train_utterances, or remove them from test"
         raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
     others = {name: _source_utterances(source, recipe.seed) for name, source in recipe.sources.items()}
     if recipe.synthetic_speech:
         others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
-    return Data(path, sha256_of(path), train, test, others)
+    return Data(path, sha256_of(path), train, test, others, dev=dev, dev_line=dev_line)
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:
@@ -99,7 +115,7 @@ def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus)
 
 
 def _source_utterances(source: Source, seed: int) -> list[Utterance]:
-    """A source's training utterances; those beyond its speech have lost their recordings."""
+    """A source's training utterances; those outside its speech budget without their recordings."""
     path = manifest_of(source)
     train = _training_split(read_manifest(path, source.allow_outside), path, source)
     train = limited(train, source.num_train_utterances, seed)
@@ -108,14 +124,14 @@ def _source_utterances(source: Source, seed: int) -> list[Utterance]:
 
 
 def spoken_by_folder(utterances: Sequence[Utterance], folder: Path) -> list[Utterance]:
-    """Those of the utterances that have a recording in a folder, with it in place of their own.
+    """The utterances that have a recording in a folder, with that recording.
 
     Args:
-        folder: holds recordings that are named by the utterances' ids, such as ``42.ogg``, or by locale and id, such as
+        folder: holds recordings named by utterance id, such as ``42.ogg``, or by locale and id, such as
             ``en-US-42.ogg``.
 
     Raises:
-        UserError: there is no such folder, or nothing in it belongs to any of the utterances.
+        UserError: there is no such folder, or it has no recording of any of the utterances.
     """
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", "correct synthetic_speech, or make it with `sottovoce speak`")
@@ -123,14 +139,14 @@ def spoken_by_folder(utterances: Sequence[Utterance], folder: Path) -> list[Utte
     named = [(u, found.get(u.id) or found.get(f"{u.locale}-{u.id}")) for u in utterances]
     spoken = [replace(u, audio=path, seconds=None, speaker="synthetic") for u, path in named if path]
     if not spoken:
-        advice = f"name the files by the ids, such as {utterances[0].id}.ogg"
+        advice = f"name the files after the ids, such as {utterances[0].id}.ogg"
         raise UserError(f"{folder} holds no recording of any training utterance", advice)
     return spoken
 
 
 def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> list[Utterance]:
-    """At most ``limit`` utterances, in their order: one of each intent first, then each intent in proportion, and
-    within an intent those with and without speech in proportion."""
+    """At most ``limit`` utterances, in their order: at least one of each intent, the rest proportional to intents and,
+    within an intent, to those with and without speech."""
     if limit is None or limit >= len(utterances):
         return list(utterances)
     groups: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
@@ -138,7 +154,7 @@ def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> li
         groups[utterance.frame.intent, utterance.audio is not None].append(utterance.id)
     rng, seen = random.Random(seed), set[str]()
     ranked = []
-    for (intent, _), ids in sorted(groups.items(), reverse=True):  # of each intent, those with speech come first
+    for (intent, _), ids in sorted(groups.items(), reverse=True):  # within an intent, those with speech come first
         rng.shuffle(ids)
         ranked += [((rank + rng.random()) / len(ids), identity) for rank, identity in enumerate(ids)]
         if intent not in seen:
@@ -149,7 +165,7 @@ def limited(utterances: Sequence[Utterance], limit: int | None, seed: int) -> li
 
 
 def speech_of(size: Size, utterances: Sequence[Utterance], seed: int) -> tuple[str, Budget]:
-    """A speech budget and what its cells are called."""
+    """The budget's name in cell names, and the budget."""
     if size == "all":
         spoken = sum(utterance.audio is not None for utterance in utterances)
         return "all", choose_speech(utterances, num_utterances=spoken, seed=seed)
@@ -162,4 +178,4 @@ def speech_of(size: Size, utterances: Sequence[Utterance], seed: int) -> tuple[s
     if isinstance(size, SpeechSpeakers):
         return f"{size.speakers}speakers", choose_speech(utterances, num_speakers=size.speakers, seed=seed)
     budget = choose_speech(utterances, share=size, seed=seed)
-    return f"{size * 100:g}pct", replace(budget, share=size)  # what was asked for, not what it was rounded to
+    return f"{size * 100:g}pct", replace(budget, share=size)  # the given share, not the rounded one

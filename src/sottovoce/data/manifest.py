@@ -1,7 +1,7 @@
-"""The manifest: one JSON object a line, one labelled utterance each. Reading validates; faults carry file:line.
+"""The manifest: one JSON object per line, one labelled utterance each. Reading validates; errors have file:line.
 
-Keys: ``id``, ``locale``, ``transcript`` ("" of a training recording that nobody wrote down), ``audio`` (path relative
-to the manifest, optional), ``speaker`` (optional), ``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list
+Keys: ``id``, ``locale``, ``transcript`` ("" for a training recording without one), ``audio`` (path relative to the
+manifest, optional), ``speaker`` (optional), ``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list
 of ``{"type", "filler"}``), ``split``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.storage import json_lines, write_whole
 from sottovoce.core.types import Entity, Frame, Split, Utterance
 
@@ -50,7 +50,7 @@ def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
         allow_outside: permit audio outside that folder.
 
     Raises:
-        UserError: the file is missing or empty, or a row is not valid; the message names file:line.
+        UserError: the file is missing or empty, or a row is invalid; the message has file:line.
     """
     if not path.is_file():
         raise UserError(f"no such manifest: {path}", "make one with `sottovoce prepare`, or correct the path")
@@ -60,7 +60,7 @@ def read_manifest(path: Path, allow_outside: bool = False) -> list[Utterance]:
         for where, line in numbered_lines(path):
             utterance = _utterance(line, where, path.parent, folder)
             if utterance.id in seen:
-                fault = f"{where}: id {utterance.id!r} stands already in {seen[utterance.id]}"
+                fault = f"{where}: id {utterance.id!r} is already in {seen[utterance.id]}"
                 raise UserError(fault, "make ids unique")
             seen[utterance.id] = where
             utterances.append(utterance)
@@ -96,7 +96,7 @@ def row_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file that are not blank, each with its ``file:line``; a byte-order mark is left out.
+    """The non-blank lines of a UTF-8 file, each with its ``file:line``, without a byte-order mark.
 
     Raises:
         UserError: the file is not UTF-8 text; the message names the line.
@@ -107,7 +107,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def decoded_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
-    """The lines of a stream with their ``name:line``, one in memory at a time; a byte-order mark is left out.
+    """The lines of a stream with their ``name:line``, one in memory at a time, without a byte-order mark.
 
     Raises:
         UserError: a line is not UTF-8 text; the message names it.
@@ -122,22 +122,22 @@ def decoded_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, str]
 
 
 def json_object(line: str, where: str) -> dict[str, Any]:
-    """The JSON object that a line holds. Raises UserError, which starts with ``where``, if it holds none."""
+    """Parses a line as a JSON object. Raises UserError, starting with ``where``, if it is not one."""
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
         fault = f"{where}: not JSON ({error.msg} at column {error.colno})"
-        raise UserError(fault, "give one JSON object a line") from error
-    except (ValueError, RecursionError) as error:  # a number of too many digits, or brackets nested too deep
-        raise UserError(f"{where}: not JSON that can be read", "give one JSON object a line") from error
+        raise UserError(fault, "write one JSON object per line") from error
+    except (ValueError, RecursionError) as error:  # a number with too many digits, or brackets nested too deep
+        raise UserError(f"{where}: not JSON that can be read", "write one JSON object per line") from error
     if not isinstance(values, dict):
-        raise UserError(f"{where}: not a JSON object", "give one JSON object a line")
+        raise UserError(f"{where}: not a JSON object", "write one JSON object per line")
     return values
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Rows hold no cycles, and the garbage collector would go through all that were read again and again for some."""
+    """Rows have no reference cycles, but the garbage collector would scan all rows for some again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -148,7 +148,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 class _Folder:
-    """Tells which paths lie in a folder, links followed. Of many paths in one folder it follows that folder's once."""
+    """Checks whether paths are inside a folder after following links; each parent folder is resolved only once."""
 
     def __init__(self, folder: Path) -> None:
         self._root = folder.resolve()
@@ -158,44 +158,30 @@ class _Folder:
         parent, name = os.path.split(path)
         if parent not in self._inside:
             self._inside[parent] = Path(parent).resolve().is_relative_to(self._root)
-        # Path.is_symlink would raise for a name that is too long.
+        # Path.is_symlink raises for a name that is too long.
         plain = self._inside[parent] and name != ".." and not os.path.islink(path)  # noqa: PTH114
         return plain or path.resolve().is_relative_to(self._root)
 
 
 def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Utterance:
-    """The utterance of a line; its audio must lie in ``allowed``, if that is given."""
+    """The utterance of a line; its audio must be inside ``allowed``, if given."""
     try:
         row = _Row.model_validate_json(line)
     except ValidationError as error:
-        raise UserError(f"{where}: {_fault(error)}", "correct that row") from error
+        raise UserError(f"{where}: {first_fault(error)}", "correct that row") from error
     for key, text in (("id", row.id), ("scenario", row.scenario), ("action", row.action)):
         if not text.strip():
             raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
     if not row.transcript.strip() and (row.audio is None or row.split != "train"):
-        advice = "write what was said; only a training recording may be without, and is then heard and never read"
+        advice = "write what was said; only training recordings may lack a transcript, and are then used only as speech"
         raise UserError(f"{where}: the key 'transcript' must not be empty", advice)
     audio = None
     if row.audio is not None:
         if not row.audio or "\0" in row.audio:
-            raise UserError(f"{where}: {row.audio!r} is not a path", "correct the key 'audio', or leave it out")
+            raise UserError(f"{where}: {row.audio!r} is not a path", "correct the key 'audio', or remove it")
         audio = home / row.audio
         if allowed is not None and not allowed.holds(audio):
-            raise UserError(
-                f"{where}: {row.audio} lies outside the manifest's folder", "set allow_outside to permit it"
-            )
+            raise UserError(f"{where}: {row.audio} is outside the manifest's folder", "set allow_outside to permit it")
     frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
     said = row.transcript if row.transcript.strip() else ""
     return Utterance(row.id, row.locale, said, frame, row.split, audio, row.speaker, row.seconds, where=where)
-
-
-def _fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"the key {key!r} is missing"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}"
-    # A row is one line of the manifest: pydantic's own "line 1" would contradict file:line.
-    message = first["msg"].replace("at line 1 column", "at column")
-    return f"{key}: {message}" if key else message

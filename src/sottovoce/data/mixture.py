@@ -1,6 +1,6 @@
-"""A mixture says which modality and which share of the training utterances a stage sees, and how often.
+"""Mixtures: which training utterances a stage is trained on, in which modality, and how often.
 
-It is a deterministic map from positions to examples; nothing is drawn at run time.
+A mixture gives its examples deterministically; nothing is drawn at run time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sottovoce.data.prompts import slu_example
 TARGET = "main"
 """The corpus whose speech is tested, and whose training speech is budgeted."""
 SYNTHETIC = "synthetic"
-"""The target's training utterances with synthetic recordings in place of their own."""
+"""The target's training utterances with synthetic recordings."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,15 @@ class Part:
     """One part of a mixture.
 
     Args:
-        modality: ``text`` shows the transcript in place of the audio, and leaves out who has none; ``speech`` shows the
-            recording.
+        modality: ``text`` uses transcripts, and skips utterances without one; ``speech`` uses recordings.
         of: ``all`` training utterances, or only those of the speech ``budget``.
-        share: of these, 0..1: the first ones of the budget, or utterances evenly spread over all.
+        share: share of these, 0..1: the first ones of the budget, or evenly spread over all.
         repeats: how often each of them occurs in one epoch.
-        perturbed: whether each repeat of a recording after the first is a perturbed copy of its own.
-        max_rows_share: the utterances are repeated less often, but once at least, if they would be more than this share
-            of an epoch's rows, below 1; None for no such limit.
-        corpus: which corpus of the recipe the utterances come from.
-        noise: of text: recognition noise, another one in each repeat; None for the transcripts as they are.
+        perturbed: whether repeats of a recording after the first are perturbed, each differently.
+        max_rows_share: repeat the utterances less often, but at least once, if they would exceed this share (below 1)
+            of an epoch's rows; None: no limit.
+        corpus: the recipe's corpus that the utterances come from.
+        noise: recognition noise for text, different in each repeat; None: unchanged transcripts.
     """
 
     modality: Modality
@@ -48,48 +47,44 @@ class Part:
 
     def __post_init__(self) -> None:
         if self.noise and self.modality != "text":
-            raise ValueError("recognition noise is of text; recordings are perturbed")
+            raise ValueError("recognition noise is for text; recordings are perturbed")
 
 
 Mixture = tuple[Part, ...]
-Hear = Callable[[Part, Utterance, int], str]
-"""What a recogniser would write of an utterance of a part with noise; the number names one of many draws."""
+NoisyText = Callable[[Part, Utterance, int], str]
+"""The transcript that a recogniser might write for an utterance of a part; the number selects one of many draws."""
 
 
-def _no_recogniser(part: Part, utterance: Utterance, copy: int) -> str:
-    raise ValueError("a part of the mixture has noise, and nothing was given that hears it")
+def _no_noise(part: Part, utterance: Utterance, copy: int) -> str:
+    raise ValueError("a part of the mixture has noise, but noisy_text was not given")
 
 
 class SharedExamples:
-    """Examples that mixtures of the same utterances share: each is made once, however many stages and cells show it."""
+    """Examples that mixtures of the same utterances share, each made only once for all stages and cells."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, Modality, int, str | None], tuple[Utterance, Example]] = {}
 
-    def example(
-        self, utterance: Utterance, modality: Modality, copy: int = 0, transcript: str | None = None
-    ) -> Example:
+    def example(self, utterance: Utterance, modality: Modality, copy: int, transcript: str | None) -> Example:
         """The example of an utterance, see :class:`Example`; ``transcript`` is shown in place of its own."""
         key = id(utterance), modality, copy, transcript
-        of, made = self._made.get(key, (None, None))
-        if made is None or of is not utterance:  # another one may have had that id before
+        if key not in self._made:
             shown = utterance if transcript is None else replace(utterance, transcript=transcript)
-            made = slu_example(shown, modality, copy)
-            self._made[key] = utterance, made
-        return made
+            self._made[key] = utterance, slu_example(shown, modality, copy)  # kept, so that no other one has its id
+        return self._made[key][1]
 
 
 def examples_of(
     mixture: Mixture, corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]],
-    shared: SharedExamples | None = None, hear: Hear = _no_recogniser,
+    shared: SharedExamples | None = None, noisy_text: NoisyText = _no_noise,
 ) -> list[Example]:  # fmt: skip
     """One epoch's examples, part after part, in the corpora's order.
 
     Args:
         corpora: training utterances by the corpus name that the parts use.
         budget_ids: by corpus name, the ids of the utterances that keep their speech, in priority order.
-        shared: where to take examples from that other mixtures show, too.
-        hear: for parts with noise.
+        shared: examples already made for other mixtures.
+        noisy_text: for parts with noise.
     """
     shared = shared or SharedExamples()
     chosen = [_chosen(part, corpora[part.corpus], budget_ids.get(part.corpus, ())) for part in mixture]
@@ -103,7 +98,7 @@ def examples_of(
         for number in range(_num_repeats(part, len(utterances), num_unlimited)):
             copy = number if part.perturbed else 0
             for utterance in utterances:
-                heard = hear(part, utterance, number) if part.noise else utterance.transcript
+                heard = noisy_text(part, utterance, number) if part.noise else utterance.transcript
                 shown = None if heard == utterance.transcript else heard
                 examples.append(shared.example(utterance, part.modality, copy, shown))
     return examples

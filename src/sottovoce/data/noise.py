@@ -1,7 +1,7 @@
-"""Recognition noise: a transcript as a recogniser might have heard it, with every filler left as it is.
+"""Recognition noise: a transcript as a recogniser might have written it, with fillers unchanged.
 
-Training on text alone that already has the errors of recognition is the idea of TASU (arXiv 2511.03310) and of text
-denoising (arXiv 2601.20900). What is said in a filler is also the answer, so noise in it would teach a wrong one.
+Training on text with recognition errors is the idea of TASU (arXiv 2511.03310) and of text denoising (arXiv
+2601.20900). Fillers are also part of the answer, so noise in them would teach wrong answers.
 """
 
 from __future__ import annotations
@@ -16,36 +16,35 @@ from sottovoce.data.confusions import ConfusionTable
 from sottovoce.data.sound_alikes import SoundAlikes
 from sottovoce.data.words import plain_word, word_spans, words_of
 
-_LINKS = "'’-"  # between two words with no space
+_LINKS = "'’-"  # between two words without a space
 
 
 @dataclass(frozen=True)
 class Mishearings:
-    """What a recogniser writes in place of a word: what the table counted, and for a word without such counts one that
-    sounds alike."""
+    """What a recogniser writes instead of a word: by the table's counts, or a sound-alike for words without counts."""
 
     table: ConfusionTable
     sound_alikes: SoundAlikes
 
     def instead_of(self, word: str) -> Sequence[tuple[str, float]]:
-        """What may be written for a word, each with a weight; empty if nothing is known that sounds like it."""
+        """Possible replacements of a word with weights; empty if none sounds like it."""
         counted = [(written, float(n)) for written, n in self.table.heard.get(word, {}).items() if written]
         return sorted(counted) or self.sound_alikes.of(word)
 
     def inserted_after(self, word: str) -> Sequence[tuple[str, float]]:
-        """What may be written after a word though nobody said it, each with a weight; without counts, that word."""
+        """Possible insertions after a word with weights; without counts, the word itself."""
         return sorted((written, float(n)) for written, n in self.table.inserted.items()) or [(word, 1.0)]
 
 
 def noisy_transcript(utterance: Utterance, noise: Noise, mishearings: Mishearings, copy: int = 0) -> str:
-    """The transcript as it might have been heard; the same whenever utterance, settings, mishearings and copy are.
+    """The transcript with noise; deterministic given utterance, settings, mishearings and copy.
 
-    Each word outside the fillers is replaced, dropped, or followed by an inserted one with the rates of ``noise``; a
-    word that nothing is known to sound like is not replaced. Words are inserted between two that stand outside fillers,
-    or at the end. If no word outside the fillers would be left, the transcript stays as it is.
+    Each word outside the fillers is replaced, dropped, or followed by an insertion with the rates of ``noise``; a word
+    without sound-alikes is not replaced. Insertions are made between two words outside fillers, or at the end. If no
+    word outside the fillers would remain, the transcript is unchanged.
 
     Args:
-        copy: names one of many draws.
+        copy: selects one of many draws.
     """
     text = utterance.transcript
     rng = random.Random(f"{noise.seed} {utterance.locale} {utterance.id} {copy}")
@@ -68,11 +67,10 @@ def noisy_transcript(utterance: Utterance, noise: Noise, mishearings: Mishearing
 
 
 def free_words(utterance: Utterance) -> set[int]:
-    """The places, from 0, of the transcript's words that stand in no filler.
+    """The indices of the transcript's words outside fillers.
 
-    A filler that stands there once protects its words. If it stands there several times, all of them are protected, and
-    its words also elsewhere; if it does not stand there word for word, all words that are a part of it, or that it is a
-    part of.
+    A filler that occurs once protects its words. If it occurs several times, all occurrences are protected, and its
+    words elsewhere too; if it does not occur word for word, all words that contain it or are contained in it.
     """
     words = words_of(utterance.transcript)
     kept: set[int] = set()
@@ -100,19 +98,19 @@ def _in_its_case(written: str, word: str) -> str:
 
 
 def _may_follow(place: int, gaps: Sequence[str], free: set[int]) -> bool:
-    """Whether a word may be inserted behind this one: its neighbour is no filler's, and no apostrophe joins them."""
+    """Whether a word may be inserted after this one: the next is not in a filler, and a space separates them."""
     is_last = place + 2 == len(gaps)
     return is_last or (place + 1 in free and gaps[place + 1][:1].isspace())
 
 
 def _joined(words: Sequence[str], gaps: Sequence[str]) -> str:
-    """Words and what stands between them; a dropped word takes along the space, or the apostrophe, that joined it."""
+    """Joins words and the text between them; a dropped word takes its space or apostrophe with it."""
     text, begun = gaps[0], False
     for word, gap in zip(words, gaps[1:], strict=True):
         if word:
             text, begun = text + word + gap, True
         elif gap and not gap.strip(_LINKS):
-            continue  # an apostrophe or a hyphen goes with the word before it
+            continue  # an apostrophe or hyphen belongs to the dropped word
         elif begun:
             spaced = text.rstrip()
             text = (spaced if spaced != text else text.rstrip(_LINKS)) + gap

@@ -11,8 +11,8 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 
 
 def perturb(samples: Samples, rng: random.Random) -> Samples:
-    """A changed copy of a clip: played 0.88-1.12 times as fast (pitch moves along), -12..0 dB, up to 0.8 s of silence
-    in front and 0.5 s behind, and in two of three clips coloured noise 8-35 dB below the speech.
+    """A perturbed copy of a clip: 0.88-1.12 times the speed (which shifts the pitch), -12..0 dB, up to 0.8 s of silence
+    before and 0.5 s after, and in two of three clips coloured noise 8-35 dB below the speech.
 
     Args:
         samples: mono 16 kHz, shape (num_samples,).
@@ -33,7 +33,7 @@ def _level(samples: Samples) -> float:
 
 
 def _noise(num_samples: int, rng: random.Random) -> Samples:
-    """White to brown noise of unit power: the spectrum falls with frequency to a drawn power."""
+    """White to brown noise of unit power; the slope of its spectrum is drawn."""
     generator = np.random.default_rng(rng.getrandbits(32))
     spectrum = np.fft.rfft(generator.standard_normal(num_samples))
     frequencies = np.maximum(np.fft.rfftfreq(num_samples, 1 / SAMPLING_RATE), 20.0)

@@ -24,14 +24,14 @@ def slu_example(utterance: Utterance, modality: Modality, copy: int = 0) -> Exam
 
 
 def transcription_example(utterance: Utterance, modality: Modality = "speech") -> Example:
-    """An utterance as an example of transcription; from text it is repetition."""
+    """An utterance as a transcription example; from text, that is repetition."""
     return Example(utterance, modality, TRANSCRIBE_INSTRUCTION, utterance.transcript)
 
 
 def messages_of(example: Example) -> list[dict[str, Any]]:
-    """The chat messages of the prompt, without the answer; the transcript stands where the audio would stand."""
+    """The prompt's chat messages, without the answer; text prompts have the transcript in place of the audio."""
     if example.modality == "speech":
-        heard: dict[str, Any] = {"type": "audio", "audio": str(example.utterance.audio)}
+        shown: dict[str, Any] = {"type": "audio", "audio": str(example.utterance.audio)}
     else:
-        heard = {"type": "text", "text": example.utterance.transcript}
-    return [{"role": "user", "content": [heard, {"type": "text", "text": example.instruction}]}]
+        shown = {"type": "text", "text": example.utterance.transcript}
+    return [{"role": "user", "content": [shown, {"type": "text", "text": example.instruction}]}]

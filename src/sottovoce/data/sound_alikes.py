@@ -1,9 +1,9 @@
-"""Words that sound alike, told from their spelling alone.
+"""Words that sound alike, judged by their spelling alone.
 
-The key of a word is a skeleton of its consonants in the manner of Metaphone (L. Philips, "Hanging on the Metaphone",
-Computer Language 7(12), 1990), with consonants of one place of articulation joined as in Soundex (R. C. Russell, US
-patent 1,261,167, 1918): voiced and voiceless ones are what recognisers mix up most easily. Its spelling rules are those
-of English; other alphabets' letters stand for themselves.
+A word's key is a skeleton of its consonants, similar to Metaphone (L. Philips, "Hanging on the Metaphone", Computer
+Language 7(12), 1990), with consonants of one place of articulation merged as in Soundex (R. C. Russell, US patent
+1,261,167, 1918), since recognisers easily confuse voiced and voiceless ones. The spelling rules are English; letters of
+other alphabets are kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from functools import lru_cache
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-NEAREST = 8  # sound-alikes of a word, at most
-_LETTERS_AN_EDIT = 3  # of a word, for each letter in which one that is spelled much the same may differ
-# In this order; capitals are sounds, which no later rule reads as letters.
+NEAREST = 8  # sound-alikes per word, at most
+_LETTERS_PER_EDIT = 3  # letters of a word per edit that a similar spelling may differ by
+# Applied in this order; capitals are sounds, which later rules do not match.
 _SPELLINGS = tuple(
     (re.compile(pattern), sound)
     for pattern, sound in (
@@ -32,7 +32,7 @@ _SPELLINGS = tuple(
 
 
 def sound_key(word: str) -> str:
-    """How a word sounds, roughly: its first sound (A for any vowel) and the consonants after it, doubles once.
+    """Roughly how a word sounds: its first sound (A for any vowel) and the following consonants, without doubles.
 
     >>> sound_key("night"), sound_key("knight"), sound_key("lounge"), sound_key("launch"), sound_key("été")
     ('NT', 'NT', 'LNX', 'LNX', 'AT')
@@ -48,8 +48,8 @@ def sound_key(word: str) -> str:
 class SoundAlikes:
     """Finds the words of a vocabulary that sound like a word.
 
-    These are the words of the same :func:`sound_key`, and those that begin with the same sound and differ from it in no
-    more than a third of its letters; words that begin otherwise, as "lock" and "unlock", mostly mean something else.
+    These are the words with the same :func:`sound_key`, and those that start with the same sound and differ in at most
+    a third of the letters; words that start differently, like "lock" and "unlock", usually mean something else.
     """
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
@@ -62,7 +62,7 @@ class SoundAlikes:
             self._same_start[key[:1]].append(word)
 
     def of(self, word: str) -> tuple[tuple[str, float], ...]:
-        """The nearest sound-alikes of a word with their weights, one over the letters in which each differs from it."""
+        """The nearest sound-alikes of a word, with weights 1 / edit distance."""
         if word not in self._found:
             self._found[word] = self._nearest(word)
         return self._found[word]
@@ -74,7 +74,7 @@ class SoundAlikes:
         near = {other: Levenshtein.distance(word, other) for other in self._same_key.get(key, ())}
         spelled = process.extract(
             word, self._same_start.get(key[:1], ()), scorer=Levenshtein.distance,
-            score_cutoff=len(word) // _LETTERS_AN_EDIT, limit=None,
+            score_cutoff=len(word) // _LETTERS_PER_EDIT, limit=None,
         )  # fmt: skip
         near |= {other: int(distance) for other, distance, _ in spelled}
         near.pop(word, None)
@@ -84,5 +84,5 @@ class SoundAlikes:
 
 @lru_cache(maxsize=8)
 def sound_alikes_in(vocabulary: tuple[str, ...]) -> SoundAlikes:
-    """The sound-alikes of a vocabulary, found once however many cells ask for them."""
+    """The sound-alikes of a vocabulary, cached for all cells."""
     return SoundAlikes(vocabulary)

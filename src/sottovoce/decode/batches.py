@@ -21,7 +21,7 @@ from sottovoce.decode.greedy import greedy, greedy_with_intents
 from sottovoce.decode.intent_confidence import Intents, IntentTree
 from sottovoce.decode.logits_processor import ConstraintProcessor
 from sottovoce.decode.parse import parse_answer
-from sottovoce.decode.prefix_reader import first_logits, goes_by_steps
+from sottovoce.decode.prefix_reader import first_logits, supports_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel, fused_attention
@@ -29,9 +29,9 @@ from sottovoce.models.load import LoadedModel, fused_attention
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """A model's raw answer, and the probability of the intent that it names among the known ones (0..1).
+    """A model's raw answer, and the probability (0..1) of its intent among the known ones.
 
-    The confidence is 0 where the answer names none of them or cannot be read, None where it was not asked for.
+    The confidence is 0 if the answer names none of them or cannot be read, None if it is not measured.
     """
 
     text: str
@@ -45,18 +45,18 @@ def decode(
     """The model's answers by utterance id.
 
     Args:
-        model: ``loaded.model`` or its fine-tuned form.
-        store: holds the audio states of all examples of modality ``speech``.
+        model: ``loaded.model``, or that with fine-tuned weights.
+        store: holds the audio states of all ``speech`` examples.
         partial: JSONL file of the answers so far; read first, appended to batch by batch.
-        form: of every answer.
-        tree: of the known intents, if confidences are wanted.
+        form: constrains every answer.
+        tree: the known intents, if confidences are wanted.
     """
     answers = {str(row["id"]): RawAnswer(str(row["text"]), row.get("confidence")) for row in whole_rows(partial)}
     rows = {e.utterance.id: tokenize(e, loaded.processor, store.states_of(e)) for e in examples}
     by_length = sorted(rows, key=lambda identity: len(rows[identity].prompt_ids))
     task = progress.add_task(title, total=len(examples))
     with partial.open("a", encoding="utf-8") as stream:
-        # The batches are the same after an interruption: with other neighbours an answer might come out differently.
+        # Batches are the same after an interruption: an answer could differ with other rows in its batch.
         for start in range(0, len(by_length), settings.batch_size):
             part = by_length[start : start + settings.batch_size]
             if answers.keys() >= set(part):
@@ -83,7 +83,7 @@ def confidence_of(text: str, intents: Intents | None) -> float | None:
 def generate(
     loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, form: Form = ANY_TEXT
 ) -> list[str]:
-    """Greedy answers of one batch; the text ends before the end-of-turn token, or where its form says so."""
+    """Greedy answers of one batch; the text ends before the end-of-turn token, or where its form ends it."""
     return [text for text, _ in answered(loaded, model, rows, max_new_tokens, form)]
 
 
@@ -91,8 +91,8 @@ def answered(
     loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tokens: int, form: Form = ANY_TEXT,
     tree: IntentTree | None = None,
 ) -> list[tuple[str, Intents | None]]:  # fmt: skip
-    """:func:`generate`, and with a tree the probability of each known intent, for models that can be read by steps."""
-    tokenizer, by_steps = loaded.processor.tokenizer, goes_by_steps(loaded.family, bare(model))
+    """:func:`generate`; with a tree also each known intent's probability, for models that :func:`supports_steps`."""
+    tokenizer, by_steps = loaded.processor.tokenizer, supports_steps(loaded.family, bare(model))
     states, ids = [form.new_state() for _ in rows], list[list[int]]()
     intents: Sequence[Intents | None] = [None] * len(rows)
     if by_steps and tree:
@@ -107,8 +107,8 @@ def answered(
 
 
 def next_token_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """What :func:`generate` chooses each answer's first token by, (batch, vocabulary)."""
-    if goes_by_steps(loaded.family, bare(model)):
+    """The logits from which :func:`generate` chooses each answer's first token, (batch, vocabulary)."""
+    if supports_steps(loaded.family, bare(model)):
         return first_logits(loaded, model, rows)
     output = _generated(loaded, model, rows, 1, output_logits=True, return_dict_in_generate=True)
     logits: torch.Tensor = output.logits[0]
@@ -126,7 +126,7 @@ def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tok
             attention_mask=batch["attention_mask"],
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            repetition_penalty=1.0,  # some checkpoints name one, which is meant for conversation
+            repetition_penalty=1.0,  # some checkpoints set one for conversation
             eos_token_id=end_of_turn_id(loaded.processor.tokenizer),
             pad_token_id=loaded.pad_id,
             **options,
@@ -135,8 +135,8 @@ def _generated(loaded: LoadedModel, model: Any, rows: Sequence[Row], max_new_tok
 
 @contextmanager
 def _last_position_only(model: Any) -> Iterator[None]:
-    # Some forwards compute logits for the whole prompt, of which generation reads the last ones only. A view
-    # with gaps torch would multiply row by row, with a copy of the vocabulary's weights for each.
+    # Some forwards compute logits for the whole prompt, though generation reads only the last ones. Contiguous, as
+    # torch would multiply a view with gaps row by row, with a copy of the vocabulary's weights for each.
     hook = model.lm_head.register_forward_pre_hook(lambda head, inputs: (inputs[0][:, -1:].contiguous(),))
     try:
         yield

@@ -1,4 +1,4 @@
-"""What form an answer has: where it ends, and which tokens may come next. Decoding asks, and knows no form itself."""
+"""The form of an answer: where it ends, and which tokens may come next. Decoding uses these protocols only."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 
 
 class ConstraintState(Protocol):
-    """One answer under way."""
+    """The state of one unfinished answer."""
 
     @property
     def ended(self) -> bool:
-        """Whether the answer is whole before its end-of-turn token."""
+        """Whether the answer is complete without an end-of-turn token."""
         ...
 
     def advance(self, token: int) -> None:
-        """Takes the chosen token, which is one of those allowed."""
+        """Adds the chosen token, which must be allowed."""
         ...
 
     def forced(self) -> list[int]:
-        """The tokens that must follow now; the state moves past them."""
+        """The tokens that must follow now; the state advances past them."""
         ...
 
     def allowed(self) -> NDArray[np.bool_] | None:
-        """Which tokens may follow, (num_tokens,), those beyond may not; None if all may."""
+        """Which tokens may follow, (num_tokens,), none after these; None if all may."""
         ...
 
 
@@ -40,7 +40,7 @@ class Form(Protocol):
 
 
 class AnyText:
-    """Text that ends with the end-of-turn token alone. It is a state of its own, since it has nothing to remember."""
+    """Text that ends only with the end-of-turn token. Stateless, so it is its own state."""
 
     ended = False
 
@@ -61,10 +61,10 @@ ANY_TEXT = AnyText()
 
 
 class JsonObject:
-    """Free text that is over with the brace that closes its first JSON object: what follows is not read.
+    """Free text that ends with the brace that closes its first JSON object, as ``parse.parse_answer`` ignores the rest.
 
-    See ``parse.parse_answer``. Braces and quotes are single bytes in every tokenizer, so that tokens can be read one
-    by one, also where they hold a part of a letter.
+    Braces and quotes are single bytes in every tokenizer, so tokens can be read one by one, even if they are only part
+    of a letter.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -75,7 +75,7 @@ class JsonObject:
         return _ObjectState(self)
 
     def text(self, token: int) -> str:
-        """What a token stands for; nothing, if it is a special one."""
+        """A token's text; empty for special tokens."""
         if token not in self._texts:
             self._texts[token] = self._tokenizer.decode([token], skip_special_tokens=True)
         return self._texts[token]
@@ -98,17 +98,17 @@ class _ObjectState(AnyText):
             self._escaped = letter == "\\" and not self._escaped
         elif letter == "{":
             self._depth += 1
-        elif self._depth:  # before the first brace nothing counts, quotes neither
+        elif self._depth:  # before the first brace everything is ignored, including quotes
             self._in_string = letter == '"'
             self._depth -= letter == "}"
             self.ended = not self._depth
 
 
 def only_allowed(logits: torch.Tensor, allowed: Mapping[int, NDArray[np.bool_]]) -> torch.Tensor:
-    """The logits, (batch, vocabulary), with those of refused tokens at minus infinity.
+    """The logits, (batch, vocabulary), with those of forbidden tokens set to minus infinity.
 
     Args:
-        allowed: of some of the rows, what their state allows.
+        allowed: by row, the tokens that its state allows; other rows are unrestricted.
     """
     if not allowed:
         return logits

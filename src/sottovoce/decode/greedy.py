@@ -1,7 +1,7 @@
-"""Greedy decoding by a loop of our own, for language models that need nothing but positions and a mask.
+"""Greedy decoding with our own loop, for language models that need only positions and a mask.
 
-Rows whose answer has ended leave the batch, and forced tokens are read several in a step, with the tokens of the other
-rows. The answers are those of transformers' ``generate``.
+Rows with finished answers leave the batch, and several forced tokens are read in one step, together with the other
+rows' tokens. The answers are the same as those of transformers' ``generate``.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sottovoce.decode.intent_confidence import Intents, IntentTree
 from sottovoce.decode.prefix_reader import Reader, reading
 from sottovoce.models.load import LoadedModel
 
-LONGER_SHARE = 0.25  # of the rows may have more tokens to read than a step takes; the rest is read in the next one
-LEAVE_SHARE = 0.25  # of the rows in the batch; taking fewer of them out costs more than to compute them on
+LONGER_SHARE = 0.25  # of the rows may have more tokens to read than fit into a step; the next step reads the rest
+LEAVE_SHARE = 0.25  # of the batch's rows; removing fewer costs more than computing them
 
 
 def greedy(
     loaded: LoadedModel, model: Any, rows: Sequence[Row], states: Sequence[ConstraintState], max_new_tokens: int
 ) -> list[list[int]]:
-    """The tokens of each row's answer, its end-of-turn token included if it was reached.
+    """The tokens of each row's answer, including its end-of-turn token if there is one.
 
     Args:
         states: a new one for each row.
     """
     answers = _answers(loaded, states, max_new_tokens)
-    # What is forced from the start is part of the prompt.
+    # Tokens forced from the start become part of the prompt.
     opened = [row.prompt_ids + answer.read(max_new_tokens) for row, answer in zip(rows, answers, strict=True)]
     rows = [replace(row, prompt_ids=ids) for row, ids in zip(rows, opened, strict=True)]
     with reading(loaded, model, rows) as (reader, logits):
@@ -42,7 +42,7 @@ def greedy_with_intents(
     loaded: LoadedModel, model: Any, rows: Sequence[Row], states: Sequence[ConstraintState], max_new_tokens: int,
     tree: IntentTree,
 ) -> tuple[list[list[int]], list[Intents]]:  # fmt: skip
-    """What :func:`greedy` returns, and how probable each intent of ``tree`` is in each row; prompts are read once."""
+    """As :func:`greedy`, plus each row's probabilities of the intents in ``tree``; prompts are read only once."""
     answers = _answers(loaded, states, max_new_tokens)
     with reading(loaded, model, rows) as (reader, logits):
         intents = tree.probabilities(reader)
@@ -55,23 +55,23 @@ def _answers(loaded: LoadedModel, states: Sequence[ConstraintState], max_new_tok
 
 
 def _finished(answers: Sequence[_Answer], reader: Reader, logits: torch.Tensor) -> list[list[int]]:
-    """Their tokens, once every answer has ended; the reader has read the prompts, which ``logits`` follow."""
-    under_way = list(range(len(answers)))  # which answer each row of the batch holds
+    """Completes all answers and returns their tokens; ``logits`` follow the prompts, which the reader has read."""
+    active = list(range(len(answers)))  # the answer in each row of the batch
     while True:
-        for place, token in _chosen(logits, [answers[number] for number in under_way]):
-            answers[under_way[place]].advance(token)
-        going = [place for place, number in enumerate(under_way) if not answers[number].ended]
+        for place, token in _chosen(logits, [answers[number] for number in active]):
+            answers[active[place]].advance(token)
+        going = [place for place, number in enumerate(active) if not answers[number].ended]
         if not going:
             return [answer.tokens for answer in answers]
-        if len(going) <= (1 - LEAVE_SHARE) * len(under_way):
+        if len(going) <= (1 - LEAVE_SHARE) * len(active):
             reader.keep(going)
-            under_way = [under_way[place] for place in going]
-        width = _width([answers[number].num_unread for number in under_way])
-        logits = reader.read_tokens([answers[number].read(width) for number in under_way])
+            active = [active[place] for place in going]
+        width = _width([answers[number].num_unread for number in active])
+        logits = reader.read_tokens([answers[number].read(width) for number in active])
 
 
 class _Answer:
-    """An answer so far, and which of its tokens the model has not read yet."""
+    """The answer so far, and which of its tokens the model has not read yet."""
 
     def __init__(self, state: ConstraintState, end: int, max_new_tokens: int) -> None:
         self.state, self.tokens = state, list[int]()
@@ -91,7 +91,7 @@ class _Answer:
 
     @property
     def num_unread(self) -> int:
-        """How many tokens must be read before the next is chosen; none once the answer has ended."""
+        """How many tokens must be read before the next is chosen; 0 once the answer has ended."""
         return 0 if self.ended else len(self.tokens) - self._num_read
 
     def read(self, limit: int) -> list[int]:
@@ -105,7 +105,7 @@ class _Answer:
 
 
 def _chosen(logits: torch.Tensor, answers: Sequence[_Answer]) -> Iterator[tuple[int, int]]:
-    """The most likely allowed token of each answer that is read so far, with its place in the batch."""
+    """The most likely allowed token of each answer that is fully read, with its index in the batch."""
     read = {place: answer for place, answer in enumerate(answers) if not answer.ended and not answer.num_unread}
     allowed = {place: answer.state.allowed() for place, answer in read.items()}
     limited = {place: tokens for place, tokens in allowed.items() if tokens is not None}
@@ -114,5 +114,5 @@ def _chosen(logits: torch.Tensor, answers: Sequence[_Answer]) -> Iterator[tuple[
 
 
 def _width(nums_unread: Sequence[int]) -> int:
-    """How many places a row to read in a step: not so many that few rows fill the last of them."""
+    """How many tokens per row to read in one step: few enough that enough rows fill the last column."""
     return max(1, sorted(nums_unread, reverse=True)[int(LONGER_SHARE * len(nums_unread))])

@@ -1,8 +1,8 @@
-"""How probable each known intent is to a model, for an utterance that it has read.
+"""A model's probability of each known intent, for an utterance that it has read.
 
-The probability of an intent is that with which an answer begins with it, if at every token that decides between known
-intents the model's probabilities are shared out among those alone: what decoding held to the ontology would draw. Over
-all known intents they add up to 1.
+An intent's probability is that of an answer starting with it, if at every token that distinguishes known intents the
+model's probabilities are renormalised over these: the probability of sampling it under the ontology. Over all known
+intents they sum to 1.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Intent = tuple[str, str]
 Intents = dict[Intent, float]
 """The probability of each known intent, 0..1, the most probable first."""
 
-NEGLIGIBLE = 1e-3  # a beginning of less probability is not followed: its intents share it equally
+NEGLIGIBLE = 1e-3  # less probable branches are not followed: their intents share the probability equally
 
 
 @dataclass(frozen=True)
 class _Branch:
-    """Tokens that lead to a choice, and what each choice leads to; but for the root's the first token was chosen."""
+    """Tokens up to the next choice, and where each choice leads; except in the root, the first was chosen before."""
 
     tokens: tuple[int, ...]
     choices: Mapping[int, _Branch | Intent]
@@ -38,7 +38,7 @@ class _Branch:
 
 @dataclass(frozen=True)
 class _Reached:
-    """A branch to be read next, the logarithm of its probability, and the places aside of all tokens before it."""
+    """A branch to read next, its log-probability, and the branch positions of all tokens before it."""
 
     branch: _Branch
     logarithm: float
@@ -46,28 +46,28 @@ class _Reached:
 
 
 class IntentTree:
-    """The beginnings of answers up to the intent, by their tokens.
+    """A prefix tree of the starts of answers, up to and including the intent.
 
     Args:
         intents: the known ones, at least one.
-        tokenizer: of the model that answers.
+        tokenizer: the answering model's.
     """
 
     def __init__(self, intents: Iterable[Intent], tokenizer: Any) -> None:
         self._root = _tree({_beginning(intent, tokenizer): intent for intent in sorted(set(intents))}, 0)
 
     def probabilities(self, reader: Reader) -> list[Intents]:
-        """Those of each row whose prompt ``reader`` has read; it continues from there as if nothing had been read."""
+        """Each row's probabilities, given the prompt that ``reader`` has read; the reader's state is restored."""
         if isinstance(self._root, tuple):  # only one is known
             return [{self._root: 1.0} for _ in range(reader.num_rows)]
         found: list[Intents] = [{} for _ in range(reader.num_rows)]
         reached = [[_Reached(self._root, 0.0, [])] for _ in found]
-        num_aside = 0
-        with reader.aside():
+        num_branched = 0
+        with reader.branching():
             while any(reached):
-                chains = [_places(row, num_aside) for row in reached]
-                states = _read(reader, reached, chains, num_aside)
-                ends = [(number, chain[-1] - num_aside) for number, row in enumerate(chains) for chain in row]
+                chains = [_places(row, num_branched) for row in reached]
+                states = _read(reader, reached, chains, num_branched)
+                ends = [(number, chain[-1] - num_branched) for number, row in enumerate(chains) for chain in row]
                 logits = iter(reader.logits(states[tuple(zip(*ends, strict=True))]).float().cpu())
                 reached = [
                     [
@@ -77,12 +77,12 @@ class IntentTree:
                     ]
                     for row, row_chains, of_row in zip(reached, chains, found, strict=True)
                 ]
-                num_aside += states.shape[1]
+                num_branched += states.shape[1]
         return [dict(sorted(row.items(), key=lambda each: -each[1])) for row in found]
 
 
 def _beginning(intent: Intent, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens of an answer up to the one that closes its intent, which it may share with what follows."""
+    """The tokens of an answer up to the one that completes its intent, which may include what follows."""
     scenario, action = intent
     closed = json.dumps({"scenario": scenario, "action": action}, ensure_ascii=False).removesuffix("}")
     ids = tokenizer(answer_of(Frame(scenario, action)), add_special_tokens=False).input_ids
@@ -91,7 +91,7 @@ def _beginning(intent: Intent, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _tree(intents: Mapping[tuple[int, ...], Intent], start: int) -> _Branch | Intent:
-    """What lies behind the first ``start`` tokens, which all have in common."""
+    """The tree after the first ``start`` tokens, which all have in common."""
     if len(intents) == 1:
         return next(iter(intents.values()))
     places = zip(*(ids[start:] for ids in intents), strict=False)
@@ -102,9 +102,9 @@ def _tree(intents: Mapping[tuple[int, ...], Intent], start: int) -> _Branch | In
     return _Branch(first[start:end], {token: _tree(part, end) for token, part in parts.items()})
 
 
-def _places(row: Sequence[_Reached], num_aside: int) -> list[list[int]]:
-    """Which places aside the tokens of each branch will take."""
-    places, start = [], num_aside
+def _places(row: Sequence[_Reached], num_branched: int) -> list[list[int]]:
+    """The branch positions that the tokens of each branch will take."""
+    places, start = [], num_branched
     for each in row:
         places.append(list(range(start, start + len(each.branch.tokens))))
         start += len(each.branch.tokens)
@@ -112,24 +112,24 @@ def _places(row: Sequence[_Reached], num_aside: int) -> list[list[int]]:
 
 
 def _read(
-    reader: Reader, reached: Sequence[Sequence[_Reached]], chains: Sequence[list[list[int]]], num_aside: int
+    reader: Reader, reached: Sequence[Sequence[_Reached]], chains: Sequence[list[list[int]]], num_branched: int
 ) -> torch.Tensor:
     """The last hidden states of the branches' tokens, (batch, width, hidden_size)."""
     width = max(sum(map(len, row)) for row in chains)
-    seen = torch.zeros(len(reached), width, num_aside + width, dtype=torch.bool)
-    seen[:, range(width), range(num_aside, num_aside + width)] = True  # itself, also where nothing is to be read
+    seen = torch.zeros(len(reached), width, num_branched + width, dtype=torch.bool)
+    seen[:, range(width), range(num_branched, num_branched + width)] = True  # each sees itself, padding too
     tokens, depths = [], []
     for number, (row, row_chains) in enumerate(zip(reached, chains, strict=True)):
         tokens.append([token for each in row for token in each.branch.tokens])
         depths.append([len(each.before) + step for each in row for step in range(len(each.branch.tokens))])
         for each, chain in zip(row, row_chains, strict=True):
             for step, place in enumerate(chain):
-                seen[number, place - num_aside, each.before + chain[:step]] = True
+                seen[number, place - num_branched, each.before + chain[:step]] = True
     return reader.score_branches(tokens, depths, seen)
 
 
 def _chosen(reached: _Reached, chain: list[int], logits: torch.Tensor, found: Intents) -> Iterator[_Reached]:
-    """The branches worth following from one that was read; the intents that are settled go into ``found``."""
+    """The branches worth following after this one; finished intents go into ``found``."""
     choices = reached.branch.choices
     shares = torch.log_softmax(logits[list(choices)], dim=-1).tolist()
     for share, choice in zip(shares, choices.values(), strict=True):

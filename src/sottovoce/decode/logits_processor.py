@@ -1,4 +1,4 @@
-"""Answers of transformers' own ``generate`` held to their form, for models that our own loop is not for."""
+"""Applies a form to transformers' own ``generate``, for models that our loop does not support."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from sottovoce.decode.constraints import Form, only_allowed
 
 
 class ConstraintProcessor(LogitsProcessor):  # type: ignore[misc]
-    """For one call with embedded prompts, whose ``input_ids`` are the answers alone. Forced tokens cost steps here.
+    """For one call with embedded prompts, so that ``input_ids`` are only the answers. Here each forced token costs a
+    step.
 
     Args:
-        end: the end-of-turn token, which nothing follows but padding.
+        end: the end-of-turn token, followed only by padding.
     """
 
     def __init__(self, form: Form, num_rows: int, end: int) -> None:
         self._states = [form.new_state() for _ in range(num_rows)]
-        self._forced = [state.forced() for state in self._states]  # and not written yet
+        self._forced = [state.forced() for state in self._states]  # and not generated yet
         self._end = end
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(batch, vocabulary) of the answers so far, (batch, num_tokens), and such scores."""
+        """Scores, (batch, vocabulary), from the answers so far, (batch, num_tokens), and their scores."""
         if input_ids.shape[1]:
             for place, token in enumerate(input_ids[:, -1].tolist()):
-                self._take(place, token)
+                self._advance(place, token)
         allowed = {}
         for place, state in enumerate(self._states):
             only = self._forced[place][:1] or ([self._end] if state.ended else [])
@@ -34,7 +35,7 @@ class ConstraintProcessor(LogitsProcessor):  # type: ignore[misc]
                 allowed[place] = tokens
         return only_allowed(scores, allowed)
 
-    def _take(self, place: int, token: int) -> None:
+    def _advance(self, place: int, token: int) -> None:
         state, forced = self._states[place], self._forced[place]
         if forced:
             forced.pop(0)

@@ -1,7 +1,7 @@
-"""Answers that can only be frames of known intents and slot types: the ontology of the training labels as a grammar.
+"""Restricts answers to frames of known intents and slot types: the ontology of the training labels as a grammar.
 
-The grammar is Lark as llguidance reads it. Its one terminal is the answer's whole line as ``prompts.answer_of`` writes
-it, key by key and space by space, so that what is forced is tokenised as the training answers are.
+The grammar is llguidance's Lark. Its one terminal is the answer's whole line exactly as ``prompts.answer_of`` writes
+it, so that forced text is tokenised like the training answers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from sottovoce.core.types import Frame
 from sottovoce.data.collate import end_of_turn_id
 from sottovoce.decode.constraints import ConstraintState
 
-# Letters as they are; quotes, backslashes and the control characters but for line breaks as JSON escapes them.
+# Plain characters; quotes, backslashes and control characters (except line breaks) as JSON escapes.
 _FILLER = r'/([^"\\\x00-\x1F]|\\["\\bft]|\\u00(0[0-7bef]|1[0-9a-f]))*/'
-_OR = "    | "  # before every alternative but the first, on a line of its own
+_OR = "    | "  # before every alternative except the first, on its own line
 
 
 def ontology_of(frames: Iterable[Frame]) -> str:
-    """The grammar of the answers that name an intent and slot types of the frames, with any fillers, in any number.
+    """The grammar of answers with an intent and slot types of these frames, with any number of entities and any
+    fillers.
 
     Equal sets of intents and slot types give equal text.
     """
@@ -51,10 +52,10 @@ def ontology_of(frames: Iterable[Frame]) -> str:
 
 
 def labels_of(grammar: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """The intents (scenario and action) and slot types that a grammar of :func:`ontology_of` allows, in its order."""
+    """The intents (scenario and action) and slot types that a grammar from :func:`ontology_of` allows, in its order."""
     intents, slots = list[tuple[str, str]](), list[str]()
     rule = ""
-    for line in grammar.rstrip("\n").split("\n"):  # U+2028 in a name is a letter like any other
+    for line in grammar.rstrip("\n").split("\n"):  # not splitlines: a name may contain U+2028
         if line[:1] != " ":
             rule, _, line = line.partition(": ")
         if rule == "INTENT":
@@ -70,7 +71,7 @@ def _json(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    # Lark's strings have the escapes of JSON.
+    # Lark's strings are escaped like JSON's.
     return _json(text)
 
 
@@ -85,11 +86,11 @@ def require_llguidance() -> None:
 
 
 class GrammarForm:
-    """Answers of a grammar; the line's end is the answer's.
+    """Answers that follow a grammar and end with its line.
 
     Args:
         grammar: in llguidance's Lark.
-        tokenizer: of the model that answers.
+        tokenizer: the answering model's.
 
     Raises:
         UserError: llguidance is not installed, or cannot read the tokenizer.
@@ -103,7 +104,7 @@ class GrammarForm:
         try:
             own = from_tokenizer(tokenizer, eos_token=end_of_turn_id(tokenizer))
         except ValueError as error:
-            raise UserError(f"llguidance cannot read the tokenizer: {error}", "leave decode.grammar out") from error
+            raise UserError(f"llguidance cannot read the tokenizer: {error}", "leave out decode.grammar") from error
         self._matcher = LLMatcher(own, grammar)
         if self._matcher.is_error():
             raise ValueError(self._matcher.get_error())

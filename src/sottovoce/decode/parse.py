@@ -1,4 +1,4 @@
-"""From the model's raw text to a frame. What cannot be read is a status, never an exception and never dropped."""
+"""Parses a model's raw text into a frame. Unreadable text is a status, never an exception, and is never dropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def parse_answer(utterance_id: str, raw: str) -> Prediction:
     """Reads the first JSON object of an answer; text before and after it is ignored.
 
     An answer is ``ok`` if it has the strings ``scenario`` and ``action`` and a list ``entities`` of objects from slot
-    types to fillers (an absent list counts as empty); anything else is ``unreadable``.
+    types to fillers (a missing list counts as empty); anything else is ``unreadable``.
     """
     frame = _frame(_first_object(raw))
     return Prediction(utterance_id, raw, "unreadable" if frame is None else "ok", frame)
@@ -24,7 +24,7 @@ def _first_object(raw: str) -> Any:
         return None
     try:
         return json.JSONDecoder().raw_decode(raw, start)[0]
-    except (ValueError, RecursionError):  # also a number of too many digits, or brackets nested too deep
+    except (ValueError, RecursionError):  # also for numbers with too many digits and brackets nested too deep
         return None
 
 

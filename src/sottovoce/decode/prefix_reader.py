@@ -1,6 +1,6 @@
-"""Reading rows with a language model piece by piece, for models that need nothing but positions and a mask.
+"""Reads rows with a language model piece by piece, for models that need only positions and a mask.
 
-Prompts are read without their padding, or what all of them begin with is read once.
+Prompts are read without padding, or their common prefix is read only once.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sottovoce.models.injection import bare, input_embeddings
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.packed_attention import packed_attention, packing_of
 
-MIN_SAVED = 64  # tokens; reading a beginning apart must save as many to be worth a pass of its own
+MIN_SAVED = 64  # tokens that reading a common prefix must save to be worth a separate pass
 
 
-def goes_by_steps(family: Family, base: Any) -> bool:
-    """Whether a model can be read so: every layer looks at the whole row, wherever its tokens lie."""
+def supports_steps(family: Family, base: Any) -> bool:
+    """Whether a model can be read piece by piece: every layer attends to the whole row."""
     config = base.get_submodule(family.text_model).config
     windowed = getattr(config, "sliding_window", None) is not None
     return family.packs and not windowed and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
@@ -33,7 +33,7 @@ def goes_by_steps(family: Family, base: Any) -> bool:
 
 @contextmanager
 def reading(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> Iterator[tuple[Reader, torch.Tensor]]:
-    """A reader that has read the rows' prompts, and the logits of what follows each, (batch, vocabulary)."""
+    """A reader that has read the rows' prompts, and the logits for the token after each, (batch, vocabulary)."""
     base = bare(model)
     with torch.inference_mode():
         reader = Reader(loaded, base)
@@ -48,7 +48,7 @@ def reading(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> Iterator[tu
 
 
 def _num_shared(rows: Sequence[Row], placeholder: int) -> int:
-    """How many tokens at the prompts' beginning are to be read once for all rows."""
+    """How many tokens of the prompts' common prefix to read once for all rows."""
     longest = max(len(row.prompt_ids) for row in rows)
     places = zip(*(row.prompt_ids[:-1] for row in rows), strict=False)
     num_shared = sum(1 for _ in takewhile(lambda ids: set(ids) == {ids[0]} != {placeholder}, places))
@@ -57,25 +57,25 @@ def _num_shared(rows: Sequence[Row], placeholder: int) -> int:
 
 
 def first_logits(loaded: LoadedModel, model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """What the first token of each row's answer is chosen by, (batch, vocabulary)."""
+    """The logits for the first token of each row's answer, (batch, vocabulary)."""
     with reading(loaded, model, rows) as (_, logits):
         return logits
 
 
 class Reader:
-    """What the language model has read of each row of a batch."""
+    """A language model's state for the rows of a batch: what it has read of each."""
 
     def __init__(self, loaded: LoadedModel, base: Any) -> None:
         self._loaded, self._base = loaded, base
         self._language = base.get_submodule(loaded.family.text_model)
         named = inspect.signature(self._language.forward).parameters
-        # Until transformers 5.23 the argument had the longer name.
+        # transformers used the longer name until 5.23.
         self._cache_name, self._cache = "cache" if "cache" in named else "past_key_values", preallocated_cache()
-        # 1 for tokens, 0 for padding, wherever it stands in the rows that were read, (batch, num_places)
+        # 1 for tokens, 0 for padding, for all positions read so far, (batch, num_places)
         self._mask = torch.zeros(1, 0, dtype=torch.long, device=base.device)
 
     def read_prompts(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Reads the rows' prompts and nothing for padding, which stands on the right; else as :meth:`read`."""
+        """As :meth:`read`, for prompts padded on the right, whose padding is not computed."""
         packing, self._mask = packing_of(mask), mask
         with packed_attention(self._language):
             packed = self._states(packing.pack(embeddings), packing.within_row.unsqueeze(0), packing=packing)
@@ -85,26 +85,26 @@ class Reader:
         return self.logits(packed[0, ends])
 
     def read_beginning(self, ids: list[int], num_rows: int) -> None:
-        """Reads what all rows begin with."""
+        """Reads the common prefix of all rows."""
         embeddings = self._loaded.family.token_embeddings(self._base, torch.tensor([ids], device=self._base.device))
         self._forward(embeddings, torch.ones_like(embeddings[..., 0], dtype=torch.long))
         self._cache.batch_repeat_interleave(num_rows)
 
     def read(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Reads some more places of each row; the last one of a row predicts what follows.
+        """Reads more tokens of each row; the last one predicts the next token.
 
         Args:
             embeddings: (batch, num_places, hidden_size).
-            mask: 1 for tokens, 0 for padding, which stands on the left, (batch, num_places).
+            mask: 1 for tokens, 0 for padding on the left, (batch, num_places).
 
         Returns:
-            logits, (batch, vocabulary); of a row without tokens they mean nothing.
+            logits, (batch, vocabulary); meaningless for a row without tokens.
         """
         hidden = self._forward(embeddings, mask)
         return self.logits(hidden[:, -1].contiguous())
 
     def read_tokens(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Reads the tokens of each row; see :meth:`read`."""
+        """Reads tokens of each row; see :meth:`read`."""
         width = max(map(len, tokens))
         ids = torch.tensor([[self._loaded.pad_id] * (width - len(row)) + row for row in tokens])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in tokens])
@@ -114,15 +114,15 @@ class Reader:
     def score_branches(
         self, tokens: Sequence[list[int]], depths: Sequence[list[int]], seen: torch.Tensor
     ) -> torch.Tensor:
-        """Reads tokens that do not follow each other, such as those of several beginnings of an answer.
+        """Reads several alternative continuations at once, such as different starts of an answer.
 
-        Within :meth:`aside` alone; what was read aside before can be seen, too.
+        Only within :meth:`branching`; tokens read there before can be attended to, too.
 
         Args:
             tokens: of each row.
-            depths: how many tokens lie between each of them and the row's prompt.
-            seen: which of the places aside each token looks at, itself among them, (batch, width, num_aside + width);
-                the row's prompt is always seen.
+            depths: how many tokens are between each of them and the row's prompt.
+            seen: which branch positions each token attends to, including itself, (batch, width, num_branched +
+                width); the row's prompt is always seen.
 
         Returns:
             the language model's last hidden states, (batch, width, hidden_size).
@@ -136,14 +136,14 @@ class Reader:
         return self._step(embeddings, positions, torch.cat([prompts, seen.to(prompts.device)], dim=2))
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is read aside meanwhile is forgotten afterwards."""
+    def branching(self) -> Iterator[None]:
+        """On exit, drops what :meth:`score_branches` has read."""
         length = self._cache.get_seq_length()
         yield
-        self._cache.crop(length - self._cache.get_seq_length())  # below 0: as many of the last ones
+        self._cache.crop(length - self._cache.get_seq_length())  # negative: removes that many from the end
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(positions, vocabulary) of hidden states, (positions, hidden_size)."""
+        """Hidden states, (positions, hidden_size), to logits, (positions, vocabulary)."""
         return self._loaded.family.logits(self._base, hidden)
 
     @property
@@ -151,7 +151,7 @@ class Reader:
         return len(self._mask)
 
     def keep(self, places: list[int]) -> None:
-        """Forgets all rows but these."""
+        """Drops all rows except these."""
         kept = torch.tensor(places, device=self._mask.device)
         self._cache.batch_select_indices(kept)
         self._mask = self._mask[kept]
@@ -165,14 +165,14 @@ class Reader:
         return self._step(embeddings, positions, self._mask.bool()[:, None] & behind)
 
     def _step(self, embeddings: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """:meth:`_states` of tokens that look at the places which are visible to them, (batch, num_new, num_places)."""
+        """:meth:`_states` of tokens that attend to their visible positions, (batch, num_new, num_places)."""
         bias = torch.zeros_like(visible, dtype=self._base.dtype)
         bias.masked_fill_(~visible, torch.finfo(bias.dtype).min)
         with step_attention(self._language):
             return self._states(embeddings, positions, bias=bias)
 
     def _states(self, embeddings: torch.Tensor, positions: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        """The language model's last hidden states; what it has read is added to the cache."""
+        """The language model's last hidden states; keys and values are added to the cache."""
         inputs |= {"position_ids": positions, "use_cache": True, self._cache_name: self._cache}
         states: torch.Tensor = self._language(inputs_embeds=embeddings.to(self._base.dtype), **inputs).last_hidden_state
         return states

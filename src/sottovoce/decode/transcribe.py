@@ -1,4 +1,4 @@
-"""Transcripts of recordings, by a supported audio language model or by any speech recognition model of transformers."""
+"""Transcribes recordings with a supported audio language model or any speech recognition model of transformers."""
 
 from __future__ import annotations
 
@@ -30,31 +30,30 @@ CHUNK_SECONDS = 30.0
 def transcribe(
     utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """What a model writes down of each utterance's recording, by utterance id.
+    """A model's transcript of each utterance's recording, by utterance id.
 
     Args:
         utterances: all with a recording.
-        model: ``embedded``, which writes down what it hears; or a hub id or folder: an audio language model of a
-            supported family is asked to transcribe, any other is loaded as a transformers pipeline for automatic speech
-            recognition.
+        model: ``embedded``, or a hub id or folder: an audio language model of a supported family is prompted to
+            transcribe, any other model is loaded as a transformers pipeline for automatic speech recognition.
         partial: JSONL file of the transcripts so far; read first, appended to batch by batch.
-        say: gets a line for what is being set up.
+        say: receives lines about the setup.
 
     Raises:
         UserError: the model cannot be loaded, or a recording is missing or unreadable.
     """
     if model == EMBEDDED or _model_type(model) in FAMILIES:
-        return _asked(utterances, model, partial, say)
-    return _recognised(utterances, model, partial)
+        return _prompted(utterances, model, partial, say)
+    return _by_pipeline(utterances, model, partial)
 
 
 def require_recogniser(model: str) -> None:
-    """Raises UserError if there is no configuration of that name; weights are not looked at."""
+    """Raises UserError if no model of that name has a configuration; weights are not checked."""
     if model != EMBEDDED:
         _model_type(model)
 
 
-def load_listener(model: str, say: Callable[[str], None]) -> tuple[Callable[[Samples], str], int]:
+def load_recogniser(model: str, say: Callable[[str], None]) -> tuple[Callable[[Samples], str], int]:
     """A loaded recogniser for one recording (mono, 16 kHz) at a time, and its number of parameters.
 
     Raises:
@@ -62,7 +61,7 @@ def load_listener(model: str, say: Callable[[str], None]) -> tuple[Callable[[Sam
     """
     if model == EMBEDDED or _model_type(model) in FAMILIES:
         loaded = load_model(model, say=say)
-        return lambda clip: written_down(loaded, [clip])[0], loaded.model.num_parameters()
+        return lambda clip: transcribe_clips(loaded, [clip])[0], loaded.model.num_parameters()
     recogniser = _pipeline(model)
 
     def recognise(clip: Samples) -> str:
@@ -71,11 +70,11 @@ def load_listener(model: str, say: Callable[[str], None]) -> tuple[Callable[[Sam
     return recognise, recogniser.model.num_parameters()
 
 
-def written_down(loaded: LoadedModel, clips: Sequence[Samples], locales: Sequence[str] = ()) -> list[str]:
-    """The transcript of each recording (mono, 16 kHz), all computed at once; what is beyond the window is cut.
+def transcribe_clips(loaded: LoadedModel, clips: Sequence[Samples], locales: Sequence[str] = ()) -> list[str]:
+    """The transcript of each recording (mono, 16 kHz), in one batch; recordings are cut to the window.
 
     Args:
-        loaded: a model whose states are words, or else that knows how to transcribe when it is asked.
+        loaded: a model whose states are words, or one that transcribes when prompted.
         locales: see :func:`sottovoce.models.features.encode_clips`.
     """
     states = list(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
@@ -86,7 +85,7 @@ def written_down(loaded: LoadedModel, clips: Sequence[Samples], locales: Sequenc
     return generate(loaded, loaded.model, rows, MAX_NEW_TOKENS)
 
 
-def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:
+def _prompted(utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]) -> dict[str, str]:
     loaded = load_model(model, say=say)
     store = AudioStore.shared(loaded, say)
     examples = [transcription_example(utterance) for utterance in utterances]
@@ -100,7 +99,7 @@ def _asked(utterances: Sequence[Utterance], model: str, partial: Path, say: Call
     return {identity: answer.text for identity, answer in answers.items()}
 
 
-def _recognised(utterances: Sequence[Utterance], model: str, partial: Path) -> dict[str, str]:
+def _by_pipeline(utterances: Sequence[Utterance], model: str, partial: Path) -> dict[str, str]:
     recogniser = _pipeline(model)
     heard = {str(row["id"]): str(row["text"]) for row in whole_rows(partial)}
     todo = [utterance for utterance in utterances if utterance.id not in heard]

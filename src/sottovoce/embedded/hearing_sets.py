@@ -1,4 +1,4 @@
-"""How well the embedded model hears, on four sets of recordings that nothing of it was made from."""
+"""The embedded model's recognition accuracy on four sets of recordings that played no part in making it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.embedded.transcripts import heard_rates
 
-FRENCH_VOICE = "kokoro:ff_siwis"  # the one French voice; the others are of other languages
+FRENCH_VOICE = "kokoro:ff_siwis"  # the only voice made for French
 
 
 @dataclass(frozen=True)
 class HearingSet:
-    """A set of recordings and the figure that it is heard by.
+    """A set of recordings and the figure to judge it by.
 
     Args:
-        title: what it holds, for people.
-        figure: of :func:`heard_rates`.
-        source: where it lies in the folder of data, "" for what comes with the package.
-        utterances: all with a recording, read from the source, with a folder to write to.
+        title: its content, for display.
+        figure: a key of :func:`heard_rates`.
+        source: its path in the data folder, "" if it ships with the package.
+        utterances: reads the source, and may write to a work folder; all utterances have a recording.
     """
 
     title: str
@@ -66,7 +66,7 @@ HEARING_SETS = {
 
 
 def hearing_rates(data: Path, say: Say) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What :func:`heard_rates` says of each set, by its name; a set whose data are absent is left out, with a line.
+    """The result of :func:`heard_rates` for each set, by name; a set without data is skipped, with a message.
 
     Args:
         data: the folder with ``massive/en-US.jsonl``, ``speech`` and ``barista``.
@@ -74,7 +74,7 @@ def hearing_rates(data: Path, say: Say) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, each in HEARING_SETS.items():
         source = data / each.source
         if not source.exists():
-            say(f"{name} is left out: there is no {source}; name the folder that holds {each.source} with --data")
+            say(f"{name} is skipped: there is no {source}; give the folder that has {each.source} with --data")
             continue
         with tempfile.TemporaryDirectory() as work:
             yield name, heard_rates(each.utterances(source, Path(work)), say)
@@ -85,7 +85,7 @@ def hearing_table(rates: dict[str, dict[str, Any]]) -> Table:
     table = Table("set", "recordings", "number", "word errors", "fillers heard word for word")
     for name, found in rates.items():
         errors, fillers = found["word_error_rate"], found["fillers_found"]
-        # Without transcripts no word error rate: the corpus lists the fillers in place of what was said.
+        # This corpus has no transcripts, only fillers, so there is no word error rate.
         shown = "–" if HEARING_SETS[name].figure == "fillers_found" else f"{errors:.1%}"
         heard = "–" if fillers is None else f"{fillers:.1%}"
         table.add_row(name, HEARING_SETS[name].title, str(found["num_utterances"]), shown, heard)

@@ -23,11 +23,10 @@ def make_confusions(
 
     Args:
         model: as in :func:`sottovoce.decode.transcribe.transcribe`.
-        out: the table. The transcripts so far are kept beside it until it is written, for the same command again.
+        out: the table. Until it is written, the transcripts so far are kept beside it, so that a rerun resumes.
 
     Returns:
-        the numbers of recordings, of words and of words that were misheard, and the rates of words that were replaced,
-        dropped and inserted.
+        The numbers of recordings, words and misheard words, and the rates of replaced, dropped and inserted words.
 
     Raises:
         UserError: a manifest cannot be read, they have no training recordings, or these are of several languages.
@@ -40,7 +39,7 @@ def make_confusions(
     ]
     names = ", ".join(map(str, manifests))
     if not spoken:
-        fault = f"{names}: no utterance of split train has a recording and a transcript"
+        fault = f"{names}: no train utterance has both a recording and a transcript"
         raise UserError(fault, "name another manifest")
     languages = sorted({language_of(utterance.locale) for utterance in spoken})
     if len(languages) > 1:
@@ -65,7 +64,7 @@ def make_confusions(
 def written_of(
     utterances: Sequence[Utterance], model: str, partial: Path, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """What a model writes down of recordings, by the recordings' sha256; of equal ones once.
+    """A model's transcripts by the sha256 of the recordings, so equal recordings are transcribed once.
 
     Args:
         utterances, model, partial, say: as in :func:`sottovoce.decode.transcribe.transcribe`.

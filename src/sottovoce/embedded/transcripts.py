@@ -1,4 +1,4 @@
-"""Transcribes a manifest with a model and scores it by word error rate, in all and by speaker."""
+"""Transcribes a manifest with a model and computes word error rates, in total and by speaker."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def transcribe_manifest(
     allow_outside: bool = False,
 ) -> dict[str, Any]:
     """Word error rates (0..1, more if the model adds words) of a split's recordings, and the share of the slots'
-    fillers that stand in the transcripts word for word.
+    fillers that occur in the transcripts word for word.
 
     Raises:
-        UserError: no utterance of the split has a recording and a transcript.
+        UserError: no utterance of the split has both a recording and a transcript.
     """
     rows = read_manifest(manifest, allow_outside)
     utterances = [u for u in rows if u.split == split and u.audio is not None and u.transcript]
     if not utterances:
-        fault = f"{manifest}: no utterance of split {split} has a recording and a transcript"
+        fault = f"{manifest}: no {split} utterance has both a recording and a transcript"
         raise UserError(fault, "name another split")
     return heard_rates(utterances, say, out, model)
 
@@ -42,7 +42,7 @@ def transcribe_manifest(
 def heard_rates(
     utterances: Sequence[Utterance], say: Callable[[str], None], out: Path | None = None, model: str = EMBEDDED
 ) -> dict[str, Any]:
-    """What :func:`transcribe_manifest` returns, of utterances that all have a recording."""
+    """As :func:`transcribe_manifest`, for utterances that all have a recording."""
     with tempfile.TemporaryDirectory() as folder:
         heard = transcribe(utterances, model, Path(folder) / "transcripts", say)
     if out:

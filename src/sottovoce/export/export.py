@@ -1,4 +1,4 @@
-"""A run as a folder that transformers loads by itself: merged weights, processor, generation settings, model card."""
+"""Exports a run to a folder that transformers loads by itself: merged weights, processor, settings, model card."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ NUM_VERIFIED = 4
 
 
 def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
-    """Writes the folder, whole or not at all.
+    """Writes the folder, completely or not at all.
 
     Args:
         run: a decoded run, STUDY/cells/CELL.
         out: a folder that does not exist yet.
-        verify: load it in a fresh process, without anything of this project's training or decoding, and compare its
-            answers to test utterances, spoken and written, with those of the run.
+        verify: load it in a fresh process, without this project's training or decoding code, and compare its answers
+            to test utterances, as speech and text, with the run's.
         say: takes a line about what was verified.
 
     Raises:
-        UserError: no such run, not decoded, or a cascade; ``out`` exists; the fresh process fails or answers otherwise.
+        UserError: there is no such run, it is not decoded or is a cascade; ``out`` exists; the fresh process fails or
+            answers differently.
     """
     if out.exists():
-        raise UserError(f"{out} exists already", "name a folder that does not exist yet, or delete it")
+        raise UserError(f"{out} already exists", "name a folder that does not exist yet, or delete it")
     decoded_files(run)
     refuse_cascade(run)
     recipe, folder = trained_recipe(run), run.resolve()
@@ -52,8 +53,8 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
     settings = model.generation_config
     settings.eos_token_id, settings.pad_token_id = end_of_turn_id(loaded.processor.tokenizer), loaded.pad_id
     settings.do_sample, settings.max_new_tokens = False, recipe.decode.max_new_tokens
-    settings.repetition_penalty = 1.0  # the scores are those of answers without one
-    settings.temperature = settings.top_p = settings.top_k = None  # of sampling, which there is none
+    settings.repetition_penalty = 1.0  # as in the answers that were scored
+    settings.temperature = settings.top_p = settings.top_k = None  # nothing is sampled
     with written_whole(out) as temporary:
         model.save_pretrained(temporary)
         loaded.processor.save_pretrained(temporary)
@@ -82,9 +83,9 @@ def _verified(loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], 
     fresh = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
     if fresh.returncode:
         last = (fresh.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"the exported model cannot be loaded again: {last}", "nothing was exported; report this")
+        raise UserError(f"the exported model cannot be loaded: {last}", "nothing was exported; report this as a bug")
     expected, found = plain_answers(model, loaded.processor, requests), json.loads(fresh.stdout)
     if differing := sum(left != right for left, right in zip(expected, found, strict=True)):
         fault = f"{differing} of {len(requests)} answers of the exported model differ from the run's"
-        raise UserError(fault, "nothing was exported; report this")
+        raise UserError(fault, "nothing was exported; report this as a bug")
     return f"verified: a fresh process gives the run's answers to {len(requests)} requests"

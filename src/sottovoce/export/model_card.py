@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what it was trained on, by which scheme, how well it does, how to ask it."""
+"""The README.md of an exported model: its training data, scheme and scores, and how to use it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
         "tags": ["spoken-language-understanding", "intent-classification", "slot-filling", "sottovoce"],
     }
     licence = (
-        "Whisper base is MIT, SmolLM2-135M-Instruct and the code that joins them are Apache-2.0."
+        "Whisper base is MIT; SmolLM2-135M-Instruct and the code that joins them are Apache-2.0."
         if embedded
-        else f"The licence is that of {recipe.model}; the training data may limit it further."
+        else f"The licence of {recipe.model} applies; the training data may restrict it further."
     )
     return "\n".join(
         [
@@ -53,7 +53,7 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
             "",
             "An audio language model that answers a command with its intent and slots as JSON. It is "
             f"{'the embedded model of sottovoce' if embedded else recipe.model}, "
-            f"fine-tuned by the scheme {cell.scheme}.",
+            f"fine-tuned with the scheme {cell.scheme}.",
             "",
             *_training(results, cell, recipe, locales),
             "",
@@ -76,7 +76,7 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
         f"manifest sha256 `{cell.data.get('sha256', '')}`",
         f"- Speech: {speech_used(cell)}",
         f"- Stages: {', '.join(cell.stages or ()) or 'none'}; language model: {recipe.train.language_model}"
-        f"{' on 4-bit weights, merged here into those in full precision' if recipe.train.load_in_4bit else ''}, "
+        f"{' on 4-bit weights, here merged into the full-precision weights' if recipe.train.load_in_4bit else ''}, "
         f"projector: {recipe.train.projector}, audio tower: {recipe.train.audio_tower}",
         f"- Seed {cell.seed}; {versions}",
     ]
@@ -84,12 +84,12 @@ def _training(results: StudyResults, cell: CellResult, recipe: Recipe, locales: 
 
 def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[str]:
     files = CellFolder(run)
-    held = f"Answers were held to the grammar in `{files.study.ontology.name}`, which the lines below do not do."
+    held = f"Answers were restricted by the grammar in `{files.study.ontology.name}`, which the code below omits."
     gold, metrics = read_gold(files.study.gold), in_tables()
     lines = [
         "## Scores",
         "",
-        f"{results.num_test} test utterances, strict (a missing or unreadable answer is wrong), with 95 % "
+        f"{results.num_test} test utterances, strict (a missing or unreadable answer counts as wrong), with 95 % "
         "intervals over utterances.",
         *(["", held] * (recipe.decode.grammar == "ontology")),
         "",
@@ -105,7 +105,7 @@ def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[
 
 
 def _use(locale: str) -> list[str]:
-    """How transformers loads the folder; ``locale`` of the embedded model, whose code is saved beside its weights."""
+    """How transformers loads the folder; ``locale`` is for the embedded model, whose code is saved with its weights."""
     code, language = (", trust_remote_code=True", f', language="{locale}"') if locale else ("", "")
     example: dict[str, Any] = {
         "role": "user",

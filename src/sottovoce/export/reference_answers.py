@@ -1,7 +1,7 @@
-"""Answers of a model by transformers' own path: its processor, its forward with audio features, its generate.
+"""Answers of a model through transformers alone: its processor, its forward with audio features, its generate.
 
-Nothing of this project's training or decoding stands in between, so that what a user of the exported folder will see is
-what is looked at. Run as a program it reads requests from standard input, for a process that has nothing in memory.
+None of this project's training or decoding code is involved, so these are the answers that a user of the exported
+folder gets. As a program it reads requests from standard input, to run in a fresh process.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]
     Args:
         model: in evaluation mode.
         processor: its processor.
-        requests: ``prompt``, with one audio token if there is ``audio``, the path of a recording, and not None; and
-            ``options``, what the processor takes beside a recording.
+        requests: ``prompt``, with one audio token if ``audio`` (the path of a recording) is not None; and ``options``
+            of the processor for a recording.
 
     Returns:
-        For each ``text``, and ``logit``, the largest at the answer's first position.
+        For each request ``text``, and ``logit``, the largest at the answer's first position.
     """
     answers = []
     for request in requests:
@@ -47,9 +47,11 @@ def plain_answers(model: Any, processor: Any, requests: Iterable[dict[str, Any]]
 
 
 def main() -> None:
-    """Loads a folder with an attention implementation (the command line names both: another one rounds otherwise), with
-    the code beside its weights if the command line says ``own-code``; answers the JSON list on standard input, prints a
-    JSON list."""
+    """Answers a JSON list of requests on standard input by a JSON list.
+
+    The command line gives the folder, the attention implementation (each rounds differently) and, to load the code
+    saved with the weights, ``own-code``.
+    """
     from transformers import AutoModelForMultimodalLM, AutoProcessor
     from transformers.utils import logging
 

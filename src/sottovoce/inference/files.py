@@ -1,7 +1,7 @@
-"""A run's answers to many recordings or typed texts, a row each: a bad one is reported, marked in its row and skipped.
+"""A run's answers to many recordings or typed texts, a row each; bad input is reported, marked in its row and skipped.
 
-Rows go by batches to standard output or into a file that a later start continues. The batches are those of all that is
-asked, whatever is there already: with other neighbours an answer might come out differently.
+Rows go to standard output, or to a file that a rerun continues, batch by batch. A rerun makes the same batches as the
+first run, because an answer may depend on the other items in its batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A recording or a typed text, and what names its row: ``file`` and ``path``, or ``id`` and ``transcript``."""
+    """A recording or a typed text, and the names in its row: ``file`` and ``path``, or ``id`` and ``transcript``."""
 
     names: dict[str, str]
     given: Path | str
@@ -41,27 +41,27 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """All that is asked; ``alone`` if that is one recording or text, named itself: then its fault ends it all."""
+    """All inputs; ``alone`` if the user named a single recording or text, whose fault is then an error."""
 
     all: tuple[Asked, ...]
     alone: bool
 
 
 def asked_of(source: str | None, text: str | None, lines: BinaryIO) -> Asking:
-    """What the arguments ask for.
+    """The inputs that the arguments name.
 
     Args:
-        source: a recording, a folder, whose recordings are all meant, or ``-``: the paths that ``lines`` holds.
-        text: a typed text, or ``-``: those that ``lines`` holds; in place of ``source``.
+        source: a recording, a folder of recordings, or ``-``: paths in ``lines``.
+        text: a typed text, or ``-``: texts in ``lines``; instead of ``source``.
         lines: standard input.
 
     Raises:
-        UserError: neither or both are given, or there is nothing in them, or the one recording is missing or no audio.
+        UserError: neither or both are given, they are empty, or the one recording is missing or not audio.
     """
     if (source is None) == (text is None):
-        raise UserError("name a recording, a folder or -, or give a --text", "one of them, not both")
+        raise UserError("give either a recording, a folder or -, or a --text", "one of them, not both")
     if text == STANDARD_INPUT:
-        return Asking(_filled(_texts(lines), "standard input holds no text"), alone=False)
+        return Asking(_filled(_texts(lines), "standard input has no text"), alone=False)
     if text is not None:
         return Asking(_filled([_text(1, text)] if text.strip() else [], "the --text is empty"), alone=True)
     if source == STANDARD_INPUT:
@@ -71,17 +71,17 @@ def asked_of(source: str | None, text: str | None, lines: BinaryIO) -> Asking:
         raise UserError("the recording's name is empty", "name a recording, a folder or -")
     path = Path(source)
     if _is_folder(path):
-        fault = f"{path} holds no recordings ({', '.join(SUFFIXES)})"
+        fault = f"{path} has no recordings ({', '.join(SUFFIXES)})"
         return Asking(_filled(map(_recording, _recordings_in(path)), fault), alone=False)
     audio_header(path)  # before a model is loaded
     return Asking((_recording(path),), alone=True)
 
 
 def kept_rows(out: Path | None, asking: Asking, say: Say) -> set[Names]:
-    """The keys of what a file answers already; rows of inputs that could not be read are taken out, to be tried again.
+    """The keys of the inputs that a file already answers; rows of unreadable inputs are removed, to be tried again.
 
     Raises:
-        UserError: the file holds something else, or other texts of these numbers.
+        UserError: the file has other content, or other texts under these numbers.
     """
     if out is None:
         return set()
@@ -90,13 +90,13 @@ def kept_rows(out: Path | None, asking: Asking, say: Say) -> set[Names]:
     keys = [tuple(str(row[name]) for name in first.names) for row in rows]
     wanted = {each.key for each in asking.all}
     if isinstance(first.given, str) and (other := next((key for key in keys if key not in wanted), None)):
-        raise UserError(f"{out} answers another text as number {other[0]}: {other[1]!r}", "give another --out")
+        raise UserError(f"{out} has another text as number {other[0]}: {other[1]!r}", "give another --out")
     retried = [key in wanted and row["status"] == UNREADABLE_INPUT for key, row in zip(keys, rows, strict=True)]
     if any(retried):
         write_whole(out, _text_of([row for row, again in zip(rows, retried, strict=True) if not again]))
     kept = {key for key, again in zip(keys, retried, strict=True) if not again} & wanted
     if kept:
-        say(f"{out}: {len(kept)} of {len(asking.all)} are answered there already")
+        say(f"{out}: already has {len(kept)} of {len(asking.all)} answers")
     return kept
 
 
@@ -104,24 +104,24 @@ def predict_all(
     model: Understander, asking: Asking, batch_size: int, out: Path | None, kept: Collection[Names], say: Say,
     abstain_below: float = 0.0,
 ) -> int:  # fmt: skip
-    """Writes a row for everything that is asked.
+    """Writes a row for each input.
 
     Args:
-        model: what answers; below which confidence it abstains is its own affair.
+        model: answers, and abstains by itself.
         asking: recordings or texts.
         batch_size: how many are read and answered at once.
-        out: a JSONL file that rows are added to, None for standard output.
-        kept: what needs no row, see :func:`kept_rows`.
+        out: a JSONL file to append rows to, None for standard output.
+        kept: inputs that need no row, see :func:`kept_rows`.
         say: takes a line for each input that cannot be read.
-        abstain_below: what the model was told.
+        abstain_below: the model's threshold.
 
     Returns:
         How many could not be read.
 
     Raises:
-        UserError: the only input cannot be read, or answers have no confidence, though the model should abstain.
+        UserError: the only input cannot be read, or answers have no confidence although the model should abstain.
     """
-    # Rich would turn standard output, while a bar is shown, to where the bar is.
+    # While a bar is shown, rich redirects standard output to it.
     stdout = sys.stdout
     num_unreadable = 0
     if out:
@@ -146,7 +146,7 @@ def predict_all(
 def _rows(
     model: Understander, part: Sequence[Asked], kept: Collection[Names], alone: bool, say: Say, abstain_below: float
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a batch but for those that are kept, which are answered along as neighbours of what is not."""
+    """Rows of a batch except kept ones, which are still computed with the others so that the batch is the same."""
     wanted = [each for each in part if each.key not in kept]
     loaded = {each.key: _loaded(each.given) for each in wanted}
     if not all(isinstance(given, Exception) for given in loaded.values()):
@@ -166,7 +166,7 @@ def _rows(
             empty = Understanding(None, "unreadable", None, (), "").as_json()
             yield each.names | empty | {"status": UNREADABLE_INPUT, "fault": fault}
         elif abstain_below and answer.confidence is None:
-            raise UserError("the answers have no confidence to abstain by", "leave --abstain-below out")
+            raise UserError("the answers have no confidence to abstain by", "omit --abstain-below")
         else:
             yield each.names | answer.as_json()
 
@@ -176,12 +176,12 @@ def _loaded(given: Path | str) -> Samples | str | Exception:
         return given
     try:
         return load_audio(given)
-    except (UserError, OSError) as error:  # OSError: a folder that may not be entered, a name that is too long
+    except (UserError, OSError) as error:  # OSError: no permission, or too long a name
         return error
 
 
 def _answers(model: Understander, inputs: Sequence[Samples | str]) -> Sequence[Understanding | Exception]:
-    """Of inputs together; if one of them is refused, of each by itself."""
+    """Answers to the inputs together, or to each alone if the model refuses one."""
     if not inputs:
         return []
     try:
@@ -191,7 +191,7 @@ def _answers(model: Understander, inputs: Sequence[Samples | str]) -> Sequence[U
 
 
 def _rows_in(out: Path, like: Asked) -> list[dict[str, Any]]:
-    """The rows of a file that holds rows like that one's, none if there is no file."""
+    """The rows of a file with the same kind of rows, none if there is no file."""
     names = (*like.names, "status")
     advice = "give another --out"
     if out.is_dir():
@@ -201,8 +201,8 @@ def _rows_in(out: Path, like: Asked) -> list[dict[str, Any]]:
     start = f'{{"{names[0]}": '.encode()
     with out.open("rb") as file:
         content = file.read(len(start))
-    fault = f"{out} holds other things than rows with {', '.join(names)}"
-    if content != start[: len(content)]:  # before half a line at its end is taken for ours and cut off
+    fault = f"{out} does not hold rows with {', '.join(names)}"
+    if content != start[: len(content)]:  # checked before an incomplete last line is cut off
         raise UserError(fault, advice)
     try:
         rows = whole_rows(out)
@@ -214,19 +214,19 @@ def _rows_in(out: Path, like: Asked) -> list[dict[str, Any]]:
 
 
 def _text_of(rows: Sequence[dict[str, Any]]) -> str:
-    # An answer or a file's name can hold half a surrogate pair: it becomes the escape that JSON has for it.
+    # An answer or a file name can hold half a surrogate pair, which becomes a JSON escape.
     return json_lines(rows).encode("utf-8", "backslashreplace").decode()
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+    except OSError as error:  # too long a name, or no permission
         raise UserError(f"cannot read {path}: {error.strerror}", "name a recording, a folder or -") from error
 
 
 def _recordings_in(folder: Path) -> list[Path]:
-    """Sorted, with those of folders in it; not what is hidden, such as the "._" files of macOS."""
+    """Sorted, subfolders included, without hidden files such as macOS's "._" files."""
     return sorted(
         path
         for path in folder.rglob("*")

@@ -17,14 +17,14 @@ from sottovoce.decode.batches import answered, confidence_of
 from sottovoce.decode.constraints import Form
 from sottovoce.decode.intent_confidence import Intents, IntentTree
 from sottovoce.decode.parse import parse_answer
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
 from sottovoce.study.runs import answer_form, intent_tree, load_run, locale_of_run
 
-NUM_LIKELIEST = 5  # intents that an answer tells the probability of
+NUM_LIKELIEST = 5  # intents in an answer
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
-        locale: the language that it is spoken to in.
-        settings: how many answers are generated at once, and how long they may get.
-        abstain_below: answers of less confidence are ``abstained``, 0..1.
+        locale: of the utterances.
+        settings: batch size and maximum length of answers.
+        abstain_below: answers with less confidence are ``abstained``, 0..1.
     """
 
     loaded: LoadedModel
@@ -49,18 +49,18 @@ class Model:
     abstain_below: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises UserError if it should abstain and cannot tell how sure it is."""
-        if self.abstain_below and not goes_by_steps(self.loaded.family, bare(self.tuned)):
-            raise UserError("this run's model cannot tell how sure it is", "leave --abstain-below out")
+        """Raises UserError if it should abstain but has no confidences."""
+        if self.abstain_below and not supports_steps(self.loaded.family, bare(self.tuned)):
+            raise UserError("this run's model gives no confidences", "omit --abstain-below")
 
     @property
     def hears_words(self) -> bool:
-        """Whether it can tell which words it heard in a recording."""
+        """Whether its answers to recordings come with a transcript."""
         return self.loaded.family.hears_words
 
     @property
     def window_seconds(self) -> float:
-        """The longest recording that is heard whole; what is beyond is cut."""
+        """The longest recording that is not cut."""
         return self.loaded.window_seconds
 
     def understand(self, recording: Path | str | Samples) -> Understanding:
@@ -137,10 +137,10 @@ def load_model_of(
     """The model of a run folder (STUDY/cells/CELL), ready to understand.
 
     Args:
-        grammar: that answers are held to; None: the recipe's.
+        grammar: of the answers; None: the recipe's.
 
     Raises:
-        UserError: the folder is no run, its training is not finished, or llguidance is not installed.
+        UserError: the folder is not a run, its training is not finished, or llguidance is not installed.
     """
     loaded, tuned, recipe = load_run(Path(run), say)
     form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)

@@ -1,4 +1,4 @@
-"""What a trained run makes of one utterance, and what may be asked of one."""
+"""A trained run's answer to one utterance, and the interface of a model that gives it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ class IntentProbability:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """An utterance's frame, and how sure the model is of its intent.
+    """An utterance's frame, and the model's confidence in its intent.
 
     Args:
-        frame: None where the answer could not be read, or no words were heard; where the model abstains it is what was
-            answered.
-        status: ``abstained`` where the confidence lies below what was asked for; ``no_speech`` where a recording holds
-            no words, of models that can tell.
-        confidence: probability of the answered intent among the known ones, 0..1; 0 where it is none of them or could
-            not be read; None where it was not measured.
-        intents: the likeliest known intents, the likeliest first; empty where it was not measured.
-        raw: the model's answer as it was generated.
+        frame: None if the answer could not be read or no words were heard; if the model abstains, its best guess.
+        status: ``abstained`` if the confidence is below the threshold; ``no_speech`` if a recording has no words and
+            the model can tell.
+        confidence: probability of the answered intent among the known ones, 0..1; 0 if it is not one of them or could
+            not be read; None if it was not measured.
+        intents: the most likely known intents, most likely first; empty if not measured.
+        raw: the model's answer as generated.
         seconds: of the recording, None for text.
-        cut: the recording is longer than the model hears at once, and was cut.
-        transcript: the words that were typed, or heard in a recording; None of models that cannot tell these.
+        cut: the recording was too long for the model and was cut.
+        transcript: the typed text, or the words heard in a recording; None if the model does not give them.
     """
 
     frame: Frame | None
@@ -53,7 +52,7 @@ class Understanding:
     transcript: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What ``predict`` prints and the server answers; scenario, action, entities and text are SLURP's keys."""
+        """What ``predict`` prints and the server returns; scenario, action, entities and text are SLURP's keys."""
         frame = self.frame or Frame("", "")
         return {
             "scenario": frame.scenario,
@@ -71,11 +70,11 @@ class Understanding:
 
 
 class Understander(Protocol):
-    """What the server asks: a :class:`sottovoce.inference.model.Model`."""
+    """What the server runs: a :class:`sottovoce.inference.model.Model`."""
 
     @property
     def window_seconds(self) -> float:
-        """The longest recording that is heard whole; what is beyond is cut."""
+        """The longest recording that is not cut."""
         ...
 
     def understand_all(self, inputs: Sequence[Samples | str]) -> list[Understanding]:

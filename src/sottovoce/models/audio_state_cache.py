@@ -1,7 +1,7 @@
-"""Audio states on disk: what a frozen audio part makes of a recording is computed once, whichever study asks for it.
+"""Audio states on disk: a frozen audio part encodes a recording once, and all studies share the result.
 
-A cache: what is wrong with it costs time and never changes a result. One folder holds the states of one audio part on
-one kind of device; a file in it those of a few recordings, as safetensors, which are read memory-mapped.
+It is a cache: a fault in it costs time and never changes a result. One folder holds the states of one audio part on one
+kind of device; each file holds those of a few recordings, as memory-mapped safetensors.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sottovoce.data.audio import audio_sha256
 from sottovoce.models.load import LoadedModel
 
 FOLDER = "audio-states"
-LIMIT_BYTES = 20 * 2**30  # of all folders together
+LIMIT_BYTES = 20 * 2**30  # for all folders together
 COMPUTED_BY = ("torch", "transformers", "numpy", "soundfile", "soxr")
 
 
-class FeatureFiles:
-    """The states that are kept of a model's frozen audio part.
+class AudioStateCache:
+    """The cached states of a model's frozen audio part.
 
     Args:
-        loaded: the model as it was loaded, before anything of it is trained.
+        loaded: the model as loaded, before any training.
         batch_size: how many clips are always encoded together; a matrix product's rounding may depend on it.
-        say: told once what cannot be kept, and of each file that is damaged.
-        root: the folder of all audio parts' folders; None is the one in the user's cache folder.
-        limit_bytes: how much all of them may take, and never more than half of what the disk has left for them. What
-            was used longest ago is removed first. Processes that write at once may go beyond it by a file each.
+        say: receives one line if states cannot be stored, and one for each damaged file.
+        root: the folder of all audio parts' folders; None: in the user's cache folder.
+        limit_bytes: how much all of them may take, but never more than half of the free disk space. The least recently
+            used files are removed first. Processes that write at the same time may exceed it by a file each.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FeatureFiles:
         root: Path | None = None,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
-        self._what = deciding(loaded, batch_size)
+        self._what = key_parts(loaded, batch_size)
         self._root = root or cache_dir() / FOLDER
         name = hashlib.sha256(json.dumps(self._what, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = self._root / f"{loaded.family.model_type}-{name}"
@@ -62,9 +62,9 @@ class FeatureFiles:
         self._used: set[Path] = set()
 
     def read(self, keys: Iterable[str]) -> dict[str, torch.Tensor]:
-        """The states that are kept of those keys, also what other processes have written by now.
+        """The cached states for these keys, including what other processes have written meanwhile.
 
-        A file that is damaged or cut short is removed, which ``say`` tells; its recordings are heard again.
+        A damaged or truncated file is removed and reported; its recordings are encoded again.
         """
         self._list()
         wanted: dict[Path, list[str]] = {}
@@ -74,12 +74,12 @@ class FeatureFiles:
         return {key: states for path, held in wanted.items() for key, states in self._read(path, held).items()}
 
     def missing(self, keys: Iterable[str]) -> set[str]:
-        """Those keys of which nothing is kept."""
+        """The keys that have no cached states."""
         self._list()
         return set(keys) - self._places.keys()
 
     def write(self, states: dict[str, torch.Tensor]) -> None:
-        """Keeps states by their keys, as one file; if they cannot be written, nothing more is kept from then on."""
+        """Stores states by key, as one file; if they cannot be written, nothing more is stored from then on."""
         if not (states and self._keeps):
             return
         digests = {key: _digest(key, tensor) for key, tensor in states.items()}
@@ -88,7 +88,7 @@ class FeatureFiles:
         try:
             if not self._make_room(len(content)):
                 self._keeps = False
-                self._say(f"{self._root} has no room for more audio states; the rest is heard again by the next study")
+                self._say(f"{self._root} has no room for more audio states; the next study will encode the rest again")
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "what.json").exists():
@@ -97,7 +97,7 @@ class FeatureFiles:
                 temporary.write_bytes(content)
         except OSError as error:
             self._keeps = False
-            self._say(f"audio states are not kept: {error}")
+            self._say(f"cannot store audio states: {error}")
             return
         self._listed[path] = list(states)
         self._places |= dict.fromkeys(states, path)
@@ -124,7 +124,7 @@ class FeatureFiles:
                     del self._places[key]
             return {}
         self._used.add(path)
-        with suppress(OSError):  # a cache that others own
+        with suppress(OSError):  # the cache may belong to another user
             os.utime(path)
         return states
 
@@ -133,21 +133,21 @@ class FeatureFiles:
         try:
             with safe_open(path, "pt") as file:
                 return look(file)
-        except FileNotFoundError:  # another process has made room
+        except FileNotFoundError:  # another process has removed it
             pass
         except SafetensorError:
             self._damaged(path)
         except OSError as error:
-            self._say(f"{path} cannot be read ({error}); its recordings are heard again")
+            self._say(f"{path} cannot be read ({error}); its recordings are encoded again")
         return None
 
     def _damaged(self, path: Path) -> None:
-        self._say(f"{path} is damaged; its recordings are heard again")
+        self._say(f"{path} is damaged; its recordings are encoded again")
         with suppress(OSError):
             path.unlink()
 
     def _make_room(self, num_bytes: int) -> bool:
-        """Removes what was used longest ago, but nothing that this process needs; whether there is room then."""
+        """Removes the least recently used files that this process does not use; returns whether there is room then."""
         files = sorted(_files(self._root))
         total = sum(size for _, size, _ in files)
         home = next(folder for folder in (self._root, *self._root.absolute().parents) if folder.exists())
@@ -162,7 +162,7 @@ class FeatureFiles:
 
 
 def state_key(utterance: Utterance, copy: int) -> str:
-    """What identifies the states of a recording: its bytes and locale, and what a perturbed copy is drawn from.
+    """Identifies the states of a recording: by its bytes and locale, and the seed of a perturbed copy.
 
     Raises:
         UserError: there is no such recording; the message names the manifest's file:line.
@@ -172,36 +172,36 @@ def state_key(utterance: Utterance, copy: int) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def deciding(loaded: LoadedModel, batch_size: int) -> dict[str, Any]:
-    """All that decides the states of a recording, down to their last bit.
+def key_parts(loaded: LoadedModel, batch_size: int) -> dict[str, Any]:
+    """Everything that a recording's states depend on, to the last bit.
 
-    The weights are told by their bytes, not by the model's name: a hub id may mean other weights tomorrow, models that
-    differ in the language model alone share what they hear, and of an audio part that was trained nothing is found. The
-    number of threads is left out: with one and with two the embedded model's states were the same bits.
+    Weights are identified by their bytes, not by the model's name: a hub id may get other weights, models that differ
+    only in the language model can share states, and a trained audio part must not find any. The number of threads is
+    left out: with one and with two, the embedded model's states were identical.
     """
     model, extractor = loaded.model, loaded.processor.feature_extractor
     config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
     settings = extractor.to_dict() if hasattr(extractor, "to_dict") else vars(extractor)
-    # What says nothing of the audio part: the language model, and where the model lies.
-    told = {"config": config, "extractor": settings, "attention": model.config._attn_implementation}
-    told["family"] = repr(loaded.family)  # its entry's values
+    # Not relevant to the audio part: the language model, and the model's path.
+    identity = {"config": config, "extractor": settings, "attention": model.config._attn_implementation}
+    identity["family"] = repr(loaded.family)  # its registry entry
     for name in ("text_config", "name_or_path"):
         config.pop(name, None)
     return {
         "weights": _weights_sha256(loaded),
-        "settings": hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest(),
         "dtype": str(model.dtype),
         "in 4 bits": bool(getattr(model, "is_loaded_in_4bit", False)),
         "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type,
         "batch size": batch_size,
         "code": hashlib.sha256("".join(map(sha256_of, code_files(loaded))).encode()).hexdigest(),
-        **loaded.family.deciding(loaded.processor),
+        **loaded.family.key_parts(loaded.processor),
         **{name: version(name) for name in COMPUTED_BY},
     }
 
 
 def _weights_sha256(loaded: LoadedModel) -> str:
-    """Of everything in the model but what is trained with the whole language model."""
+    """Of everything in the model except what is trained with the whole language model."""
     parts = loaded.family.trained_parts(loaded.model)
     language = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
     digest = hashlib.sha256()
@@ -212,10 +212,10 @@ def _weights_sha256(loaded: LoadedModel) -> str:
 
 
 def code_files(loaded: LoadedModel) -> list[Path]:
-    """Our own files that a clip goes through: their version alone would not tell a change under development.
+    """Our own files that process a clip: the version alone would miss changes during development.
 
-    They are those of the family's class and its bases, of a model whose code is ours, and of what reads, perturbs,
-    batches and encodes clips.
+    They are those of the family's class and its bases, of the model if its code is ours, and those that read, perturb,
+    batch and encode clips.
     """
     ours = __name__.partition(".")[0] + "."
     files = {Path(getfile(kind)) for kind in type(loaded.family).__mro__ if kind.__module__.startswith(ours)}
@@ -233,7 +233,7 @@ def _digest(name: str, tensor: torch.Tensor) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[int, int, Path]]:
-    """When each file was used last, in ns, and its bytes; also of files that a killed process left half written."""
+    """Each file's last use in ns, size and path, including files that a killed process left half written."""
     for path in root.glob("*/*"):
         with suppress(FileNotFoundError):
             state = path.stat()

@@ -1,6 +1,6 @@
-"""The embedded model: Whisper base whole and SmolLM2-135M-Instruct, put together on first use.
+"""The embedded model: all of Whisper base and SmolLM2-135M-Instruct, assembled on first use.
 
-Nothing of it is trained by us: the projector has no weights (``models/whisper_lm``).
+We train none of it: the projector has no weights (``models/whisper_lm``).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from sottovoce.models.whisper_lm.modeling_whisper_lm import WhisperLMForConditio
 from sottovoce.models.whisper_lm.processing_whisper_lm import WhisperLMProcessor
 from sottovoce.models.whisper_lm.words import Words
 
-EMBEDDED = "embedded"  # what a recipe writes in place of a hub id
-VERSION = 3  # of what is put together, and how
+EMBEDDED = "embedded"  # its name in recipes, instead of a hub id
+VERSION = 3  # of the parts and how they are assembled
 WINDOW_SECONDS = 12  # of the 30 s that Whisper was trained with
 POSITIONS_PER_SECOND = 50  # of its encoder
 AUDIO_TOKEN = "<|AUDIO|>"
@@ -43,7 +43,7 @@ HUB_REVISIONS = {
 }
 SOURCES = ("wheels", "hub")
 
-# The audio stands where a transcript would stand, so that text-only and speech prompts differ in nothing else.
+# The audio takes the place of the transcript, so that text and speech prompts differ in nothing else.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
@@ -56,7 +56,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Parts:
-    """What the model is put together from: each part with its tokenizer."""
+    """The parts of the model with their tokenizers."""
 
     tower: WhisperModel
     tower_tokenizer: Any
@@ -67,8 +67,8 @@ class Parts:
 def embedded_model_dir(say: Callable[[str], None] = lambda line: None) -> Path:
     """The folder of the assembled model, made on the first call (atomically; two processes may race).
 
-    The folder's name ends in where the parts came from: the hub's language model is not the registry's 4-bit one, and
-    what is computed with the two must not be mixed up. What was assembled once is used whatever answers today.
+    The folder's name ends in the source of the parts: the hub's language model differs from the registry's 4-bit one,
+    and results of the two must not be mixed up. Once assembled, a model is used whichever source is reachable later.
 
     Raises:
         UserError: no network and no cache, with the files to fetch and where to put them.
@@ -88,10 +88,10 @@ def embedded_model_dir(say: Callable[[str], None] = lambda line: None) -> Path:
 
 
 def build(parts: Parts, window_seconds: int) -> tuple[WhisperLMForConditionalGeneration, WhisperLMProcessor]:
-    """Puts the pretrained parts together, float32. The language model's embeddings grow by the audio placeholder.
+    """Assembles the pretrained parts, in float32. The language model's embeddings get one more, for the placeholder.
 
     Args:
-        window_seconds: the longest clip that is heard whole; Whisper's encoder keeps as many of its positions.
+        window_seconds: the longest clip that is not cut; Whisper's encoder keeps only the positions for it.
     """
     tokenizer, language, tower = parts.tokenizer, parts.language, parts.tower
     tokenizer.add_special_tokens({"additional_special_tokens": [AUDIO_TOKEN]})
@@ -126,9 +126,9 @@ def build(parts: Parts, window_seconds: int) -> tuple[WhisperLMForConditionalGen
 
 
 def languages_of(tokenizer: Any) -> dict[str, int]:
-    """Whisper's tokens of the languages that it knows, by their codes, such as "en"."""
+    """Whisper's language tokens by code, such as "en"."""
     codes = {text.strip("<|>"): token for text, token in tokenizer.get_vocab().items() if text.startswith("<|")}
-    start, end = codes["startoftranscript"], codes["translate"]  # the languages stand between them
+    start, end = codes["startoftranscript"], codes["translate"]  # the languages are between them
     return {code: token for code, token in sorted(codes.items()) if start < token < end}
 
 
@@ -148,7 +148,7 @@ def _hub_answers(timeout_seconds: float = 3.0) -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        # One plain request: the hub library itself would retry for half a minute where there is no network.
+        # One plain request: without a network, the hub library itself would retry for half a minute.
         where = f"{constants.ENDPOINT}/{HUB_AUDIO}/raw/{HUB_REVISIONS[HUB_AUDIO]}/config.json"
         urllib.request.urlopen(where, timeout=timeout_seconds)
     except OSError:
@@ -190,7 +190,7 @@ def _parts_from_registry(say: Callable[[str], None]) -> Parts:
 
 
 def _whisper(state: dict[str, torch.Tensor]) -> WhisperModel:
-    """A Whisper of the sizes that its weights have; heads are 64 wide in all of them."""
+    """A Whisper with the sizes of these weights; its heads are always 64 wide."""
     vocabulary, width = state["decoder.embed_tokens.weight"].shape
     num_layers = {part: len({name.split(".")[2] for name in state if name.startswith(f"{part}.layers.")})
                   for part in ("encoder", "decoder")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Frozen-audio features: what the frozen audio part makes of a clip, computed once and used at every step."""
+"""Audio states: a clip encoded by the frozen audio part, once, for use at every step."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ DEFAULT_LOCALE = "en"
 def encode_clips(
     model: Any, processor: Any, clips: Sequence[Samples], batch_size: int = 8, locales: Sequence[str] = ()
 ) -> Iterator[torch.Tensor]:
-    """What is kept of each clip, as the family's own forward computes it.
+    """The audio states of each clip, as the family's own forward computes them.
 
     Args:
         model: a model of a supported family.
-        processor: its processor; clips longer than it hears are cut.
+        processor: its processor; clips longer than its window are cut.
         clips: mono 16 kHz samples.
-        batch_size: clips that are encoded together, where the family does so.
-        locales: each clip's, for models that need the language; English where none are given.
+        batch_size: clips encoded together, if the family does so.
+        locales: each clip's, for models that need the language; English if not given.
 
     Yields:
-        one tensor a clip, (num_audio_tokens, width), on the CPU, where batches are put together and a corpus finds
-        room: in the model's dtype the states of Qwen2-Audio's audio tower, whose projector follows at every step, or
-        for other families what enters the language model; for the embedded model token ids, of width 1.
+        one tensor per clip, (num_audio_tokens, width), on the CPU, where batches are assembled and a corpus fits: for
+        Qwen2-Audio the audio tower's states, which the projector takes at every step; for the embedded model token ids,
+        of width 1; for other families the language model's input. In the model's dtype, except for the ids.
     """
     locales = locales or [DEFAULT_LOCALE] * len(clips)
     yield from family_of(model.config.model_type).encode(model, processor, clips, locales, batch_size)

@@ -1,7 +1,7 @@
-"""Reading a few more tokens a row: keys and values are kept with room to grow, and attention repeats none of them.
+"""Reads a few more tokens per row without copying keys and values: they have room to grow, and heads share them.
 
-transformers copies all keys and values at every step, to append to them and once more for each head of queries that
-shares them: for small models far more memory is moved so than for the step itself.
+transformers copies all keys and values at every step, to append to them and again for each query head that shares them:
+in small models this moves far more memory than the step itself.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import DynamicLayer
 
-from sottovoce.models.packed_attention import attending_by
+from sottovoce.models.packed_attention import using_attention
 
 STEPS = "sottovoce_steps"
-ROOM = 32  # places that are kept free behind what is held
-FEW = 32  # tokens a row; for more the scores of all of them would take much memory
+ROOM = 32  # free positions kept at the end
+FEW = 32  # tokens per row; for more, their scores would take too much memory
 
 
 class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer, (batch, heads, num_places, head_dim), in tensors that have room behind them."""
+    """Keys and values of one layer, (batch, heads, num_places, head_dim), in tensors with room at the end."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -35,7 +35,7 @@ class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appends, and returns all that is held."""
+        """Appends, and returns all keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, self._key_room = _appended(self.keys, self._key_room, key_states)
@@ -44,10 +44,10 @@ class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def _appended(held: torch.Tensor, room: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is held with what is new behind it, and the room that this is the beginning of."""
+    """The old entries followed by the new ones, and the larger tensor that they are the start of."""
     length = held.shape[2] if held.numel() else 0
     end = length + new.shape[2]
-    # What was selected or repeated meanwhile is a tensor of its own.
+    # After selecting or repeating rows, held is no longer the start of room.
     if not length or room.data_ptr() != held.data_ptr() or room.shape[2] < end:
         room = new.new_empty(*new.shape[:2], end + ROOM, new.shape[3])
         if length:
@@ -62,12 +62,10 @@ def preallocated_cache() -> Any:
 
 
 def step_attention(language_model: Any) -> AbstractContextManager[None]:
-    """While it lasts, a forward of the language model goes by ``bias``, which it must be given:
-
-    what is added to the scores of each new token for each place held, (batch, num_new, num_places); a very negative
-    number where it does not look.
+    """Makes the language model's forward take ``bias``, (batch, num_new, num_places): it is added to each new token's
+    attention score for each position; a very negative number masks the position.
     """
-    return attending_by(STEPS, language_model)
+    return using_attention(STEPS, language_model)
 
 
 def _attention(

@@ -1,4 +1,4 @@
-"""Input embeddings with the audio already in them, and the loss on the answer's positions only."""
+"""Input embeddings with the audio injected, and the loss on the answer's positions only."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def input_embeddings(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """Token embeddings with projected audio in place of the audio placeholders.
 
     Args:
-        batch: input_ids, (batch, length); and for batches with speech what the placeholders stand for, in their order:
-            audio_states, (num_placeholders, width), the width being that of what ``features.encode_clips`` returns; or
-            audio_inputs, the mel frames of each clip, which then go through the audio part with gradients.
+        batch: input_ids, (batch, length); for batches with speech also, in the order of the placeholders, either
+            audio_states, (num_placeholders, width), as ``features.encode_clips`` returns them; or audio_inputs, the mel
+            frames of each clip, which then go through the audio part with gradients.
 
     Returns:
         (batch, length, hidden_size); equal to what the family's own forward builds.
@@ -32,7 +32,7 @@ def input_embeddings(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     family = family_of(base.config.model_type)
     embeddings = family.token_embeddings(base, input_ids)
     if "audio_inputs" in batch:
-        projected = torch.cat([_heard(base, family, clip) for clip in batch["audio_inputs"]])
+        projected = torch.cat([_encoded(base, family, clip) for clip in batch["audio_inputs"]])
     elif "audio_states" in batch:
         projected = family.projected(base, batch["audio_states"].to(embeddings.device))
     else:
@@ -41,8 +41,8 @@ def input_embeddings(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     return embeddings.masked_scatter(placeholder, projected.to(embeddings.dtype))
 
 
-def _heard(base: Any, family: Family, clip: dict[str, torch.Tensor]) -> torch.Tensor:
-    # Without dropout and with the averages that normalisation layers have: a batch of one clip has none of its own.
+def _encoded(base: Any, family: Family, clip: dict[str, torch.Tensor]) -> torch.Tensor:
+    # eval(): no dropout, and stored averages in normalisation layers, as one clip is too few to compute them.
     base.get_submodule(family.audio_tower).eval()
     frames = {name: t.to(base.dtype) if t.is_floating_point() else t for name, t in clip.items()}
     return family.audio_features(base, frames)
@@ -55,7 +55,7 @@ def answer_loss(model: Any, batch: dict[str, Any], first_layer: int = 0) -> tupl
 
 
 def token_losses(model: Any, batch: dict[str, Any], first_layer: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of each labelled token, (num_labelled,), and the row that it stands in, (num_labelled,).
+    """Cross-entropy of each labelled token, (num_labelled,), and the row that it is in, (num_labelled,).
 
     Only hidden states that predict a labelled token reach the language model's head: no logits for prompts, audio or
     padding.

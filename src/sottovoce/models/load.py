@@ -1,4 +1,4 @@
-"""Loads a model and its processor by what a recipe calls it: ``embedded``, a hub id or a folder."""
+"""Loads a model and its processor by its name in a recipe: ``embedded``, a hub id or a folder."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LoadedModel:
 
     @property
     def window_seconds(self) -> float:
-        """The longest clip that is heard whole; what is beyond is cut."""
-        return self.family.heard_seconds(self.processor)
+        """The longest clip that is not cut."""
+        return self.family.max_seconds(self.processor)
 
     @property
     def pad_id(self) -> int:
@@ -47,13 +47,13 @@ def load_model(
     """Loads onto the GPU if there is one.
 
     Args:
-        bf16: in bfloat16 where the hardware computes in it, else in float32 (see ``precision.precision_lines``).
-        load_in_4bit: the language model's linear layers, but for its head, in 4 bits (NF4, whose scales are quantised
-            too; Dettmers et al., 2023).
+        bf16: use bfloat16 if the hardware supports it, else float32 (see ``precision.precision_lines``).
+        load_in_4bit: load the language model's linear layers, except its head, in 4 bits (NF4 with quantised scales;
+            Dettmers et al., 2023).
 
     Raises:
         UserError: the model cannot be found, its family is not supported (by this transformers release), its parts do
-            not fit together, or bitsandbytes is not installed.
+            not match, or bitsandbytes is not installed.
     """
     from transformers import PreTrainedConfig
     from transformers.utils import logging
@@ -69,7 +69,7 @@ def load_model(
             dtype=torch.bfloat16 if bf16 else torch.float32,
             attn_implementation=attention(),
             use_safetensors=True,
-            trust_remote_code=False,  # without this word transformers would ask
+            trust_remote_code=False,  # else transformers would prompt the user
             **({"quantization_config": _four_bit(family)} if load_in_4bit else {}),
         )
         processor = family.load_processor(source, model.config)
@@ -91,21 +91,21 @@ def _four_bit(family: Family) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        # Named for 8 bits, it holds for 4 as well.
+        # Despite its name it applies to 4 bits, too.
         llm_int8_skip_modules=[family.audio_tower, family.projector, "lm_head"],
     )
 
 
 def load_skeleton(name: str, bf16: bool = True) -> LoadedModel:
-    """The model without weights, on the meta device, from its configuration alone; there is no processor.
+    """The model without weights, on the meta device, from its configuration alone; it has no processor.
 
     Raises:
-        UserError: the configuration cannot be found, or the family has no entry that names its class.
+        UserError: the configuration cannot be found, or the family is not registered.
     """
     family = family_named(name)
     refuse_old_transformers(family)
     if not family.model_class:
-        raise UserError(f"{name}: models of type {family.model_type!r} have no entry", "docs/models.md says which do")
+        raise UserError(f"{name}: the family {family.model_type!r} is not registered", "see docs/models.md")
     try:
         model_class = family.class_of()
         config = model_class.config_class.from_pretrained(_source(name))
@@ -126,7 +126,7 @@ def processor_of(name: str, skeleton: LoadedModel) -> Any:
 
 
 def family_named(name: str) -> Family:
-    """The family of what a recipe calls a model. Raises UserError if its configuration cannot be found."""
+    """The family of the model with this name in a recipe. Raises UserError if its configuration cannot be found."""
     from transformers import PreTrainedConfig
 
     try:
@@ -142,10 +142,10 @@ def _source(name: str, say: Callable[[str], None] = lambda line: None) -> str:
 
 
 def unloadable(what: str, error: Exception) -> UserError:
-    """The error where something cannot be loaded from the hub or a folder."""
-    advice = "check the id and the connection to the hub, name a folder, or use `embedded`"
+    """The error for something that cannot be loaded from the hub or a folder."""
+    advice = "check the id and the connection to the hub, give a folder, or use `embedded`"
     if isinstance(error, ImportError):
-        advice = "install what it asks for"
+        advice = "install the missing package"
     return UserError(f"cannot load {what}: {str(error).strip().splitlines()[0]}", advice)
 
 
@@ -155,20 +155,20 @@ def refuse_old_transformers(family: Family) -> None:
 
     if Version(transformers.__version__) < Version(family.minimum_transformers):
         raise UserError(
-            f"{family.model_type} needs transformers {family.minimum_transformers}, {transformers.__version__} is here",
+            f"{family.model_type} needs transformers {family.minimum_transformers}, not {transformers.__version__}",
             f"pip install 'transformers>={family.minimum_transformers}'",
         )
 
 
 def attention() -> str:
-    """The attention that is fastest here: torch's fused kernels on a GPU; on a CPU, where their backward pass takes
-    several times as long as plain matrix products at a command's length, those."""
+    """The fastest attention on this machine: torch's fused kernels on a GPU; on a CPU plain matrix products, whose
+    backward pass is several times faster for rows as short as a command."""
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 @contextmanager
 def fused_attention(model: Any) -> Iterator[None]:
-    """Torch's fused kernels while it lasts, which read prompts faster than :func:`attention` on a CPU, too."""
+    """Uses torch's fused kernels, which read prompts faster than :func:`attention`'s choice, even on a CPU."""
     before = model.config._attn_implementation
     model.set_attn_implementation("sdpa")
     try:
@@ -178,9 +178,10 @@ def fused_attention(model: Any) -> Iterator[None]:
 
 
 def model_identity(name: str, say: Callable[[str], None] = lambda line: None) -> str:
-    """What decides the weights, for naming what was computed with them: the assembled folder, or the name.
+    """Identifies the weights, to name what was computed with them: the embedded model's folder, a folder's name with
+    hashes of its weights, or a hub id.
 
-    The embedded model is assembled by the first who asks, which ``say`` tells.
+    ``say`` receives a line if the embedded model has to be assembled first.
     """
     return f"embedded-{embedded_model_dir(say).name}" if name == EMBEDDED else _identity(name)
 

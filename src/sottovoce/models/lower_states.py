@@ -1,4 +1,4 @@
-"""What frozen lower layers of a language model make of rows, computed once for each row."""
+"""The states of rows after a language model's frozen lower layers, computed once per row."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.machine import machine_bytes
 from sottovoce.core.progress import progress_bar
 from sottovoce.data.collate import Row, collate_training, moved
-from sottovoce.models.divided import lower_hidden_states, refuse_undivided
+from sottovoce.models.divided import lower_hidden_states, require_divisible
 from sottovoce.models.injection import input_embeddings
 from sottovoce.models.load import LoadedModel
 
-MEMORY_SHARE = 0.25  # of the machine's memory, that the states may take
+MEMORY_SHARE = 0.25  # of the machine's memory that the states may take
 
 
 class LowerStates:
-    """Keeps, in memory, the states that rows have below layer number ``first_layer``.
+    """Keeps in memory the states of rows below layer number ``first_layer``.
 
-    Each row goes through the layers by itself: what is kept does not depend on which rows there are.
+    Each row is computed by itself, so that its states do not depend on other rows.
     """
 
     def __init__(self, first_layer: int) -> None:
         self._first_layer = first_layer
-        # A row's recording is identified by its tensor, which the row held here keeps from being another one's later.
+        # A row's recording is identified by its tensor's id(); keeping the row ensures that no other gets the same
+        # id().
         self._kept: dict[tuple[Any, ...], tuple[Row, torch.Tensor]] = {}
 
     def of(self, loaded: LoadedModel, rows: Sequence[Row]) -> list[Row]:
-        """The rows with their states, which those that are new get now, with a progress bar.
+        """The rows with their states; missing states are computed, with a progress bar.
 
         Args:
-            loaded: the model, whose lower layers are as they were loaded.
+            loaded: the model, with untrained lower layers.
 
         Raises:
-            UserError: of this model it is not known how, or the states would take too much memory.
+            UserError: the model cannot be split, or the states would take too much memory.
         """
-        refuse_undivided(loaded.family, loaded.model, self._first_layer)
+        require_divisible(loaded.family, loaded.model, self._first_layer)
         new = {_key(row): row for row in rows if _key(row) not in self._kept}
         self._refuse_too_many(loaded, new.values())
         with progress_bar() as progress:
@@ -56,8 +57,8 @@ class LowerStates:
         num_bytes = num_tokens * width * loaded.model.dtype.itemsize
         if num_bytes > MEMORY_SHARE * machine_bytes():
             raise UserError(
-                f"the states below layer {self._first_layer} of all rows take {num_bytes / 2**30:.1f} GiB of memory, "
-                f"of {machine_bytes() / 2**30:.1f} GiB",
+                f"the states of all rows below layer {self._first_layer} take {num_bytes / 2**30:.1f} GiB of this "
+                f"machine's {machine_bytes() / 2**30:.1f} GiB of memory",
                 "set train.lora.first_layer: 0, or use fewer utterances",
             )
 

@@ -1,8 +1,8 @@
-"""Rows without their padding: one sequence for all that works token by token, rows apart for attention alone.
+"""Rows without padding: one long sequence for everything that works token by token, separate rows only for attention.
 
-The linear layers of a language model take most of the time and do not look at neighbours, so padding is taken out
-before the first and put back after the last. Attention is causal and over each row by itself; the result is that of
-the padded rows but for rounding.
+A language model's linear layers take most of the time and treat each token by itself, so padding is removed before the
+first layer and restored after the last. Attention is causal within each row; the result is that of the padded rows,
+except for rounding.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 PACKED = "sottovoce_packed"
-TOKEN_STEP = 16  # sequences come in few lengths, for each of which a CPU compiles its matrix products anew
+TOKEN_STEP = 16  # limits the number of lengths: a CPU compiles its matrix products anew for each
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the tokens of padded rows stand in one sequence, and back.
+    """Maps padded rows to one sequence, and back.
 
     Args:
         shape: of the padded rows, (batch, length).
-        taken: for each place of the sequence, which of the batch * length positions it holds, (num_places,); the last
-            ones, which fill it up to a multiple of ``TOKEN_STEP`` where that is no more than padding would be, hold the
-            first position again.
-        places: for each of the batch * length positions, its place in the sequence; of padding, the first one.
-        within_row: for each place of the sequence, how many tokens stand before it in its row, (num_places,).
+        taken: for each place in the sequence, which of the batch * length positions it holds, (num_places,). The last
+            places fill the sequence up to a multiple of ``TOKEN_STEP``, unless that is longer than the padded rows, and
+            repeat the first position.
+        places: for each of the batch * length positions, its place in the sequence; for padding, the first place.
+        within_row: for each place in the sequence, how many tokens precede it in its row, (num_places,).
     """
 
     shape: tuple[int, int]
@@ -42,15 +42,15 @@ class Packing:
     within_row: torch.Tensor
 
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
-        """(1, num_places, width) of (batch, length, width)."""
+        """(batch, length, width) to (1, num_places, width)."""
         return padded.flatten(0, 1).index_select(0, self.taken).unsqueeze(0)
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
-        """(batch, length, width) of (1, num_places, width); what stands at padding means nothing."""
+        """(1, num_places, width) to (batch, length, width); values at padding are meaningless."""
         return packed[0].index_select(0, self.places).view(*self.shape, packed.shape[-1])
 
     def unpack_heads(self, packed: torch.Tensor) -> torch.Tensor:
-        """(batch, heads, length, width) of (1, heads, num_places, width), as caches of keys and values hold them."""
+        """(1, heads, num_places, width) to (batch, heads, length, width), the layout of key-value caches."""
         (batch, length), (_, num_heads, _, width) = self.shape, packed.shape
         return packed[0].index_select(1, self.places).view(num_heads, batch, length, width).transpose(0, 1)
 
@@ -71,19 +71,18 @@ def packing_of(attention_mask: torch.Tensor) -> Packing:
 
 
 def num_places(num_tokens: int, num_positions: int) -> int:
-    """The length of the sequence into which the tokens of so many padded positions are packed."""
+    """The length of the sequence that packs ``num_tokens`` tokens of ``num_positions`` padded positions."""
     return min(-(-num_tokens // TOKEN_STEP) * TOKEN_STEP, num_positions)
 
 
 def packed_attention(language_model: Any) -> AbstractContextManager[None]:
-    """While it lasts, a forward of the language model that is given ``packing`` looks at each row by itself."""
-    return attending_by(PACKED, language_model)
+    """Makes the language model's forward, if given ``packing``, attend within each row."""
+    return using_attention(PACKED, language_model)
 
 
 @contextmanager
-def attending_by(name: str, language_model: Any) -> Iterator[None]:
-    """While it lasts, the language model computes attention by one that is registered under this name, without masks of
-    transformers'."""
+def using_attention(name: str, language_model: Any) -> Iterator[None]:
+    """Makes the language model use the attention registered under this name, without transformers' masks."""
     before = language_model.config._attn_implementation
     language_model.config._attn_implementation = name
     try:
@@ -92,9 +91,9 @@ def attending_by(name: str, language_model: Any) -> Iterator[None]:
         language_model.config._attn_implementation = before
 
 
-def recomputed_alike(language_model: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Around a layer that is about to be computed, and around its computation once more for the backward pass, when
-    :func:`packed_attention` has ended; what ``torch.utils.checkpoint`` calls a ``context_fn``."""
+def checkpoint_contexts(language_model: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """A ``context_fn`` for ``torch.utils.checkpoint``: contexts for a layer's forward pass and for its recomputation in
+    the backward pass, when :func:`packed_attention` is no longer active."""
     packed = language_model.config._attn_implementation == PACKED
     return nullcontext(), packed_attention(language_model) if packed else nullcontext()
 
@@ -111,7 +110,7 @@ def _attention(
         states[0].transpose(0, 1).index_select(0, packing.places).view(*packing.shape, num_keys, *heads, width)
         for states, heads in ((query, (query.shape[1] // num_keys,)), (key, ()), (value, ()))
     )
-    # On a CPU the fused kernels are slower in the backward pass alone.
+    # On a CPU, only the backward pass of the fused kernels is slower.
     attend = _fused if query.is_cuda or not torch.is_grad_enabled() else _plain
     seen_blkgd = attend(query_blkgd, key_blkd, value_blkd, scale, dropout if module.training else 0.0)
     return seen_blkgd.flatten(2, 3).flatten(0, 1).index_select(0, packing.taken).unsqueeze(0), None
@@ -120,7 +119,7 @@ def _attention(
 def _plain(
     query_blkgd: torch.Tensor, key_blkd: torch.Tensor, value_blkd: torch.Tensor, scale: float, dropout: float
 ) -> torch.Tensor:
-    """Matrix products, whose backward pass is the fastest on a CPU at a command's length."""
+    """Matrix products: on a CPU, the fastest backward pass for rows as short as a command."""
     (batch, length, num_keys, num_shared, width) = query_blkgd.shape
     query = query_blkgd.permute(0, 2, 3, 1, 4).reshape(batch * num_keys, num_shared * length, width)
     key, value = (states.transpose(1, 2).reshape(batch * num_keys, length, width) for states in (key_blkd, value_blkd))
@@ -130,9 +129,9 @@ def _plain(
     return torch.bmm(weights, value).view(batch, num_keys, num_shared, length, width).permute(0, 3, 1, 2, 4)
 
 
-@lru_cache(maxsize=8)  # all layers of a step need the same, and batches come in few lengths
+@lru_cache(maxsize=8)  # shared by all layers of a step; batches have few different lengths
 def _hidden(length: int, num_shared: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """What is added to scores, (num_shared * length, length): minus infinity where a token would look ahead."""
+    """The causal mask added to scores, (num_shared * length, length): minus infinity for later tokens."""
     return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1).repeat(num_shared, 1)
 
 

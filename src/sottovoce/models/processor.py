@@ -1,7 +1,7 @@
 """Prompts and mel frames from a checkpoint's tokenizer, feature extractor and chat template alone.
 
-The families' own processors also want what images and videos need (torchvision, an image processor) and each expands
-placeholders in its own way; we need neither.
+The families' own processors also require packages for images and videos (torchvision, an image processor), and each
+expands placeholders in its own way; we need neither.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PROBE = "\u2420probe\u2420"
 
 @dataclass(frozen=True)
 class FamilyProcessor:
-    """Stands where transformers' processor would: it writes prompts and holds the feature extractor.
+    """Replaces transformers' processor: it writes prompts and holds the feature extractor.
 
     Args:
         chat_template: a jinja template over ``messages`` and ``add_generation_prompt``.
-        audio_token: written by the template once for a recording.
-        wrap: what stands before and after the placeholders.
-        as_text: whether the template takes a message's content as one string (with the placeholder in it) rather than
+        audio_token: written by the template once per recording.
+        wrap: the text before and after the placeholders.
+        as_text: whether the template takes a message's content as one string (containing the placeholder) rather than
             as a list of parts.
     """
 
@@ -43,10 +43,10 @@ class FamilyProcessor:
     def apply_chat_template(
         self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = False, tokenize: bool = False
     ) -> str:
-        """The prompt as text, with one placeholder for a recording.
+        """The prompt as text, with one placeholder per recording.
 
         Args:
-            tokenize: must be False; it is there because transformers' processors take it.
+            tokenize: must be False; transformers' processors have this argument.
         """
         if tokenize:
             raise ValueError("prompts are tokenised by sottovoce.data.collate.tokenize")
@@ -69,11 +69,11 @@ def load_processor(source: str, audio_token_id: int, wrap: tuple[str, str], own_
 
     Args:
         source: a hub id or a folder.
-        audio_token_id: the placeholder's, as the model's configuration names it.
-        own_template: used where the checkpoint brings no chat template.
+        audio_token_id: the placeholder's, from the model's configuration.
+        own_template: used if the checkpoint has no chat template.
 
     Raises:
-        UserError: there is no chat template, it has no place for a recording, or the tokenizer lacks the placeholder.
+        UserError: there is no chat template, it does not support audio, or the tokenizer lacks the placeholder.
     """
     from transformers import AutoFeatureExtractor, AutoTokenizer
 
@@ -85,9 +85,9 @@ def load_processor(source: str, audio_token_id: int, wrap: tuple[str, str], own_
 def assembled(
     source: str, tokenizer: Any, feature_extractor: Any, audio_token_id: int, wrap: tuple[str, str], own_template: str
 ) -> FamilyProcessor:
-    """Puts a checkpoint's tokenizer and feature extractor together with its chat template.
+    """Combines a checkpoint's tokenizer and feature extractor with its chat template.
 
-    Args and raises are those of :func:`load_processor`.
+    Arguments and errors as in :func:`load_processor`.
     """
     from transformers import ProcessorMixin
 
@@ -100,24 +100,24 @@ def assembled(
     token = tokenizer.convert_ids_to_tokens(audio_token_id)
     if token is None:
         raise UserError(
-            f"{source}: the tokenizer lacks token {audio_token_id}, which the model takes for audio",
-            "take tokenizer and model from the same checkpoint",
+            f"{source}: the tokenizer lacks token {audio_token_id}, the model's audio placeholder",
+            "use tokenizer and model of the same checkpoint",
         )
     return fitted(FamilyProcessor(tokenizer, feature_extractor, template, token, wrap))
 
 
 def fitted(processor: FamilyProcessor) -> FamilyProcessor:
-    """The processor with content given in the form that its template takes.
+    """The processor with ``as_text`` set to what its template takes.
 
     Raises:
-        UserError: in neither form does the template write a recording and a text once each.
+        UserError: in neither form does the template write the recording and the text exactly once.
     """
     content = [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": _PROBE}]
     for as_text in (False, True):
         candidate = replace(processor, as_text=as_text)
         try:
             prompt = candidate.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        except (TypeError, TemplateError):  # a template for strings may choke on parts, and the other way round
+        except (TypeError, TemplateError):  # a template for strings may fail on parts, and vice versa
             continue
         if prompt.count(processor.audio_token) == 1 and prompt.count(_PROBE) == 1:
             return candidate

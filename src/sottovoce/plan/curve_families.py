@@ -53,7 +53,11 @@ def _exponential(n: Floats, scale: Floats, _: Floats) -> Floats:
 
 
 def _logistic(n: Floats, middle: Floats, width: Floats) -> Floats:
-    return 1 / (1 + np.exp(np.minimum(middle - n, 500 * width) / width)) - 1 / (1 + np.exp(np.minimum(middle, 500 * width) / width))
+    def done(n: Floats) -> Floats:
+        left: Floats = np.exp(np.minimum((middle - n) / width, 500.0))  # beyond, it is 0 to the last digit of a double
+        return 1 / (1 + left)
+
+    return done(n) - done(np.zeros(()))
 
 
 FAMILIES = (

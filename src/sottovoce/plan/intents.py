@@ -1,4 +1,4 @@
-"""Which intents to record first: those that lose most between gold text and speech, as often as they are said."""
+"""Which intents to record first: those that lose most from gold text to speech, weighted by frequency."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sottovoce.score.statistics import bootstrap, interval
 
 @dataclass(frozen=True, slots=True)
 class IntentGain:
-    """One intent: what intent accuracy over all test utterances would win if its speech were understood as its text is.
+    """One intent: how much overall intent accuracy would rise if its speech were understood as well as its text.
 
-    ``gain`` is its share of the test items times (accuracy from gold text - accuracy from speech), with the LEVEL
-    interval from ``low`` to ``high`` over the choice of test utterances. Accuracies are 0..1, means over seeds.
-    ``num_recordings`` of it were trained on, a mean over seeds; None where the training data is not at hand.
+    ``gain`` is its share of the test items times (accuracy from gold text - accuracy from speech); ``low`` and ``high``
+    are its LEVEL interval over test utterances. Accuracies are 0..1, means over seeds. ``num_recordings`` is the number
+    of its training recordings, a mean over seeds; None if the training data is not available.
     """
 
     intent: str
@@ -41,11 +41,11 @@ class IntentGain:
 def first_intents(
     answers: Sequence[Mapping[Modality, Answers]], recordings: Mapping[str, float] | None
 ) -> list[IntentGain]:
-    """Every intent of the test data, the one with most to gain first; of equals the one with fewer recordings.
+    """Every intent of the test data by expected gain; ties go to the one with fewer recordings.
 
     Args:
-        answers: of each seed's cell, to the same gold items from speech and from text.
-        recordings: of each intent, as ``recordings_of`` counts them.
+        answers: each seed's answers to the same gold items, from speech and from text.
+        recordings: the number for each intent, see ``recordings_of``.
     """
     intents = [answer.item.frame.intent for answer in answers[0]["speech"].all]
     names = sorted(set(intents))
@@ -55,7 +55,7 @@ def first_intents(
         tables = [counts_table(each[modality].all, "strict", registry.headline()) for each in answers]
         right[modality] = np.mean([table.counted("intent") for table in tables], axis=0)
     lost = of_intent * (right["text"] - right["speech"])[:, None]
-    # Recordings of an utterance are drawn together.
+    # Resample whole utterances, with all their recordings.
     sums = tables[0].summed(np.column_stack([np.ones(len(intents)), lost]))
     bounds = interval(bootstrap(sums, _shares), LEVEL)
     gains = []
@@ -70,17 +70,16 @@ def first_intents(
 
 
 def recordings_of(cells: Sequence[CellResult], manifest: Path | None) -> dict[str, float] | None:
-    """How many recordings of each intent the cells were trained on, a mean over cells.
-
-    None where their manifest is not at hand, or does not hold all of them.
+    """How many recordings of each intent the cells were trained on, a mean over cells; None if their manifest is not
+    available or lacks some of them.
     """
     if manifest is None:
         return None
     intents = {utterance.id: utterance.frame.intent for utterance in read_manifest(manifest, allow_outside=True)}
-    heard = [identity for cell in cells for identity in cell.speech_ids]
-    if not heard or not intents.keys() >= set(heard):
+    trained = [identity for cell in cells for identity in cell.speech_ids]
+    if not trained or not intents.keys() >= set(trained):
         return None
-    return {intent: number / len(cells) for intent, number in Counter(intents[each] for each in heard).items()}
+    return {intent: number / len(cells) for intent, number in Counter(intents[each] for each in trained).items()}
 
 
 def _shares(sums: Floats) -> Floats:

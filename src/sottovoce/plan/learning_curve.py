@@ -33,7 +33,7 @@ from sottovoce.plan.curve_families import FAMILIES, Floats
 LEVEL = 0.8
 SUPPORT = 2.0
 """A curve is used up to this many times the largest number of recordings measured: one doubling, for which the coverage
-of the intervals was counted. Beyond it the measured scores say little and the prior of the shape decides."""
+of the intervals was simulated. Beyond it, the prior of the shape matters more than the measured scores."""
 MIN_BUDGETS = 3
 NUM_DRAWS = 4000
 
@@ -61,7 +61,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Curves drawn from the posterior; each array holds one number a draw.
+    """Curves drawn from the posterior; each array has one number per draw.
 
     ``start`` is the score without recordings, ``rise`` how much higher it is with ``largest`` recordings, the most that
     were measured. ``family`` is the place in FAMILIES, ``first`` and ``second`` are that family's parameters.
@@ -91,7 +91,7 @@ class LearningCurve:
         return self._at(np.full(len(self.start), float(num_recordings)))
 
     def score(self, num_recordings: float) -> Interval:
-        """The score with so many recordings, 0..1, averaged over seeds and all utterances of this kind."""
+        """The score with that many recordings, 0..1, averaged over seeds and all utterances of this kind."""
         return _interval(self.scores(num_recordings))
 
     def gain(self, before: float, after: float) -> Interval:
@@ -131,8 +131,8 @@ def fit_curve(
         seed: of the draws.
 
     Raises:
-        NoCurveError: fewer than MIN_BUDGETS different numbers of recordings, none of them 0, or scores that no curve
-            between 0 and 1 follows.
+        NoCurveError: fewer than MIN_BUDGETS different numbers of recordings, none of them 0, or no curve between 0 and
+            1 fits the scores.
     """
     n, y = np.asarray(num_recordings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     budgets = np.unique(n)
@@ -143,7 +143,12 @@ def fit_curve(
     grids = [family.grid(float(budgets[1]), largest) for family in FAMILIES]
     families = np.repeat(np.arange(len(FAMILIES)), [len(first) for first, _ in grids])  # (G)
     firsts, seconds = (np.concatenate(each) for each in zip(*grids, strict=True))
-    shapes = np.hstack([f.shape(n[:, None], *g) / f.shape(np.array(largest), *g) for f, g in zip(FAMILIES, grids, strict=True)])
+    shapes = np.hstack(
+        [  # (C, G)
+            each.shape(n[:, None], *grid) / each.shape(np.array(largest), *grid)
+            for each, grid in zip(FAMILIES, grids, strict=True)
+        ]
+    )
 
     of_seeds, of_trainings = (grid.ravel()[:, None, None] for grid in np.meshgrid(_DEVIATIONS, _DEVIATIONS))
     same_seed = np.equal.outer(np.asarray(seeds), np.asarray(seeds))
@@ -226,6 +231,6 @@ def _family_weights(
 
 
 def _interval(samples: Floats) -> Interval:
-    # inverted_cdf takes a draw as it is: between a number and infinity there is nothing to interpolate.
+    # inverted_cdf returns one of the draws: one cannot interpolate between a number and infinity.
     low, value, high = np.quantile(samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf").tolist()
     return Interval(value, low, high)

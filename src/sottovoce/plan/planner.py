@@ -1,6 +1,6 @@
-"""The planner: from a study's learning curves to how much speech reaches a target, and what it costs. Loads no model.
+"""The planner: from a study's learning curves, how much speech reaches a target and what it costs. Loads no model.
 
-A line of the study (:mod:`sottovoce.report.curves`) is fitted with its start, what the scheme is without speech.
+Each line of the study (:mod:`sottovoce.report.curves`) is fitted together with its score without speech.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MIN_TEST = 50
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A headline metric, by its key, and the score, 0..1, that it should reach on speech."""
+    """A headline metric, by key, and the score (0..1) that it should reach on speech."""
 
     metric: str
     score: float
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured at one budget: means over its seeds."""
+    """The scores measured at one budget: means over its seeds."""
 
     num_recordings: int
     score: float
@@ -52,11 +52,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class CurvePlan:
-    """What one scheme's curve says about one target.
+    """What one scheme's curve predicts for one target.
 
-    ``recordings``, ``hours`` (of speech) and ``cost`` are for the target in all, those already there included; infinite
-    beyond ``limit``, the most recordings that the curve supports, with which the score is ``at_limit``. ``gain`` is
-    that of the next ``num_next`` recordings. ``refusal`` says why the target is not answered; None: not known.
+    ``recordings``, ``hours`` (of speech) and ``cost`` are the totals for the target, including existing recordings;
+    infinite beyond ``limit``, the most recordings that the curve supports, where the score is ``at_limit``. ``gain`` is
+    that of the next ``num_next`` recordings. ``refusal`` says why there is no prediction; None fields are unknown.
     """
 
     name: str
@@ -76,7 +76,7 @@ class CurvePlan:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A score on speech (0..1, mean over seeds) that needs no recordings to train on, beside a target.
+    """A score on speech (0..1, mean over seeds) reached without training recordings, to compare with a target.
 
     Its LEVEL interval is over the choice of test utterances and seeds.
     """
@@ -88,8 +88,8 @@ class Level:
 
 @dataclass(frozen=True)
 class Plan:
-    """All curves and targets; what cascades reach; the intents to record first with the scheme ``best``, and after how
-    many recordings."""
+    """All curves and targets; ``levels``, what cascades reach; and the intents to record first, for the scheme ``best``
+    trained on ``num_recordings``."""
 
     study: str
     level: float
@@ -105,18 +105,18 @@ def parse_target(text: str) -> Target:
     """A target from ``slu_f1=0.75``.
 
     Raises:
-        UserError: it is not of that form, the metric is not known, or the score is not between 0 and 1.
+        UserError: it does not have that form, the metric is unknown, or the score is not between 0 and 1.
     """
     name, equals, number = text.partition("=")
     if not equals or name not in headline_keys():
         advice = nearest(name, headline_keys()) if equals else "write for example slu_f1=0.75"
-        raise UserError(f"{text!r} is no target", advice)
+        raise UserError(f"{text!r} is not a target", advice)
     try:
         score = float(number)
     except ValueError:
         score = -1.0
     if not 0 < score < 1:
-        raise UserError(f"{text!r}: the score must lie between 0 and 1", "write for example slu_f1=0.75")
+        raise UserError(f"{text!r}: the score must be between 0 and 1", "write for example slu_f1=0.75")
     return Target(name, score)
 
 
@@ -126,14 +126,13 @@ def make_plan(
     """Fits the curves of a study folder and reads the targets off them.
 
     Args:
-        folder: of the study.
+        folder: the study's.
         targets: at least one.
         scheme: only this scheme's curves.
-        cost_per_hour: of an hour of recorded speech, in any currency.
+        cost_per_hour: for an hour of recorded speech, in any currency.
 
     Raises:
-        UserError: no study, a file of it is damaged, it has no finished cell with speech of that scheme, or a cost of
-            0 or less.
+        UserError: not a study, a damaged file, no finished cell of that scheme with speech, or a cost of 0 or less.
     """
     if cost_per_hour is not None and cost_per_hour <= 0:
         raise UserError(f"an hour of speech cannot cost {cost_per_hour:g}", "give a cost above 0, or none")
@@ -149,10 +148,10 @@ def make_plan(
 
 
 def gains_by_intent(folder: Path) -> dict[str, float]:
-    """What recording each intent would win (:class:`IntentGain`), without the curves: one budget is enough.
+    """The gain from recording each intent (:class:`IntentGain`); needs no curves, so one budget is enough.
 
     Raises:
-        UserError: no study, a file of it is damaged, or it has no finished cell with speech.
+        UserError: not a study, a damaged file, or no finished cell with speech.
     """
     results = read_study(folder)
     best = _best(_spoken_lines(study_curves(results, study_samples(results)), folder), "intent_accuracy")
@@ -251,12 +250,12 @@ def covariance(samples: Sequence[Scored], place: int) -> Floats:
 
 
 def _num_recordings(point: Point) -> int:
-    """How many of the target's recordings it was trained on, a mean over seeds; a source's do not count."""
+    """How many of the target's recordings it was trained on, a mean over seeds; those of sources do not count."""
     return point.num_clips if point.share else 0
 
 
 def _hours_per_recording(line: Line) -> float | None:
-    """The mean over all recordings trained on; None where the study does not say how long they are."""
+    """The mean over all training recordings; None if the study lacks their lengths."""
     seconds = sum(point.speech_seconds for point in line.drawn)
     return seconds / sum(map(_num_recordings, line.drawn)) / 3600 if seconds else None
 
@@ -266,11 +265,11 @@ def _label(curves: Curves, line: Line) -> str:
 
 
 def _refusal(fitted: LearningCurve, recordings: Interval, at_limit: Interval) -> str:
-    """Why the number of recordings is unknown, "" if it can."""
+    """Why the number of recordings is unknown, "" if it is known."""
     there = f"with {fitted.limit}, the most that a curve measured up to {fitted.largest:.0f} supports, it is"
     reached = f"{percent(at_limit.value)} % ({percent(at_limit.low)} to {percent(at_limit.high)})"
     if recordings.low == math.inf:
         return f"not within {fitted.limit} recordings: {there} {reached}"
     if recordings.low == 0 and recordings.high == math.inf:
-        return f"cannot be told: anything from none to more than {fitted.limit} recordings may be needed"
+        return f"unknown: anything from none to more than {fitted.limit} recordings may be needed"
     return ""

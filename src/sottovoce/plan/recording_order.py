@@ -1,8 +1,8 @@
-"""Which utterances to record next, the most useful first: the intents take turns, new slots and fillers come first.
+"""Which utterances to record next, the most useful first: intents take turns, new slots and fillers come first.
 
-The turns are those of a speech budget (:func:`spread_over_intents`), so that any beginning of the list covers the
-intents as well as it can, and a longer list holds a shorter one. Within an intent's turns it is greedy: first what
-brings most slot types that no recording has yet, then most fillers, then a sentence that nobody has read.
+The turns are those of a speech budget (:func:`spread_over_intents`), so that any prefix of the list covers the intents
+as evenly as possible, and a longer list extends a shorter one. Within an intent the choice is greedy: the utterance
+with the most slot types not recorded yet, then the most new fillers, then a new sentence.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sottovoce.data.budget import spread_over_intents
 
 @dataclass(frozen=True, slots=True)
 class ToRecord:
-    """An utterance without a recording, and in a few words why it is wanted."""
+    """An utterance without a recording, and a short reason to record it."""
 
     utterance: Utterance
     reason: str
 
 
 @dataclass
-class _Heard:
+class _Covered:
     """What the recordings so far cover."""
 
     slot_types: set[str] = field(default_factory=set)
@@ -38,7 +38,7 @@ class _Heard:
         self.transcripts.add(_fold(utterance.transcript))
 
     def novelty(self, utterance: Utterance) -> tuple[int, int, int]:
-        """How many slot types, fillers and sentences it would add. It never grows, as more is heard."""
+        """How many slot types, fillers and sentences it would add; this only falls as more is covered."""
         slot_types, fillers = self.new_slot_types(utterance), self.new_fillers(utterance)
         return len(slot_types), len(fillers), int(_fold(utterance.transcript) not in self.transcripts)
 
@@ -58,26 +58,26 @@ def to_record(
 
     Args:
         utterances: of one split, with and without recordings; their order does not matter.
-        gains: what recording each intent would win (:class:`IntentGain`). Turns are then given by it instead of by the
-            intents' sizes, whatever is recorded already, and intents with nothing to win come after all others.
-        seed: another seed gives another order among equals.
+        gains: the gain from recording each intent (:class:`IntentGain`). Turns are then weighted by gain instead of
+            intent size, regardless of existing recordings, and intents without a gain come last.
+        seed: decides the order of ties.
     """
-    heard, num_recorded = _Heard(), Counter[str]()
+    covered, num_recorded = _Covered(), Counter[str]()
     for utterance in utterances:
         if utterance.audio is not None:
-            heard.add(utterance)
+            covered.add(utterance)
             num_recorded[utterance.frame.intent] += 1
     unrecorded = [utterance for utterance in utterances if utterance.audio is None]
-    pools = _Pools(spread_over_intents(unrecorded, seed), heard)
+    pools = _Pools(spread_over_intents(unrecorded, seed), covered)
     sizes = Counter(utterance.frame.intent for utterance in utterances)
     listed = []
     for intent in _turns(utterances, num_recorded, gains or {}, seed):
         chosen = pools.take(intent)
-        reason = _reason(chosen, heard, num_recorded[intent], sizes[intent])
+        reason = _reason(chosen, covered, num_recorded[intent], sizes[intent])
         if gains and gains.get(intent, 0.0) > 0:
-            reason += f"; {100 * gains[intent]:.1f} points of intent accuracy are to be won with {intent}"
+            reason += f"; {intent} could raise intent accuracy by {100 * gains[intent]:.1f} points"
         listed.append(ToRecord(chosen, reason))
-        heard.add(chosen)
+        covered.add(chosen)
         num_recorded[intent] += 1
     return listed
 
@@ -85,8 +85,8 @@ def to_record(
 class _Pools:
     """The utterances of each intent that are not listed yet."""
 
-    def __init__(self, utterances: Iterable[Utterance], heard: _Heard) -> None:
-        self._heard = heard
+    def __init__(self, utterances: Iterable[Utterance], covered: _Covered) -> None:
+        self._covered = covered
         self._heaps = defaultdict[str, list[tuple[tuple[int, ...], int, Utterance]]](list)
         for place, utterance in enumerate(utterances):
             self._heaps[utterance.frame.intent].append((self._key(utterance), place, utterance))
@@ -94,17 +94,17 @@ class _Pools:
             heapify(heap)
 
     def take(self, intent: str) -> Utterance:
-        """The most novel of an intent, the one with the earliest turn of equals."""
+        """The most novel utterance of an intent; ties go to the earliest turn."""
         heap = self._heaps[intent]
         while True:
-            # Novelty only falls: where the first is as novel as it was when it was put there, no other is more so.
+            # Novelty only falls: if the first is still as novel as when it was pushed, no other is more novel.
             key, place, utterance = heappop(heap)
             if (now := self._key(utterance)) == key:
                 return utterance
             heappush(heap, (now, place, utterance))
 
     def _key(self, utterance: Utterance) -> tuple[int, ...]:
-        return tuple(-count for count in self._heard.novelty(utterance))
+        return tuple(-count for count in self._covered.novelty(utterance))
 
 
 def _turns(
@@ -114,7 +114,7 @@ def _turns(
     weights = {intent: gain for intent, gain in gains.items() if gain > 0}
     winning = [u for u in utterances if u.audio is None and u.frame.intent in weights]
     turns = [utterance.frame.intent for utterance in spread_over_intents(winning, seed, weights)]
-    # Of the rest an intent's recordings are taken to have had its first turns: it waits until the others caught up.
+    # Among the rest, existing recordings use up an intent's first turns: it waits until the others catch up.
     past = Counter(num_recorded)
     for utterance in spread_over_intents([u for u in utterances if u.frame.intent not in weights], seed):
         if past[utterance.frame.intent]:
@@ -124,14 +124,14 @@ def _turns(
     return turns
 
 
-def _reason(utterance: Utterance, heard: _Heard, num_recorded: int, size: int) -> str:
+def _reason(utterance: Utterance, covered: _Covered, num_recorded: int, size: int) -> str:
     intent = utterance.frame.intent
     if not num_recorded:
         return f"the first recording of {intent}"
-    if slot_types := heard.new_slot_types(utterance):
+    if slot_types := covered.new_slot_types(utterance):
         return f"the first recording with {' and '.join(slot_types)}"
-    if fillers := heard.new_fillers(utterance):
-        return "brings " + " and ".join(f"{entity.filler!r} as {entity.type}" for entity in fillers)
+    if fillers := covered.new_fillers(utterance):
+        return "adds " + " and ".join(f"{entity.filler!r} as {entity.type}" for entity in fillers)
     return f"{intent}: recording {num_recorded + 1} of {size} utterances"
 
 

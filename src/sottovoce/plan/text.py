@@ -1,4 +1,4 @@
-"""A plan in tables and sentences, and as plain values."""
+"""A plan as tables, sentences and JSON values."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FEW_TEST = 10
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values, with its sentences; a number beyond what a curve supports is None."""
+    """The plan as JSON values, with its sentences; a number beyond what a curve supports is None."""
     return {**_finite(asdict(plan)), "sentences": list(plan_sentences(plan))}
 
 
 def plan_tables(plan: Plan) -> Iterator[Table]:
-    """A row a curve and target; then the intents to record first."""
+    """One row per curve and target; then the intents to record first."""
     title = f"{plan.study}, {100 * plan.level:.0f} % intervals in brackets"
     table = _table(title, "scheme", "target", "recordings", "hours of\nspeech", "cost", "next\nrecordings:\npoints")
     for curve in plan.curves:
@@ -58,7 +58,7 @@ def plan_tables(plan: Plan) -> Iterator[Table]:
 
 
 def plan_sentences(plan: Plan) -> Iterator[str]:
-    """What follows from the plan, and how far it can be trusted."""
+    """The plan's conclusions and how far to trust them."""
     for curve in plan.curves:
         yield _target_sentence(curve, plan)
     for level in plan.levels:
@@ -69,18 +69,18 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
             yield _gain_sentence(curve, curve.gain)
     for curve in {each.name: each for each in plan.curves if each.limit}.values():
         if all(point.num_seeds == 1 for point in curve.points):
-            unknown = "how far another seed would lie is assumed, not measured"
+            unknown = "the spread over seeds is assumed, not measured"
             yield f"{curve.name} was trained with one seed: {unknown}; give the recipe several seeds."
     if plan.cost_per_hour is not None:
         if any(curve.hours for curve in plan.curves):
-            yield "The cost is that of hours of recorded speech, not of the work that recording and labelling it takes."
+            yield "The cost is per hour of recorded speech, not per hour of work to record and label it."
         elif any(curve.limit for curve in plan.curves):
-            yield "No cost: the study does not say how long its recordings are."
+            yield "No cost: the study does not record the length of its recordings."
     yield from _intent_sentences(plan)
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity."""
+    """Replaces infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -102,7 +102,7 @@ def _target_sentence(curve: CurvePlan, plan: Plan) -> str:
 
 def _level_sentence(level: Level) -> str:
     low, high, wanted = level.score.low, level.score.high, level.target.score
-    verdict = "reached" if low >= wanted else "not reached" if high < wanted else "cannot be told whether it is reached"
+    verdict = "reached" if low >= wanted else "not reached" if high < wanted else "it is unclear whether it is reached"
     return (
         f"{level.name}, {metric_named(level.target.metric).label} {percent(wanted)} %: {verdict} "
         f"without training speech, at {percent(level.score.value)} % ({percent(low)} to {percent(high)})."
@@ -111,26 +111,26 @@ def _level_sentence(level: Level) -> str:
 
 def _gain_sentence(curve: CurvePlan, gain: Interval) -> str:
     less = ", as many as its curve supports," if curve.num_next != NUM_NEXT else ""
-    nothing = "" if gain.low > 0 else "; that may be nothing"
+    nothing = "" if gain.low > 0 else "; the gain may be zero"
     value, low, high = _signed(gain)
     what = f"{value} points of {metric_named(curve.target.metric).label} ({low} to {high})"
-    return f"{curve.name}: the next {curve.num_next} recordings{less} bring {what}{nothing}."
+    return f"{curve.name}: the next {curve.num_next} recordings{less} add {what}{nothing}."
 
 
 def _intent_sentences(plan: Plan) -> Iterator[str]:
     sure = [row for row in plan.intents[:MOST_INTENTS] if row.low > 0]
     number = sum(row.num_test for row in plan.intents)
     if not sure:
-        yield f"No intent stands out to be recorded first: {number} test items do not tell them apart."
+        yield f"No intent stands out to be recorded first: {number} test items are too few to tell."
         return
     yield (
-        f"Record first: {', '.join(row.intent for row in sure)}. The points to gain are what intent accuracy would win "
-        f"if their speech were understood as well as their text is."
+        f"Record first: {', '.join(row.intent for row in sure)}. The points to gain are how much intent accuracy would "
+        "rise if their speech were understood as well as their text."
     )
     if few := [row for row in sure if row.num_test < FEW_TEST]:
-        yield f"Of these {len(few)} have fewer than {FEW_TEST} test items, too few to rely on their order."
+        yield f"{len(few)} of these have fewer than {FEW_TEST} test items, too few to rely on their order."
     if plan.intents[0].num_recordings is None:
-        yield "How often each intent was recorded is not shown: the training manifest is not where it was."
+        yield "The number of recordings of each intent is not shown: the training manifest was not found."
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Part:
     digits: int
 
     def text(self, before: str, between: str, after: str, more: str) -> str:
-        """The value and its interval; what is beyond the limit is shown as more than it."""
+        """The value and its interval; beyond the limit, numbers are shown as more than the limit."""
         value, low, high = (
             f"{more}{self._number(self.limit)}" if each == math.inf else self._number(each)
             for each in (self.estimate.value, self.estimate.low, self.estimate.high)

@@ -1,4 +1,4 @@
-"""Tables of the page with a row a budget: differences between schemes, and what each loses from gold text to speech."""
+"""The page's tables with one row per budget: differences between schemes, and each one's loss from text to speech."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sottovoce.report.wording import line_label, speech_words
 
 @dataclass(frozen=True)
 class Entry:
-    """A difference (a share), its interval and p-value, both corrected, and whether it is real by them; the last two are
-    None where nothing is tested."""
+    """A difference (a share), its interval and p-value, both corrected, and whether it is real by them; the last two
+    are None if nothing is tested."""
 
     mean: float
     low: float
@@ -32,7 +32,7 @@ class Matrix:
 
 
 def difference_matrix(results: StudyResults, comparisons: Sequence[Comparison], place: int) -> Matrix:
-    """The comparisons in the metric of that place, a column for each two schemes."""
+    """The comparisons in the headline metric at that place, a column for each pair of schemes."""
     entries: dict[tuple[float, str, str], Entry] = {}
     for each in comparisons:
         first, second = (line_label(results, name, each.sources, each.model) for name in (each.first, each.second))
@@ -44,7 +44,7 @@ def difference_matrix(results: StudyResults, comparisons: Sequence[Comparison], 
 
 
 def gap_matrix(curves: Curves, place: int) -> Matrix:
-    """How much higher each line is on gold text than on speech, in the metric of that place."""
+    """How much higher each line is on gold text than on speech, in the headline metric at that place."""
     entries: dict[tuple[float, str, str], Entry] = {}
     for line in curves.budgeted:
         column = line_label(curves.results, line.scheme, line.sources, line.model)

@@ -1,4 +1,4 @@
-"""What a study took: time, GPU hours, labelled speech. Nothing is guessed: what was not measured is said to be so."""
+"""What a study cost: time, GPU hours, labelled speech. Nothing is guessed: what was not measured is shown as such."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sottovoce.report.wording import line_label
 
 @dataclass(frozen=True)
 class LineCost:
-    """The cells of a line: how many have a time, and their seconds in all and in the mean (None if none has)."""
+    """The cells of a line: how many were timed, and their total and mean seconds (None if none was)."""
 
     label: str
     num_cells: int
@@ -28,11 +28,11 @@ class Cost:
     """A study's cost.
 
     Args:
-        seconds: wall time over all its starts; None if not noted.
-        lines: the cells' own times, by scheme. A stage that cells share counts for the one that trained it.
-        gpu_hours: the GPUs that the machine's description names, times the wall time or, if cells have run side by side
-            and theirs is longer, the cells' own times; None if it names none.
-        speech_hours: of the largest budget of any cell.
+        seconds: wall time over all runs; None if not recorded.
+        lines: the cells' times, by scheme. A stage that cells share counts for the one that trained it.
+        gpu_hours: the GPUs in the machine's description, times the wall time or, if that is more because cells ran in
+            parallel, the sum of the cells' times; None without GPUs.
+        speech_hours: the largest budget of any cell.
     """
 
     seconds: float | None

@@ -1,4 +1,4 @@
-"""A study's figures for other programs: CSV with a row a cell and input, JSON with everything that the page says."""
+"""A study's figures for other programs: CSV with one row per cell and input, JSON with everything on the page."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _PLAIN = (
 
 
 def csv_table(results: StudyResults, calibrations: Calibrations) -> str:
-    """The study in CSV: one row a cell and input, shares from 0 to 1, an unfinished cell's figures left empty; the
-    figures of confidences have columns only if there are any."""
+    """The study in CSV: one row per cell and input, shares from 0 to 1, figures of unfinished cells empty; figures of
+    confidences have columns only if there are any."""
     headline = registry.headline()
     keys = {
         "strict": [*(each.key for each in registry.METRICS), *_COUNTS],
@@ -74,6 +74,7 @@ def json_report(
     findings: Sequence[Finding],
     published: Sequence[Published],
     headline: str,
+    chosen_on_dev: str,
     calibrations: Calibrations,
 ) -> str:
     """The study as one JSON object; shares and differences of shares from 0 to 1, times in seconds.
@@ -84,10 +85,11 @@ def json_report(
     """
     results = curves.results
     own = ("name", "title", "recipe", "created", "machine", "model", "corpus", "num_train", "num_test", "seconds")
-    told = {"recipe": display_path(results.recipe), "model": display_models(results)}
+    shown = {"recipe": display_path(results.recipe), "model": display_models(results)}
     report = {
-        "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | told,
+        "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | shown,
         "headline": headline,
+        "chosen_on_dev": chosen_on_dev,
         "intervals": {"level": LEVEL, "num_resamples": NUM_RESAMPLES, "cover": covered(curves)},
         "lines": [_line(curves, line) for line in curves.lines],
         "differences": [_comparison(each) for each in comparisons],
@@ -100,8 +102,8 @@ def json_report(
 
 
 def _facts(cell: CellResult) -> dict[str, Any]:
-    told = {"model_name": display_path(cell.model_name), "cell": cell.name, "num_clips": cell.num_clips}
-    return cell.model_dump() | told | {"asr": display_path(cell.asr)}
+    shown = {"model_name": display_path(cell.model_name), "asr": display_path(cell.asr)}
+    return cell.model_dump() | shown | {"cell": cell.name, "num_clips": cell.num_clips}
 
 
 def _costs(results: StudyResults) -> tuple[str, ...]:
@@ -111,10 +113,10 @@ def _costs(results: StudyResults) -> tuple[str, ...]:
 def _cell(cell: CellResult, costs: tuple[str, ...]) -> dict[str, Any]:
     facts = _facts(cell)
     keys = (*_PLAIN, *costs, "versions", "data", *MODALITIES)
-    told = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
-    if "manifest" in cell.data:  # which earlier versions gave an absolute path
-        told["data"] = {**cell.data, "manifest": display_path(cell.data["manifest"])}
-    return told
+    row = {key: facts[key] for key in keys} | {"state": state_of(cell), "folder": f"cells/{cell.name}"}
+    if "manifest" in cell.data:  # an absolute path in earlier versions
+        row["data"] = {**cell.data, "manifest": display_path(cell.data["manifest"])}
+    return row
 
 
 def _calibration(cell: CellResult, calibrations: Calibrations) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def _closed(curves: Curves, line: Line, point: Point) -> dict[str, Any]:
 
 
 def _estimates(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    """Of a score the p-value means nothing, so it is left out."""
+    """Without the p-value, which is meaningless for a score."""
     named = zip(registry.headline_keys(), estimates, strict=True) if estimates else ()
     return {name: {key: getattr(each, key) for key in _ESTIMATE} for name, each in named}
 

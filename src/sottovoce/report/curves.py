@@ -1,8 +1,8 @@
 """Learning curves: a study's cells grouped into lines and points, each point with its figures over the seeds.
 
-A line is a scheme with a mixture of source languages and a model. A point is a speech budget on it; its cells differ in
-nothing but the seed. At budget 0 a line has a point of its own where the study has such cells; else it starts at the
-point of the scheme that has seen the same without any speech.
+A line is a scheme with a mixture of source languages and a model. A point is a speech budget on it; its cells differ
+only in the seed. At budget 0 a line has its own point if the study has such cells; else it starts at the point of the
+scheme that sees the same data without speech.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Point:
     """One budget of a line.
 
     Args:
-        cells: its cells, finished and not, one a seed.
+        cells: its cells, finished or not, one per seed.
         speech, text: the headline metrics on each input over the finished seeds; empty if there is none.
         gap: how much higher they are on gold text than on speech.
     """
@@ -46,7 +46,7 @@ class Point:
 
     @property
     def share(self) -> float:
-        """The budget as a share of the training utterances; seeds may differ in it where speech is counted in time."""
+        """The budget as a share of the training utterances, the mean over seeds, which differ if it counts time."""
         return _mean([cell.budget_share for cell in self._known])
 
     @property
@@ -68,7 +68,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A scheme with a mixture and a model; its points by growing budget. ``start`` is what it is without speech."""
+    """A scheme with a mixture and a model, its points by growing budget; ``start`` is the point without speech."""
 
     scheme: str
     sources: tuple[str, ...]
@@ -82,7 +82,7 @@ class Line:
 
     @property
     def drawn(self) -> tuple[Point, ...]:
-        """The finished points, the start before them."""
+        """The start and the finished points."""
         start = (self.start,) if self.start else ()
         return tuple(point for point in (*start, *self.points) if point.speech)
 
@@ -125,7 +125,7 @@ class Curves:
         return tuple(sorted(found, key=lambda sources: (len(sources), sources)))
 
     def line(self, scheme: str, sources: tuple[str, ...], model: str) -> Line | None:
-        """A line, None if the study has none such."""
+        """A line, None if the study does not have it."""
         wanted = (scheme, sources, model)
         return next((line for line in self.lines if (line.scheme, line.sources, line.model) == wanted), None)
 
@@ -136,7 +136,7 @@ class Curves:
 
     @property
     def best(self) -> Point | None:
-        """Of all lines' largest finished budgets the one that is best on speech, by the headline metrics in turn."""
+        """The best point on speech, by the headline metrics in turn, among each line's largest finished budget."""
         ends = [line.last for line in self.budgeted if line.last]
         return max(ends, key=lambda point: [estimate.mean for estimate in point.speech], default=None)
 
@@ -145,7 +145,6 @@ def study_curves(results: StudyResults, samples: Samples) -> Curves:
     """Groups a study's cells; what is not finished is a point without figures."""
     groups: dict[tuple[str, tuple[str, ...], str], dict[str, list[CellResult]]] = {}
     for cell in results.cells:
-        # what is trained on nothing is of every mixture.
         line = groups.setdefault((cell.scheme, cell.sources, cell.model_name), {})
         line.setdefault(cell.size or f"{cell.budget_share:g}", []).append(cell)
     points = {key: _sorted([_point(cells, samples) for cells in sizes.values()]) for key, sizes in groups.items()}
@@ -174,7 +173,7 @@ def _point(cells: Sequence[CellResult], samples: Samples) -> Point:
 
 
 def _sorted(points: list[Point]) -> tuple[Point, ...]:
-    """By growing budget; budgets in hours and the like, whose share is not known before they begin, stand last."""
+    """By growing budget; budgets in hours and the like come last until they run, since their share is not known."""
     unknown = [not point.share and point.size not in ("", "0pct") for point in points]
     order = sorted(range(len(points)), key=lambda place: (unknown[place], points[place].share))
     return tuple(points[place] for place in order)

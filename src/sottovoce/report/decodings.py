@@ -1,4 +1,4 @@
-"""A run's decodings side by side: free, and held to the ontology."""
+"""A run's decodings side by side, without and with the ontology grammar."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sottovoce.study.runs import recipe_of_run
 
 
 def decodings_table(run: Path) -> list[list[str]]:
-    """The strict figures of each way in which a run was decoded, header first; NONE for a metric newer than the scores.
+    """The strict figures of each grammar a run was decoded with, header first; NONE for a metric newer than the scores.
 
     Raises:
-        UserError: the folder is no run.
+        UserError: the folder is not a run.
     """
     recipe = recipe_of_run(run)
     metrics = registry.in_tables()

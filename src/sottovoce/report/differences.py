@@ -1,4 +1,4 @@
-"""Which schemes really differ on test speech, budget by budget: paired intervals, p-values by Holm, and words.
+"""Which schemes really differ on test speech, budget by budget: paired intervals, Holm's p-values, and sentences.
 
 Two schemes are compared utterance by utterance and seed by seed, on the same recordings. The correction is over all
 comparisons of a figure within a mixture and a model.
@@ -38,7 +38,7 @@ class Comparison:
     p_values: tuple[float, ...]
 
     def better(self, place: int = 0) -> str | None:
-        """The scheme that is better in the metric of that place, None if they cannot be told apart."""
+        """The scheme that is better in the headline metric at that place, None if they cannot be told apart."""
         if self.p_values[place] >= 1 - LEVEL:
             return None
         return self.first if self.figures[place].mean > 0 else self.second
@@ -75,7 +75,7 @@ def scheme_differences(curves: Curves) -> tuple[Comparison, ...]:
 
 
 def difference_sentences(results: StudyResults, comparisons: Sequence[Comparison], place: int = 0) -> list[str]:
-    """What follows for the metric of that place, a sentence for each two schemes."""
+    """The result in the headline metric at that place, a sentence for each pair of schemes."""
     pairs: dict[tuple[str, ...], list[Comparison]] = {}
     for each in comparisons:
         first, second = (line_label(results, name, each.sources, each.model) for name in (each.first, each.second))
@@ -113,6 +113,6 @@ def _sentence(first: str, second: str, group: list[Comparison], place: int) -> s
     parts = [f"{verdict} than {second.lower()} at {at}" for verdict, at in said.items() if verdict]
     undecided = f"at {said['']} they cannot be told apart" if "" in said else ""
     if not parts:
-        return f"{first} and {second.lower()} cannot be told apart at {said['']} speech."
+        return f"{first} and {second.lower()} cannot be told apart at {said[''].replace('every', 'any')} speech."
     text = f"{first} is {', '.join(parts)} speech"
     return f"{text}; {undecided}." if undecided else f"{text}."

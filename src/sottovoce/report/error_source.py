@@ -30,15 +30,15 @@ from sottovoce.study.transcripts import error_rate, recogniser_identity, transcr
 def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
     """What :func:`sottovoce.score.error_source.gap_report` returns, with the recogniser and its word error rate.
 
-    The transcripts are kept in the study's folder, where its other runs find them, the answers from them in the run's.
+    The transcripts are kept in the study's folder, for its other runs, and the answers from them in the run's folder.
 
     Args:
         run: a decoded run, STUDY/cells/CELL.
-        asr: the recogniser, see :func:`sottovoce.decode.transcribe.transcribe`, or a file of transcripts; None is the
+        asr: the recogniser, see :func:`sottovoce.decode.transcribe.transcribe`, or a file of transcripts; None: the
             run's model before fine-tuning.
 
     Raises:
-        UserError: no such run, it is a cascade or not decoded yet, or the recogniser cannot be loaded.
+        UserError: there is no such run, it is a cascade or not decoded yet, or the recogniser cannot be loaded.
     """
     name = asr or recipe_of_run(run).model
     refuse_cascade(run)
@@ -49,7 +49,7 @@ def measure_gap(run: Path, asr: str | None, say: Say) -> dict[str, Any]:
     heard = transcripts_of(utterances, name, cell.study.path, say)
     recipe = recipe_of_run(run)
     if is_the_model_itself(name, recipe.model) and recipe.train.audio_tower == "frozen":
-        say("the model reads its own transcripts as text, so its answers from speech are those of the cascade")
+        say("the model reads its own transcripts as text, so its answers to speech are also the cascade's")
         files["cascade"] = files["speech"]
     else:
         files["cascade"] = cell.answers_from(recogniser_identity(name, utterances, say))

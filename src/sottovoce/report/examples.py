@@ -1,4 +1,4 @@
-"""The report's example utterances: gold and answered frames with their differences marked, and recordings to play."""
+"""The report's example utterances: gold and predicted frames with their differences marked, and playable recordings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sottovoce.report.measures import intent_right
 MAX_EXAMPLES = 8
 MAX_AUDIO_CHARACTERS = 1_000_000
 MAX_RAW_CHARACTERS = 400
-# Only these are embedded, so that a manifest cannot carry another file of the disk into a page that is passed on.
+# Only these are embedded, so that a manifest cannot put any other file of the disk into a page that is shared.
 _AUDIO_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 
 Answers = Mapping[str, Prediction]
@@ -26,7 +26,7 @@ Answers = Mapping[str, Prediction]
 
 @dataclass(frozen=True)
 class Piece:
-    """One part of a frame; ``fault`` tells what of it differs from the other frame: nothing, the value, or all."""
+    """One part of a frame; ``fault`` says what differs from the other frame: "" (nothing), "value" or "all"."""
 
     name: str
     value: str
@@ -35,7 +35,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance of the report: gold frame, answered frame (None if there is none to read) and its recording."""
+    """One utterance of the report: gold frame, predicted frame (None if the answer has none) and recording."""
 
     utterance: Utterance
     gold: list[Piece]
@@ -44,15 +44,15 @@ class Example:
     audio: str | None
 
 
-def mended_and_remaining(
+def fixed_and_remaining(
     gold: Sequence[Utterance], before: Answers, after: Answers
 ) -> tuple[list[Example], list[Example]]:
-    """A choice of utterances that ``before`` got wrong and ``after`` right, and of those that ``after`` gets wrong."""
-    mended = [row for row in gold if not _right(before.get(row.id), row) and _right(after.get(row.id), row)]
+    """A selection of utterances that ``before`` got wrong and ``after`` right, and of those ``after`` gets wrong."""
+    fixed = [row for row in gold if not _right(before.get(row.id), row) and _right(after.get(row.id), row)]
     remaining = [row for row in gold if not _right(after.get(row.id), row)]
-    audio = _audio(mended := _various(mended, before), remaining := _various(remaining, after))
+    audio = _audio(fixed := _various(fixed, before), remaining := _various(remaining, after))
     return (
-        [_example(row, before.get(row.id), audio) for row in mended],
+        [_example(row, before.get(row.id), audio) for row in fixed],
         [_example(row, after.get(row.id), audio) for row in remaining],
     )
 
@@ -77,7 +77,7 @@ def frame_pieces(frame: Frame, other: Frame | None) -> list[Piece]:
 def audio_uri(path: Path | None, room: int) -> str | None:
     """A recording as a data URI of at most ``room`` characters; None if there is none, or it does not fit.
 
-    WAV is packed as FLAC, which is lossless and half as long.
+    WAV is converted to FLAC, which is lossless and half the size.
     """
     if path is None or path.suffix.lower() not in _AUDIO_TYPES or not path.is_file() or path.stat().st_size > 8 * room:
         return None
@@ -88,7 +88,7 @@ def audio_uri(path: Path | None, room: int) -> str | None:
             samples, rate = soundfile.read(io.BytesIO(data), dtype="int16")
             soundfile.write(packed, samples, rate, format="FLAC", subtype="PCM_16")
         except soundfile.LibsndfileError:
-            return None  # a damaged recording is shown as none: the report is about the answers
+            return None  # a damaged recording is left out: the report is about the answers
         kind, data = "audio/flac", packed.getvalue()
     uri = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
     return uri if len(uri) <= room else None
@@ -117,7 +117,7 @@ def _various(rows: Iterable[Utterance], answers: Answers) -> list[Utterance]:
 
 
 def _audio(*lists: Sequence[Utterance]) -> dict[str, str]:
-    """The recordings that fit into the page, the lists taking turns so that each gets its share."""
+    """The recordings that fit into the page, taken from the lists in turn."""
     room, uris = MAX_AUDIO_CHARACTERS, dict[str, str]()
     for row in (row for turn in zip_longest(*lists) for row in turn if row is not None):
         uri = audio_uri(row.audio, room)

@@ -1,8 +1,8 @@
-"""What Choi et al. (2025, arXiv 2509.15389) found, looked for in a study: seen, not seen, or not decidable at its size.
+"""Whether a study shows what Choi et al. (2025, arXiv 2509.15389) found: seen, not seen, or not decidable at its size.
 
-Each verdict follows from 95 % intervals of differences of intent accuracy on speech, by a rule that the page states
-with it. The paper's abstract names no thresholds: those below are ours. A claim is "seen" only if a whole interval lies
-on the one side of its threshold, "not seen" only if it lies on the other; anything between is not decidable.
+Each verdict follows from 95 % intervals of differences in intent accuracy on speech, by a rule that the page states
+with it. The paper's abstract names no thresholds: those below are ours. A claim is "seen" only if the whole interval
+is on one side of its threshold, "not seen" only if it is on the other; otherwise it is not decidable.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sottovoce.score.intervals import Scored
 
 Verdict = Literal["seen", "not seen", "not decidable"]
 
-COMPETITIVE = 0.10  # text-only lies less than this below the largest budget
-SUBSTANTIAL = 0.02  # what a gain must exceed, and what two schemes that meet may differ by
+COMPETITIVE = 0.10  # text-only is less than this below the largest budget
+SUBSTANTIAL = 0.02  # what a gain must exceed, and the most by which two schemes that meet may differ
 SMALL_SHARES = (0.02, 0.05)  # "2-5 %"
 SCARCE_SHARE = 0.05  # at most
 LARGE_SHARE = 0.5  # at least
@@ -28,7 +28,7 @@ LARGE_SHARE = 0.5  # at least
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim, whether the study bears it out, why, and by which rule; ``where`` is the model or mixture, or ""."""
+    """One claim, whether the study shows it, why, and by which rule; ``where`` is the model or mixture, or ""."""
 
     claim: str
     verdict: Verdict
@@ -57,8 +57,8 @@ def findings(curves: Curves) -> list[Finding]:
 def _competitive(curves: Curves, lines: Sequence[Line], text_only: Point | None) -> Finding:
     claim = "Text-only fine-tuning is already competitive on speech."
     rule = (
-        f"Seen if text-only lies less than {_points(COMPETITIVE)} below the largest budget of at least "
-        f"{100 * LARGE_SHARE:g} % speech, not seen if it lies further below the largest budget of any size."
+        f"Seen if text-only is less than {_points(COMPETITIVE)} below the largest budget of at least "
+        f"{100 * LARGE_SHARE:g} % speech; not seen if it is further below the largest budget of any size."
     )
     ends = [line.last for line in lines if line.last]
     best = max(ends, key=lambda point: (point.share, point.speech[0].mean), default=None)
@@ -78,8 +78,8 @@ def _small_share(curves: Curves, lines: Sequence[Line], text_only: Point | None)
     low, high = SMALL_SHARES
     claim = f"A small share of speech ({100 * low:g} to {100 * high:g} %) brings a substantial further gain."
     rule = (
-        f"Of curriculum, or else direct mixing, at its largest budget of {100 * low:g} to {100 * high:g} %: seen if "
-        f"its gain over text-only is more than {_points(SUBSTANTIAL)}, not seen if it is less."
+        f"Takes curriculum, or else direct mixing, at its largest budget of {100 * low:g} to {100 * high:g} %: seen if "
+        f"its gain over text-only is more than {_points(SUBSTANTIAL)}; not seen if it is less."
     )
     points = [p for line in lines for p in reversed(line.points) if low <= round(p.share, 3) <= high and p.speech]
     gain = _gain(curves, points[0], text_only) if points else None
@@ -92,10 +92,10 @@ def _small_share(curves: Curves, lines: Sequence[Line], text_only: Point | None)
 def _curriculum(curves: Curves, lines: Sequence[Line], text_only: Point | None) -> Finding:
     claim = "Curriculum beats direct mixing when speech is scarce; they meet as speech grows."
     rule = (
-        f"Scarce: the mean difference over all budgets of at most {100 * SCARCE_SHARE:g} %; beaten if it is above 0, "
-        f"not beaten if it is less than {_points(SUBSTANTIAL)}. They meet if at the largest budget of at least "
-        f"{100 * LARGE_SHARE:g} % they differ by less than {_points(SUBSTANTIAL)}, and do not if they differ by more. "
-        "Seen if both hold, not seen if either does not."
+        f"When speech is scarce: takes the mean difference over all budgets of at most {100 * SCARCE_SHARE:g} %; "
+        f"curriculum wins if it is above 0, and does not if it is less than {_points(SUBSTANTIAL)}. They meet if they "
+        f"differ by less than {_points(SUBSTANTIAL)} at the largest budget of at least {100 * LARGE_SHARE:g} %, and do "
+        "not if they differ by more. Seen if both hold; not seen if one does not."
     )
     if len(lines) < len(PAPER):
         return Finding(claim, "not decidable", _MISSING, rule)
@@ -108,7 +108,7 @@ def _curriculum(curves: Curves, lines: Sequence[Line], text_only: Point | None) 
         lead = _mean_lead(leads)
         if lead is None:
             verdicts.append("not decidable")
-            reasons.append(f"{name}: none that both have finished.")
+            reasons.append(f"{name}: no budget that both have finished.")
             continue
         if name == "At scarce budgets":
             verdicts.append("seen" if lead.low > 0 else "not seen" if lead.high < SUBSTANTIAL else "not decidable")
@@ -116,17 +116,17 @@ def _curriculum(curves: Curves, lines: Sequence[Line], text_only: Point | None) 
             apart = lead.low > SUBSTANTIAL or lead.high < -SUBSTANTIAL
             meet = lead.low > -SUBSTANTIAL and lead.high < SUBSTANTIAL
             verdicts.append("not seen" if apart else "seen" if meet else "not decidable")
-        reasons.append(f"{name} curriculum minus direct mixing: {_interval(lead)}.")
+        reasons.append(f"{name}, curriculum minus direct mixing: {_interval(lead)}.")
     both: Verdict = next((v for v in ("not seen", "not decidable") if v in verdicts), "seen")
     return Finding(claim, both, " ".join(reasons), rule)
 
 
 def _cross_lingual(curves: Curves, sources: tuple[str, ...], model: str) -> Finding:
-    claim = "Source speech, target text and little or no target speech adapt effectively."
+    claim = "Source speech and target text, with little or no target speech, adapt the model effectively."
     rule = (
-        f"Of curriculum, or else direct mixing or another scheme, with these sources, at its largest budget of at "
+        f"Takes curriculum, or else direct mixing or another scheme, with these sources, at its largest budget of at "
         f"most {100 * SCARCE_SHARE:g} %: seen if it is more than {_points(SUBSTANTIAL)} above text-only (of the target "
-        "alone or, if the study has none, of this mixture), not seen if it is less."
+        "alone or, if the study has none, of this mixture); not seen if it is less."
     )
     lines = [line for line in curves.budgeted if (line.sources, line.model) == (sources, model)]
     lines.sort(key=lambda line: PAPER.index(line.scheme) if line.scheme in PAPER else len(PAPER))
@@ -139,7 +139,7 @@ def _cross_lingual(curves: Curves, sources: tuple[str, ...], model: str) -> Find
     return Finding(claim, _above(gain, SUBSTANTIAL), reason, rule)
 
 
-_MISSING = "The study has no finished cells that tell."
+_MISSING = "The study has no finished cells to decide it from."
 
 
 def _placed(finding: Finding, where: str) -> Finding:
@@ -151,7 +151,7 @@ def _above(gain: Estimate, bound: float) -> Verdict:
 
 
 def _gain(curves: Curves, point: Point | None, text_only: Point | None) -> Estimate | None:
-    """Of intent accuracy on speech, over text-only."""
+    """The gain in intent accuracy on speech over text-only."""
     pairs = paired(point, text_only, curves.samples) if point and text_only else {}
     return differences(list(pairs.values()))[0] if pairs else None
 

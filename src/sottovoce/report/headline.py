@@ -1,4 +1,4 @@
-"""The report's answer: the best cells with training speech against text-only, in a sentence, by intent, by example."""
+"""The report's answer: the best cells with training speech against text-only, in a sentence, intents and examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sottovoce.core.types import Utterance
 from sottovoce.report.curves import Curves, Point
 from sottovoce.report.differences import Comparison, difference_sentences
-from sottovoce.report.examples import Answers, Example, mended_and_remaining
+from sottovoce.report.examples import Answers, Example, fixed_and_remaining
 from sottovoce.report.findings import SCARCE_SHARE
 from sottovoce.report.measures import intent_differences, intent_right
 from sottovoce.report.results import CellResult, StudyResults, read_predictions
@@ -44,16 +44,16 @@ class IntentChange:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page says of the best point and of text-only.
+    """What the page says about the best point and text-only.
 
     Args:
         best, text_only: the points; examples are of the first seed of each.
-        label: the best one's name.
+        label: the name of the best.
         headline: the answer in one sentence.
         gap_closed: the share of text-only's gap that it closes, in intent accuracy.
-        notes: differences of schemes, a sentence each.
-        intents: every intent, the one with the lowest accuracy first.
-        mended, remaining: examples.
+        notes: differences between schemes, a sentence each.
+        intents: every intent, lowest accuracy first.
+        fixed, remaining: examples.
     """
 
     best: Point
@@ -63,17 +63,17 @@ class Answer:
     gap_closed: float | None
     notes: list[str]
     intents: list[IntentChange]
-    mended: list[Example]
+    fixed: list[Example]
     remaining: list[Example]
 
     @property
     def by_gain(self) -> list[IntentChange]:
-        """The intents, the one that gained most first."""
+        """The intents, largest gain first."""
         return sorted(self.intents, key=lambda line: (line.before - line.after, line.intent))
 
 
 def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | None:
-    """The answer, None while no scheme with speech or no text-only cell to measure it against is finished.
+    """The answer, None until a scheme with speech and a text-only cell to compare it with are finished.
 
     Raises:
         UserError: gold or predictions are damaged.
@@ -85,25 +85,25 @@ def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | 
         return None
     gold = gold_utterances(results.folder)
     before, after = ([read_predictions(results, cell, "speech") for cell in p.finished] for p in (text_only, best))
-    mended, remaining = mended_and_remaining(gold, before[0], after[0])
+    fixed, remaining = fixed_and_remaining(gold, before[0], after[0])
     name = line_label(results, line.scheme, line.sources, line.model)
     if results.is_grid:
-        said = _grid_headline(curves, comparisons, best, text_only, name)
+        sentence = _grid_headline(curves, comparisons, best, text_only, name)
         notes = difference_sentences(results, comparisons)
         name = f"{name} at {speech_words(best.share, 0, best.scheme, best.size)}"
     else:
         cell = best.finished[0]
-        said, notes = _of_cells(results, gold, cell, text_only.finished[0], before[0], after[0])
+        sentence, notes = _of_cells(results, gold, cell, text_only.finished[0], before[0], after[0])
         name = label(results, cell)
     closed = point_gaps_closed(curves, line, best)[0]
     intents = intent_changes(gold, before, after)
-    return Answer(best, text_only, name, said, closed, notes, intents, mended, remaining)
+    return Answer(best, text_only, name, sentence, closed, notes, intents, fixed, remaining)
 
 
 def intent_changes(
     gold: Sequence[Utterance], before: Sequence[Answers], after: Sequence[Answers]
 ) -> list[IntentChange]:
-    """Accuracy on speech of each intent, means over the seeds' answers, the worst afterwards first."""
+    """Accuracy on speech of each intent, means over the seeds' answers, lowest accuracy afterwards first."""
     rows = defaultdict[str, list[Utterance]](list)
     for row in gold:
         rows[row.frame.intent].append(row)
@@ -148,7 +148,7 @@ def _grid_headline(curves: Curves, comparisons: Sequence[Comparison], best: Poin
         return f"{name} with {budget} and text-only are not distinguishable on speech: {after} and {before}."
     gain = tests[0].figures[0]
     if gain.mean < 0:
-        return f"{name} with {budget} is worse than text-only on speech: {after} instead of {before}."
+        return f"{name} with {budget} is worse than text-only on speech: intent accuracy {after} instead of {before}."
     text = f"With {budget}, {name.lower()} raises intent accuracy on speech from text-only’s {before} to {after}"
     small = [p for p in line.points if p.speech and 0 < p.share <= SCARCE_SHARE and p is not best]
     if not small:
@@ -157,4 +157,4 @@ def _grid_headline(curves: Curves, comparisons: Sequence[Comparison], best: Poin
     if not 0 < won < gain.mean:
         return f"{text}."
     share = speech_words(small[-1].share, 0, best.scheme, small[-1].size)
-    return f"{text}; {percent(won)} of the {percent(gain.mean)} points come with {share}."
+    return f"{text}; {percent(won)} of the {percent(gain.mean)} points come from the first {share}."

@@ -37,7 +37,7 @@ def standard_error(scores: Scores, metric: Metric) -> float | None:
     return Figure(share, share * (1 - share) / number, int(number), True).standard_error if number else math.nan
 
 
-SMALLEST_GAP = 0.1  # of a score; a share of less is a share of noise: some hundred utterances have errors of 3 points
+SMALLEST_GAP = 0.1  # of a score; shares of less are mostly noise: a few hundred utterances have errors of 3 points
 
 
 def share_unreadable(scores: Scores) -> float:
@@ -46,8 +46,8 @@ def share_unreadable(scores: Scores) -> float:
 
 
 def gap_closed(cell: CellResult, text_only: CellResult, key: str) -> float | None:
-    """Share of text-only's loss from gold text to speech, in a metric by its key, that a cell wins back; None where
-    it lost too little to say.
+    """Share of text-only's loss from gold text to speech that a cell recovers, in the metric with that key; None if the
+    loss is too small.
 
     (cell on speech - text_only on speech) / (text_only on gold text - text_only on speech): 0 is text-only itself,
     1 is as good on speech as text-only on gold text; it may be negative or above 1.
@@ -57,12 +57,12 @@ def gap_closed(cell: CellResult, text_only: CellResult, key: str) -> float | Non
 
 
 def share_closed(reached: float, floor: float, ceiling: float) -> float | None:
-    """How much of the way from floor to ceiling is reached; None if the way is shorter than SMALLEST_GAP."""
+    """How much of the distance from floor to ceiling is covered; None if it is less than SMALLEST_GAP."""
     return (reached - floor) / (ceiling - floor) if ceiling - floor >= SMALLEST_GAP else None
 
 
 def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
-    """Whether the intent was read and is right; a missing answer is wrong."""
+    """Whether the intent is right; a missing or unreadable answer is wrong."""
     return prediction is not None and prediction.frame is not None and prediction.frame.intent == gold.frame.intent
 
 

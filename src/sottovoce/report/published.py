@@ -1,4 +1,4 @@
-"""Published figures to see a study beside: shipped ones, only of the study's own corpus, and those a user names."""
+"""Published figures to compare a study with: shipped ones for its corpus, and the user's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import model_tail
 from sottovoce.score.metrics.registry import headline_keys
@@ -39,7 +39,7 @@ class _Group(_Closed):
 
 @dataclass(frozen=True)
 class Published:
-    """One system's published figures (shares, 0..1, by the metrics' keys); ``drawn`` into the study's figure or not."""
+    """One system's published figures (shares, 0..1, by metric key); ``drawn`` if the study's figure shows them."""
 
     model: str
     source: str
@@ -48,15 +48,14 @@ class Published:
 
 
 def published_for(results: StudyResults, own: Path | None = None) -> tuple[Published, ...]:
-    """The published figures that belong beside a study.
+    """The published figures to compare a study with.
 
     Args:
         results: the study.
-        own: a YAML file of a user's own, a list of ``{model, source}`` with headline metrics in percent; all of it is
-            drawn, since its user says that it fits.
+        own: the user's YAML file, a list of ``{model, source}`` with headline metrics in percent, all of them drawn.
 
     Raises:
-        UserError: there is no such file, or it is not of that form.
+        UserError: there is no such file, or it does not have that form.
     """
     shipped = [
         _published(figure, figure.reference or figure.model.casefold() in _models(results))
@@ -68,7 +67,7 @@ def published_for(results: StudyResults, own: Path | None = None) -> tuple[Publi
 
 
 def _rows() -> Any:
-    """What such a file may hold: rows with a percentage of each headline metric."""
+    """The type of such a file: rows with headline metrics in percent."""
     fields: dict[str, Any] = dict.fromkeys(headline_keys(), (Annotated[float, Field(ge=0, le=100)] | None, None))
     return GenericAlias(list, (create_model("Row", __base__=_Figure, **fields),))
 
@@ -79,7 +78,7 @@ def _published(figure: _Figure, drawn: bool) -> Published:
 
 
 def _is_corpus(name: str, group: _Group) -> bool:
-    """Whether a study's corpus, such as "slurp en-US", is the group's."""
+    """Whether the group is about a study's corpus, such as "slurp en-US"."""
     corpus, _, locale = name.rpartition(" ")
     plain = re.sub(r"\W+", "_", corpus.casefold())
     return locale == group.locale and plain in group.corpora
@@ -97,7 +96,5 @@ def _read(path: Path, kind: type[_T]) -> _T:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: not YAML ({error})".replace("\n", " "), "correct it") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         advice = f"give a list of {{model, source, {', '.join(headline_keys())}}}, in percent"
-        raise UserError(f"{path}: {key}: {first['msg']}".replace(": :", ":"), advice) from error
+        raise UserError(f"{path}: {first_fault(error)}", advice) from error

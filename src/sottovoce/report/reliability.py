@@ -1,4 +1,4 @@
-"""What a study's page says of confidences: the best cell's reliability diagram, and the figures of every cell."""
+"""The page's section on confidences: the best cell's reliability diagram, and the figures of every cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sottovoce.score.calibration import Calibration
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: a cell's confidences on one input; ``best`` of the cell that the figure shows."""
+    """A row of the table: a cell's confidences on one input; ``best``: the figure shows this cell."""
 
     label: str
     input: str
@@ -27,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Reliability:
-    """The section: which cell is drawn, what its calibration errors are, the figures, and a line a cell and input."""
+    """The section: which cell is drawn, its calibration errors, the figures, and a line per cell and input."""
 
     label: str
     caption: str
@@ -37,10 +37,10 @@ class Reliability:
 
 
 def reliability(results: StudyResults, calibrations: Calibrations) -> Reliability | None:
-    """The section on confidences, None where no answer has one.
+    """The section on confidences, None if no answer has one.
 
-    The cell that is drawn is the study's best (:attr:`StudyResults.best`); where it has no confidences, the best on
-    speech among those that have.
+    It draws the study's best cell (:attr:`StudyResults.best`) or, if that has no confidences, the best on speech among
+    those that do.
     """
     known = [cell for cell in results.finished if any((cell.name, each) in calibrations for each in MODALITIES)]
     if not known:

@@ -1,8 +1,8 @@
 """A study folder read back: its cells and their scores. Loads no model.
 
-A cell (a scheme at a speech budget) is tested on two inputs: ``speech``, and ``text``, the gold transcripts. How far
-its speech score lies below the gold-text score of text-only fine-tuning is what labelled speech can still win. Unless
-it says "official", a figure is a strict one: a missing or unreadable answer counts as wrong.
+A cell (a scheme at a speech budget) is tested on two inputs: ``speech``, and ``text``, the gold transcripts. The gap
+between its speech score and text-only's gold-text score is what labelled speech can still gain. Figures are strict (a
+missing or unreadable answer counts as wrong) unless they are called official.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def _possible(scores: dict[str, float]) -> dict[str, float]:
 
 
 Scores = Annotated[dict[str, Annotated[int | float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_possible)]
-"""What one scorer says of one cell on one input, as scores.json has it: metrics by their keys (a study that ran before
-there was a metric lacks it), then counts of utterances."""
+"""One scorer's figures for a cell on one input, as in scores.json: metrics by key (an older study lacks newer metrics),
+then counts of utterances."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class InputScores:
 
 
 class CellResult(CellCard):
-    """One cell with its scores: ``speech`` and ``text`` hold those on each input, None while it is unfinished.
+    """One cell with its scores on ``speech`` and ``text``, None while it is unfinished.
 
-    ``failed`` says why the last try failed, if it did.
+    ``failed`` says why the last run failed, if it did.
     """
 
     failed: str = ""
@@ -62,8 +62,8 @@ class CellResult(CellCard):
 
     @property
     def num_clips(self) -> int:
-        """How many of the target's recordings it was trained on; a row may show one of them again."""
-        # With sources there are rows of their speech, too, also where the target has none.
+        """How many of the target's recordings it was trained on; several rows may show the same one."""
+        # Rows also count the speech of sources, even if the target has none.
         return len(self.speech_ids) if self.speech_ids or self.sources else self.num_speech_rows
 
     def strict(self, modality: Modality) -> Scores:
@@ -74,13 +74,13 @@ class CellResult(CellCard):
         return scores.strict
 
     def headline_on_speech(self) -> list[float]:
-        """The headline metrics of a finished cell on speech, strict: the larger, the better the cell."""
+        """The headline metrics of a finished cell on speech, strict; larger is better."""
         return [self.strict("speech")[key] for key in registry.headline_keys()]
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """A study: what was asked of which data and model, and its cells in the study's order."""
+    """A study: its data and models, and its cells in the study's order."""
 
     folder: Path
     name: str
@@ -109,7 +109,7 @@ class StudyResults:
 
     @property
     def has_costs(self) -> bool:
-        """Whether any cell says what an answer costs."""
+        """Whether any cell has measured the cost of an answer."""
         return any(cell.num_parameters is not None for cell in self.cells)
 
     @property
@@ -118,29 +118,28 @@ class StudyResults:
         return len({cell.scheme for cell in self.cells}) < len(self.cells)
 
     def text_only_for(self, cell: CellResult) -> CellResult | None:
-        """The finished text-only cell that a cell is measured against: of its model and mixture, and of its own seed
-        if there is one."""
+        """The finished text-only cell to compare a cell with: of its model and mixture, and of its seed if possible."""
         same = (cell.model_name, cell.sources)
         alike = [c for c in self.finished if c.scheme == "text_only" and (c.model_name, c.sources) == same]
         return next((other for other in alike if other.seed == cell.seed), alike[0] if alike else None)
 
     @property
     def best(self) -> CellResult | None:
-        """The finished cell with training speech (of whatever language) that is best on test speech: by the
-        headline metrics in their order. A cascade is a baseline, as text-only is: what the best is set against."""
-        heard = [cell for cell in self.finished if cell.uses_speech]
-        return max(heard, key=CellResult.headline_on_speech, default=None)
+        """The finished cell with training speech (in any language) that is best on test speech, by the headline
+        metrics in turn. A cascade is a baseline like text-only, never the best."""
+        spoken = [cell for cell in self.finished if cell.uses_speech]
+        return max(spoken, key=CellResult.headline_on_speech, default=None)
 
 
 def read_study(folder: Path) -> StudyResults:
     """Reads a study folder; a cell without scores is kept as unfinished.
 
     Raises:
-        UserError: the folder holds no study, or one of its files is damaged; the message names the file.
+        UserError: the folder is not a study, or one of its files is damaged; the message names the file.
     """
     path = StudyFolder(folder).summary
     if not path.is_file():
-        raise UserError(f"{folder} is no study folder: it holds no {path.name}", "give a folder that a study wrote")
+        raise UserError(f"{folder} is not a study folder: it has no {path.name}", "give a folder that a study wrote")
     card = json_object(path)
     names = card.get("cells")
     if not isinstance(names, list):
@@ -150,7 +149,7 @@ def read_study(folder: Path) -> StudyResults:
 
 
 def prediction_file(results: StudyResults, cell: CellResult, modality: Modality) -> Path:
-    """Where a cell's answers on an input lie."""
+    """The file of a cell's answers on an input."""
     return results.layout.cell(cell.name).predictions(modality)
 
 

@@ -1,4 +1,4 @@
-"""A study's table: a row a cell, or a row a point where schemes have several cells; for terminal, Markdown, LaTeX."""
+"""A study's table, one row per cell, or per point if schemes have several cells; for terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sottovoce.score.metrics.registry import headline
 from sottovoce.train.schemes import SCHEMES
 
 _START = ("Scheme", "Training speech")
-_COST = ("Seconds an answer", "Parameters, M")  # only where a cell has them; the terminal has no room for them
-# Headers in the terminal; a group's stands over its first metric.
+_COST = ("Seconds per answer", "Parameters, M")  # only if a cell has them; the terminal has no room for them
+# Headers in the terminal; a group's name is above its first metric.
 _SHORT = {"Training speech": "Training\nspeech", "Unreadable %": "Unread-\nable %"}
 _GROUPS = {"Speech": "Speech\n{}", "Gold text": "Text\n{}", "Gap closed": "Gap %\nclosed\n{}"}
 _TEX = {
@@ -63,14 +63,14 @@ def table_rows(curves: Curves) -> tuple[tuple[str, ...], list[Row]]:
 
 
 def terminal_table(curves: Curves) -> Table:
-    """The study's table for the terminal; eighty columns are enough, so ± stands close, and not behind F1 of points."""
+    """The study's table for a terminal of 80 columns: no spaces around ±; points have it only for the first metric."""
     grid = curves.results.is_grid
     headers, rows = table_rows(curves)
     headers = tuple(header for header in headers if header not in _COST)
     table = Table(title=curves.results.title, box=box.SIMPLE_HEAD, caption=_caption(curves), padding=0)
     for number, header in enumerate(headers):
         short = "Speech\n(clips)" if grid and number == 1 else _short(header)
-        wraps = number == (0 if grid else 1)  # names of points can be long, what a cell has heard of small studies
+        wraps = number == (0 if grid else 1)  # points can have long names, cells of small studies a long budget
         table.add_column(short, justify="left" if number < 2 else "right", vertical="bottom", no_wrap=not wraps)
     for row in rows:
         texts = [text.replace(" ± ", "±") for text in row.columns[: len(headers)]]
@@ -112,8 +112,7 @@ def latex_table(curves: Curves) -> str:
 
 
 def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, ...]:
-    """A cell's gap closed in each headline metric; None for what hears speech without having been
-    trained on it, which text-only itself does."""
+    """A cell's gap closed in each headline metric; None for schemes without training speech, but for cascades."""
     text_only = results.text_only_for(cell)
     if text_only is None or not cell.finished or not (cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts"):
         return (None,) * len(headline())
@@ -121,7 +120,7 @@ def gaps_closed(results: StudyResults, cell: CellResult) -> tuple[float | None, 
 
 
 def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float | None, ...]:
-    """The same of a point, from the means over its seeds."""
+    """The same for a point, from the means over its seeds."""
     text_only = curves.text_only(line.sources, line.model)
     if text_only is None or not point.speech or line not in (*curves.budgeted, *curves.cascades):
         return (None,) * len(headline())
@@ -132,7 +131,7 @@ def point_gaps_closed(curves: Curves, line: Line, point: Point) -> tuple[float |
 
 
 def covered(curves: Curves) -> str:
-    """What the standard errors and intervals of a study with several cells a scheme cover."""
+    """What the standard errors and intervals of a study with several cells per scheme cover."""
     if max((len(point.cells) for line in curves.lines for point in line.points), default=1) > 1:
         return "the choice of test utterances and of training seeds"
     return "the choice of test utterances, not of the one training seed"
@@ -168,13 +167,13 @@ def _point_row(curves: Curves, line: Line, point: Point) -> Row:
 
 
 def _figure_headers(*groups: str, first: bool = False) -> tuple[str, ...]:
-    """A header for each headline metric, or the first alone, in each group."""
+    """A header for each headline metric, or only the first, in each group."""
     metrics = headline()[:1] if first else headline()
     return tuple(f"{group}: {metric.column} %" for group in groups for metric in metrics)
 
 
 def _short(header: str) -> str:
-    """A header for the terminal, where a metric's name is broken at hyphens."""
+    """A header for the terminal, where metric names break at hyphens."""
     group, _, metric = header.partition(": ")
     if group not in _GROUPS:
         return _SHORT.get(header, header)

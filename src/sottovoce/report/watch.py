@@ -15,9 +15,9 @@ POLL_SECONDS = 3
 
 
 def watch_report(folder: Path, published: Path | None, say: Callable[[str], None]) -> Report:
-    """Writes the report now and whenever something in the study changes, until all cells are finished or Ctrl-C.
+    """Writes the report now and whenever the study changes, until all cells are finished or Ctrl-C.
 
-    Meanwhile the page loads itself anew; what is left at the end is a page that does not.
+    Until then the page reloads itself.
 
     Args:
         folder: the study's.
@@ -28,21 +28,21 @@ def watch_report(folder: Path, published: Path | None, say: Callable[[str], None
         The last report.
 
     Raises:
-        UserError: the folder holds no study. Files that are damaged later are waited for: a study that begins anew
-            takes them away for a moment.
+        UserError: the folder is not a study. If a file is damaged later it waits: a study that starts over removes its
+            files for a moment.
     """
     seen, report = _state(folder), read_report(folder, published)
     try:
-        while not _tell(report, say):
+        while not _write(report, say):
             report, seen = _next(folder, published, seen, say)
     except KeyboardInterrupt:
-        say("stopped; the report is that of the last change")
+        say("stopped; the report is as of the last change")
         write_report(report)
     return report
 
 
-def _tell(report: Report, say: Callable[[str], None]) -> bool:
-    """Writes the report; whether it is the last."""
+def _write(report: Report, say: Callable[[str], None]) -> bool:
+    """Writes the report, and returns whether it is the last one."""
     results = report.curves.results
     finished = len(results.finished) == len(results.cells)
     page = write_report(report, None if finished else POLL_SECONDS + 2)
@@ -55,7 +55,7 @@ def _tell(report: Report, say: Callable[[str], None]) -> bool:
 def _next(
     folder: Path, published: Path | None, seen: dict[Path, tuple[int, int]], say: Callable[[str], None]
 ) -> tuple[Report, dict[Path, tuple[int, int]]]:
-    """Waits for a change and reads the report that follows from it."""
+    """Waits for a change and reads the report again."""
     while True:
         time.sleep(POLL_SECONDS)
         if (state := _state(folder)) == seen:
@@ -72,7 +72,7 @@ def _state(folder: Path) -> dict[Path, tuple[int, int]]:
     for path in StudyFolder(folder).reported():
         try:
             entry = path.stat()
-        except FileNotFoundError:  # taken away since it was listed
+        except FileNotFoundError:  # removed since it was listed
             continue
         state[path] = entry.st_mtime_ns, entry.st_size
     return state

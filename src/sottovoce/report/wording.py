@@ -1,4 +1,4 @@
-"""A study's figures and names in words: what tables, pages and sentences say in the same way."""
+"""A study's figures and names in words, the same in tables, pages and sentences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def duration(seconds: float | None) -> str:
 
 
 def seconds_of_answer(seconds: float) -> str:
-    """A time that is mostly shorter than some seconds, to two digits."""
+    """A time of mostly a few seconds, to two digits."""
     return f"{seconds:.2g}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
@@ -56,7 +56,7 @@ def size_words(size: str, share: float) -> str:
 
 
 def line_label(results: StudyResults, scheme: str, sources: tuple[str, ...], model: str) -> str:
-    """A scheme's name for people, a cascade's with its recogniser; mixture and model only where there are several.
+    """A scheme's display name, a cascade's with its recogniser; mixture and model only if there are several.
 
     A model that is "" is left out.
     """
@@ -77,18 +77,17 @@ def model_tail(model: str) -> str:
 
 
 def display_path(path: str) -> str:
-    """A file, a folder or a model's name as reports tell it: of an absolute path the last part alone, as the rest is
-    the machine's own business."""
+    """A file, folder or model as reports show it: an absolute path by its last part only, to keep the rest private."""
     return Path(path).name if Path(path).is_absolute() else path
 
 
 def display_models(results: StudyResults) -> str:
-    """The study's models as reports tell them."""
+    """The study's models as reports show them."""
     return ", ".join(map(display_path, results.model.split(", ")))
 
 
 def label(results: StudyResults, cell: CellResult) -> str:
-    """A cell's name for people; budget and seed stand in it only where the study has several of them."""
+    """A cell's display name; with budget and seed only if the study has several of them."""
     alike = [other for other in results.cells if other.scheme == cell.scheme]
     text = line_label(results, cell.scheme, cell.sources, cell.model_name)
     if len({(other.size, other.budget_share) for other in alike}) > 1:
@@ -113,7 +112,7 @@ def speech_used(cell: CellResult) -> str:
 
 
 def state_of(cell: CellResult) -> str:
-    """Whether a cell is finished, and if not, whether its last try failed."""
+    """Whether a cell is finished and, if not, whether its last run failed."""
     return "finished" if cell.finished else FAILED if cell.failed else UNFINISHED
 
 
@@ -122,7 +121,7 @@ def headline(results: StudyResults, gain: Difference | None) -> str:
 
     Args:
         results: the study.
-        gain: how much the best cell's intent accuracy on speech lies above text-only's, None if one is unfinished.
+        gain: how far the best cell's intent accuracy on speech is above text-only's, None if one is unfinished.
     """
     best = results.best
     text_only = results.text_only_for(best) if best else None
@@ -134,8 +133,8 @@ def headline(results: StudyResults, gain: Difference | None) -> str:
     before, after = (percent(cell.strict("speech")["intent_accuracy"]) for cell in (text_only, best))
     if not gain.distinguishable:
         return (
-            f"{start} gets the intent of {after} % of the spoken test utterances right and text-only fine-tuning "
-            f"{before} %: not distinguishable on {best.strict('speech')['num_scored']} utterances."
+            f"{start} and text-only fine-tuning cannot be told apart on {best.strict('speech')['num_scored']} "
+            f"spoken test utterances: intent accuracy {after} % and {before} %."
         )
     if gain.value < 0:
         return f"{start} is worse than text-only: intent accuracy on speech falls from {before} % to {after} %."
@@ -145,9 +144,9 @@ def headline(results: StudyResults, gain: Difference | None) -> str:
 
 
 def no_answer(results: StudyResults) -> str:
-    """What stands in the answer's place while what it needs is unfinished, or not part of the study."""
+    """What replaces the answer if what it needs is unfinished, or not part of the study."""
     if len(results.finished) == len(results.cells):
-        return "This study has no scheme with training speech to set beside text-only."
+        return "This study has no scheme with training speech to compare with text-only."
     return f"No answer yet: {len(results.finished)} of {len(results.cells)} cells have scores."
 
 
@@ -156,5 +155,5 @@ def comparison(before: str, after: str, difference: Difference) -> str:
     ends = f"{signed_points(difference.low)} to {signed_points(difference.high)}"
     size = f"{signed_points(difference.value)} points, {ends}"
     if not difference.distinguishable:
-        return f"{after} and {before.lower()} are not distinguishable ({size})."
+        return f"{after} and {before.lower()} cannot be told apart ({size})."
     return f"{after} is {'better' if difference.value > 0 else 'worse'} than {before.lower()} ({size})."

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sottovoce.core.errors import UserError
+from sottovoce.core.errors import UserError, first_fault
 from sottovoce.data.manifest import json_object, numbered_lines
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -44,7 +44,4 @@ def validated(model: type[_Model], row: dict[str, Any], where: str) -> _Model:
     try:
         return model.model_validate(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        fault = f"the key {key!r} is missing" if first["type"] == "missing" else f"{key}: {first['msg']}"
-        raise UserError(f"{where}: {fault}", "correct that row") from error
+        raise UserError(f"{where}: {first_fault(error)}", "correct that row") from error

@@ -1,4 +1,4 @@
-"""The server's routes: ``make_app`` shows all that can be asked."""
+"""The server's routes, all in ``make_app``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_app(
     """The app; the service runs as long as the app does.
 
     Args:
-        token: which every request to ``/v1/*`` and ``/metrics`` must carry; None if none must.
+        token: required by every request to ``/v1/*`` and ``/metrics``; None: no token.
         own_names: see :class:`sottovoce.serve.security.Guard`.
     """
 
@@ -55,7 +55,7 @@ def make_app(
 
     @app.get("/healthz", tags=["operation"], responses=declared(403, 500) | {503: {"model": schemas.Health}})
     async def health(response: Response) -> schemas.Health:
-        """Whether requests are answered: 200 once the model is warm, 503 before, and when the server stops."""
+        """Whether requests are answered: 200 once the model is warm, 503 before that and while the server stops."""
         response.status_code = 200 if service.status == "ok" else 503
         return schemas.Health(status=service.status)
 
@@ -81,7 +81,7 @@ def make_app(
         "/v1/transcribe", tags=["transcribe"], responses=_REFUSED | declared(404), openapi_extra=schemas.AUDIO_BODY
     )
     async def transcribe(request: Request) -> schemas.Transcribed:
-        """What is said in a recording (form field `audio`)."""
+        """The transcript of a recording (form field `audio`)."""
         started = time.perf_counter()
         service.refuse_transcripts_if_there_are_none()
         service.refuse_unless_ready()

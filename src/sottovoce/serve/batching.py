@@ -1,4 +1,4 @@
-"""Dynamic batching: requests that wait together are computed together, by the one thread that owns the models."""
+"""Dynamic batching: requests that wait together are computed together, by the one thread that runs the models."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NoteBatch = Callable[[str, int, float], None]
 
 
 class QueueFullError(Exception):
-    """As many requests wait as may."""
+    """The queue is full."""
 
 
 class StoppedError(Exception):
-    """The worker takes nothing any more, or not yet."""
+    """The worker has stopped, or has not started yet."""
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A result; how long it waited and was computed, in seconds; how many were computed at once, with itself."""
+    """A result, its seconds in the queue and in the computation, and how many requests its batch had."""
 
     result: Result
     queued_seconds: float
@@ -41,7 +41,7 @@ class _Item(Generic[Given, Result]):
 
 
 class Lane(Generic[Given, Result]):
-    """Work of one kind: what waits for it, and what computes a batch of it."""
+    """Work of one kind: its queue, and the function that computes a batch."""
 
     def __init__(self, name: str, compute: Callable[[Sequence[Given]], Sequence[Result]]) -> None:
         self.name, self.compute = name, compute
@@ -49,27 +49,26 @@ class Lane(Generic[Given, Result]):
 
     @property
     def waiting(self) -> deque[_Item[Given, Result]]:
-        """What waits, the oldest first, without those that were cancelled."""
+        """The queue, oldest first, without cancelled items."""
         if any(item.future.done() for item in self._items):
             self._items = deque(item for item in self._items if not item.future.done())
         return self._items
 
     def take(self, most: int) -> list[_Item[Given, Result]]:
-        """The oldest of what waits, which then waits no more."""
+        """Removes and returns the oldest items."""
         waiting = self.waiting
         return [waiting.popleft() for _ in range(min(most, len(waiting)))]
 
 
 class Worker:
-    """Computes what its lanes hold, batch by batch; a lane has its turn when those before it hold nothing, or it has
-    waited long.
+    """Computes its lanes batch by batch; a lane has its turn if those before it are empty, or if it has waited long.
 
     Args:
-        max_batch_size: computed at once.
-        max_wait_seconds: how long the first of a batch waits for others, if there are not enough yet.
-        max_queue: how many may wait, in all lanes together.
-        patience_seconds: what waits longer goes before all that came later, in whatever lane.
-        note_batch: told of every batch: lane, size and seconds.
+        max_batch_size: items per batch.
+        max_wait_seconds: how long the first item of a batch waits for others.
+        max_queue: how many items may wait, in all lanes together.
+        patience_seconds: an item that waits longer goes before all later ones, of any lane.
+        note_batch: called with each batch's lane, size and seconds.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Worker:
         self._batch_seconds = 0.0
 
     def lane(self, name: str, compute: Callable[[Sequence[Given]], Sequence[Result]]) -> Lane[Given, Result]:
-        """A new lane, after those there are."""
+        """Adds a lane after the others."""
         self._lanes.append(lane := Lane(name, compute))
         return lane
 
@@ -100,16 +99,16 @@ class Worker:
 
     @property
     def seconds_until_free(self) -> int:
-        """About how long what waits will take, in whole seconds, at least 1."""
+        """About how long the queue will take, in whole seconds, at least 1."""
         num_batches = -(-self.num_waiting // self._max_batch_size)
         return max(1, round(num_batches * self._batch_seconds))
 
     async def submit(self, lane: Lane[Given, Result], given: Given) -> Done[Result]:
-        """Waits for a result. Who is cancelled meanwhile leaves the queue.
+        """Waits for a result; a cancelled caller leaves the queue.
 
         Raises:
-            QueueFullError, StoppedError: it was not taken.
-            Exception: what computing it raised, alone.
+            QueueFullError, StoppedError: it was not accepted.
+            Exception: from computing this item alone.
         """
         if not self._open:
             raise StoppedError
@@ -122,13 +121,13 @@ class Worker:
         return await item.future
 
     def start(self) -> asyncio.Task[None]:
-        """Begins; the task ends when the worker is stopped and has computed what it held."""
+        """Starts; the task ends when the worker is stopped and its lanes are empty."""
         self._open = True
         self._task = asyncio.create_task(self._work())
         return self._task
 
     async def stop(self) -> None:
-        """Takes nothing more, computes what it holds, and ends."""
+        """Accepts nothing more, computes what is queued, and ends."""
         self._open = False
         self._arrival.set()
         if self._task is not None:
@@ -155,7 +154,7 @@ class Worker:
         return next(iter(arrived), None)
 
     async def _fill(self, lane: Lane[Given, Result]) -> None:
-        """Waits until a batch is there, or its first item has waited long enough."""
+        """Waits until a batch is full, or its first item has waited long enough."""
         while self._open and (waiting := lane.waiting) and len(waiting) < self._max_batch_size:
             self._arrival.clear()
             try:
@@ -182,7 +181,7 @@ class Worker:
         elif len(batch) == 1:
             if not batch[0].future.done():
                 batch[0].future.set_exception(error)
-        else:  # one of them cannot be computed, which is not its neighbours' fault
+        else:  # one item fails, which must not fail the others
             for item in batch:
                 if not item.future.done():
                     await self._compute(lane, [item])

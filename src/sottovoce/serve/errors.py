@@ -1,4 +1,4 @@
-"""What goes wrong as an answer: JSON ``{"error": {"code", "what", "advice"}}``, never a path or a stack trace."""
+"""Errors as responses: JSON ``{"error": {"code", "what", "advice"}}``, never a path or a stack trace."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sottovoce.data.audio import NotAudioError, TooLongError
 from sottovoce.serve.headers import HEADERS
 
 _OF_HTTP = {
-    400: ("malformed", "the request cannot be read", "send it as the documentation says"),
-    404: ("not_found", "there is nothing at this address", "see /v1/openapi.json for what there is"),
-    405: ("method_not_allowed", "this address takes another method", "see the header Allow"),
+    400: ("malformed", "the request cannot be read", "see /v1/openapi.json"),
+    404: ("not_found", "there is nothing at this address", "see /v1/openapi.json"),
+    405: ("method_not_allowed", "this address does not take that method", "see the header Allow"),
 }
-_INTERNAL = ("internal", "something went wrong here", "try again; the server's log says more")
+_INTERNAL = ("internal", "something went wrong on the server", "try again; the server's log says more")
 
 
 class Problem(BaseModel):
-    """What is wrong, for programs (``code``) and for people, and what to do about it."""
+    """What is wrong, as a code and in words, and what to do about it."""
 
     code: str
     what: str
@@ -33,20 +33,20 @@ class Problem(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
+    """The body of every response that is not a success."""
 
     error: Problem
 
 
 class ApiError(Exception):
-    """An answer that is not a success.
+    """A response that is not a success.
 
     Args:
         status: of HTTP.
         code: for programs, such as ``too_large``.
-        what: is wrong, in one sentence that names no file.
+        what: what is wrong, in one sentence that names no file.
         advice: what to do about it.
-        headers: to answer with, such as Retry-After.
+        headers: of the response, such as Retry-After.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ApiError(Exception):
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Makes the app answer every error as :class:`ErrorBody`; a fault of its own is 500 and goes to the log."""
+    """Makes the app answer every error with :class:`ErrorBody`; a bug in the server is 500 and goes to the log."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -69,7 +69,7 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def of_user_error(error: UserError) -> ApiError:
-    """An error of what was sent. Its words must name no file of the server: audio is read from bytes."""
+    """An error in what was sent. Its message names no file of the server: audio is read from bytes."""
     if isinstance(error, NotAudioError):
         return ApiError(415, "not_audio", error.what, error.advice)
     code = "too_long" if isinstance(error, TooLongError) else "unusable"
@@ -81,7 +81,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-# The framework's handlers take any exception; each is registered for one kind, which the assertions state.
+# FastAPI's handlers take any exception; each is registered for one type, which the assertions state.
 def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
     return error.response()
@@ -98,16 +98,16 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _gone(request: Request, error: Exception) -> JSONResponse:
-    # Nobody reads this; it is what is counted.
-    return _response(400, ("gone", "the client left before it was answered", "stay connected"), None)
+    # Nobody reads this, but the metrics count it.
+    return _response(400, ("gone", "the client left before the response", "stay connected"), None)
 
 
 def _internal(request: Request, error: Exception) -> JSONResponse:
-    # The framework answers this outside of all middleware, and passes the error on to the log.
+    # FastAPI sends this outside of all middleware, and passes the error on to the log.
     return _response(500, _INTERNAL, HEADERS)
 
 
-def _response(status: int, said: tuple[str, str, str], headers: Mapping[str, str] | None) -> JSONResponse:
-    code, what, advice = said
+def _response(status: int, problem: tuple[str, str, str], headers: Mapping[str, str] | None) -> JSONResponse:
+    code, what, advice = problem
     body = ErrorBody(error=Problem(code=code, what=what, advice=advice)).model_dump()
     return JSONResponse(body, status, dict(headers or {}))

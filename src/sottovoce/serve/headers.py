@@ -1,4 +1,4 @@
-"""What every answer tells a browser: nothing from other hosts, no framing, the microphone for this page alone."""
+"""Security headers of every response: nothing from other hosts, no framing, the microphone only for this page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server counts and measures, in a registry of its own, for Prometheus."""
+"""The server's Prometheus metrics, in their own registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Metrics:
     """Counters and histograms of one server.
 
     Args:
-        queue_length: tells how many requests wait.
+        queue_length: returns how many requests wait.
     """
 
     def __init__(self, queue_length: Callable[[], int]) -> None:
@@ -39,17 +39,17 @@ class Metrics:
             "sottovoce_batch_size", "requests computed together", ["work"], buckets=_BATCH_SIZES, registry=registry
         )
         self.computing = Counter("sottovoce_computing_seconds", "time the model worked", ["work"], registry=registry)
-        self.audio = Counter("sottovoce_audio_seconds", "seconds of recordings taken", registry=registry)
-        waiting = Gauge("sottovoce_queue_length", "requests that wait for the model", registry=registry)
+        self.audio = Counter("sottovoce_audio_seconds", "seconds of recordings received", registry=registry)
+        waiting = Gauge("sottovoce_queue_length", "requests waiting for the model", registry=registry)
         waiting.set_function(queue_length)
 
     def note_batch(self, work: str, size: int, seconds: float) -> None:
-        """Counts a batch that was computed."""
+        """Counts a computed batch."""
         self.batches.labels(work).observe(size)
         self.computing.labels(work).inc(seconds)
 
     def page(self) -> Response:
-        """All of it in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -74,7 +74,7 @@ class Measured:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            # The route's pattern, not what was asked for: strangers must not fill the registry.
+            # The route's pattern, not the path: clients must not be able to fill the registry.
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""The page that both servers show: the files of one folder, at ``/`` and ``/page/``."""
+"""The web page of both servers: the files of one folder, at ``/`` and ``/page/``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parent / "page"
 
 
 def serve_page(app: FastAPI, folder: Path = PAGE) -> None:
-    """Adds the page to an app; without its folder there is none."""
+    """Adds the page to an app, if its folder exists."""
     if not (folder / "index.html").is_file():
         return
 

@@ -27,11 +27,11 @@ def serve_run(
 
     Args:
         run: STUDY/cells/CELL.
-        port: 0 takes any free one, which ``say`` reports.
+        port: 0: any free one, which ``say`` reports.
         token: see :class:`sottovoce.serve.security.Guard`.
 
     Raises:
-        UserError: the folder is no run, its training is not finished, or the address cannot be had.
+        UserError: the folder is not a run, its training is not finished, or the address cannot be used.
     """
     with bound_socket(host, port, token is not None, say) as listening:
         model = _model_of(run, settings, say)
@@ -50,7 +50,7 @@ def serve_run(
 
 def _model_of(run: Path, settings: ServerSettings, say: Callable[[str], None]) -> Model:
     model = load_model_of(run, say, settings.grammar)
-    # What is asked together is computed together: the recipe's size is of decoding many, and may be smaller.
+    # Not the recipe's batch size, which may be smaller: the server's batches are computed whole.
     decode = model.settings.model_copy(update={"batch_size": settings.max_batch_size})
     return replace(model, settings=decode, abstain_below=settings.abstain_below)
 
@@ -65,11 +65,11 @@ def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
     return About(
         title=f"{recipe.title or recipe.name}: {run.resolve().name}",
         version=__version__,
-        model=Path(recipe.model).name,  # of a folder no more than its name
+        model=Path(recipe.model).name,  # only the name of a folder
         intents=["_".join(intent) for intent in intents],
         slots=slots,
         max_seconds=settings.max_seconds,
-        window_seconds=min(window_seconds, settings.max_seconds),  # some models hear without end
+        window_seconds=min(window_seconds, settings.max_seconds),  # some models have no limit
         max_bytes=settings.max_bytes,
         transcripts=bool(settings.transcripts),
         abstain_below=settings.abstain_below,

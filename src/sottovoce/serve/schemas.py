@@ -1,4 +1,4 @@
-"""What is asked and answered over HTTP, as its documentation shows it."""
+"""Requests and responses over HTTP, as in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sottovoce.inference.understanding import Status
 from sottovoce.serve.errors import ApiError
 
 MAX_TEXT_LETTERS = 500
-MAX_TEXT_BYTES = 16 * MAX_TEXT_LETTERS  # of its JSON, in which a letter may be two escapes of six
+MAX_TEXT_BYTES = 16 * MAX_TEXT_LETTERS  # of its JSON, where a letter may be two escapes of six characters
 
 
 def _printable(text: str) -> str:
-    # A model's answer can hold half a surrogate pair, which no UTF-8 can.
+    # A model's answer can hold half a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -40,7 +40,7 @@ class ScoredIntent(BaseModel):
 
 
 class Milliseconds(BaseModel):
-    """``queued``: waiting for the model; ``computed``: its work, on the whole batch; ``total``: from the first byte."""
+    """``queued``: waiting for the model; ``computed``: computing the whole batch; ``total``: from the first byte."""
 
     queued: float
     computed: float
@@ -48,9 +48,9 @@ class Milliseconds(BaseModel):
 
 
 class Understood(BaseModel):
-    """The frame of an utterance. ``cut``: the recording is longer than the model hears. ``text``: its raw answer.
+    """The frame of an utterance. ``cut``: the recording was too long for the model. ``text``: the raw answer.
 
-    ``transcript``: the words that were typed, or heard in a recording; null where the model cannot tell these.
+    ``transcript``: the typed text, or the words heard in a recording; null if the model does not give them.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Understood(BaseModel):
 
 
 class Transcribed(BaseModel):
-    """What the model heard, in words."""
+    """The transcript of a recording."""
 
     id: str
     transcript: Text = Field(examples=["turn the kitchen light on"])
@@ -98,7 +98,7 @@ class Transcribed(BaseModel):
 
 
 class About(BaseModel):
-    """What is served, and what may be sent."""
+    """What is served, and the limits of a request."""
 
     mode: Literal["understand"] = "understand"
     title: str
@@ -121,7 +121,7 @@ def typed_text(body: bytes) -> str:
     """The text in a JSON body.
 
     Raises:
-        ApiError: 400 if it is not such JSON, 422 if the text is empty or too long.
+        ApiError: 400 if the JSON is malformed, 422 if the text is empty or too long.
     """
     try:
         return TypedText.model_validate_json(body).text
@@ -131,9 +131,9 @@ def typed_text(body: bytes) -> str:
             what = f"the text is longer than {MAX_TEXT_LETTERS} letters"
             raise ApiError(422, "too_long", what, "send one utterance at a time") from error
         if kind in ("string_too_short", "string_pattern_mismatch"):
-            raise ApiError(422, "empty", "the text is empty", "send what was said") from error
+            raise ApiError(422, "empty", "the text is empty", "send an utterance") from error
         advice = 'send {"text": "turn the light on"}'
-        raise ApiError(400, "malformed", "the body is not the JSON that is expected", advice) from error
+        raise ApiError(400, "malformed", "the body is not the expected JSON", advice) from error
 
 
 AUDIO_FORM: dict[str, Any] = {

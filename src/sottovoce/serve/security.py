@@ -1,4 +1,4 @@
-"""Who may ask, and which headers browsers get: a bearer token, headers, and requests of other sites refused."""
+"""Access control: a bearer token, security headers, and requests from other sites refused."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MIN_TOKEN_LETTERS = 16
 
 
 def read_token(path: Path) -> str:
-    """The token in the first line of a file.
+    """The token on the first line of a file.
 
     Raises:
-        UserError: no such file, or no token of at least 16 printable ASCII letters in it.
+        UserError: there is no such file, or no token of at least 16 printable ASCII characters in it.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the token file {path}", "write the token into a text file of one line") from error
+        raise UserError(f"cannot read the token file {path}", "write the token to a text file with one line") from error
     token = lines[0].strip() if lines else ""
     if len(token) < MIN_TOKEN_LETTERS or not (token.isascii() and token.isprintable()) or " " in token:
         advice = "write one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
-        raise UserError(f"{path} holds no token of {MIN_TOKEN_LETTERS} or more letters without spaces", advice)
+        raise UserError(f"{path} has no token of at least {MIN_TOKEN_LETTERS} ASCII characters without spaces", advice)
     return token
 
 
@@ -37,11 +37,10 @@ class Guard:
     """ASGI middleware: sets the headers, asks for the token on ``/v1/*`` and ``/metrics``, refuses other sites' writes.
 
     Args:
-        app: what is guarded.
-        token: None if anyone may ask.
-        own_names: refuse what was not asked of this machine by one of these names; none if any will do. Without a token
-            nothing else keeps another site from pointing its name here, to be taken by the browser for the site that
-            this page is of.
+        app: what to guard.
+        token: None: anyone may use it.
+        own_names: refuse requests for any other host name than these; none: any host will do. Without a token this
+            alone prevents DNS rebinding: another site's name that points here, so that a browser takes it for this one.
     """
 
     def __init__(self, app: ASGIApp, token: str | None = None, own_names: tuple[str, ...] = ()) -> None:
@@ -65,7 +64,7 @@ class Guard:
         elif self._own_names and re.sub(r":\d*$", "", headers.get("host", "")).lower() not in self._own_names:
             await _strange_name(self._own_names).response()(scope, receive, send_with_headers)
         elif scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
-            # Browsers send what another site's page asks for, and such a page must not use or fill this server.
+            # Browsers send requests on behalf of other sites' pages, which must not use or fill this server.
             await _cross_site().response()(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
@@ -74,7 +73,7 @@ class Guard:
         if self._token is None:
             return True
         kind, _, given = authorization.partition(" ")
-        # Compared in a time that does not tell how much of it is right.
+        # Compared in constant time.
         same = hmac.compare_digest(given.strip().encode("utf-8"), self._token.encode("utf-8"))
         return kind.lower() == "bearer" and same
 
@@ -89,9 +88,9 @@ def _unauthorized() -> ApiError:
 
 
 def _cross_site() -> ApiError:
-    return ApiError(403, "cross_site", "another site's page asked for this", "use this server's own page")
+    return ApiError(403, "cross_site", "the request comes from another site's page", "use this server's own page")
 
 
 def _strange_name(own_names: tuple[str, ...]) -> ApiError:
-    what = f"this server answers to no other name than {', '.join(own_names)}"
-    return ApiError(403, "strange_host", what, "use such an address, or start it with a token")
+    what = f"this server only answers to {', '.join(own_names)}"
+    return ApiError(403, "strange_host", what, "use one of these addresses, or start the server with a token")

@@ -1,4 +1,4 @@
-"""An app at an address until it is stopped: what both servers, of a run and of label mode, are started by."""
+"""Runs an app at an address until it is stopped: for `sottovoce serve` and `sottovoce label`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")  # o
 
 
 def refuse_without_packages() -> None:
-    """Raises UserError if what a server is made of is not installed."""
+    """Raises UserError if a package that a server needs is not installed."""
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
         raise UserError(f"a server needs {', '.join(missing)}", "pip install 'sottovoce[serve]'")
 
 
 @contextmanager
 def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], None]) -> Iterator[socket.socket]:
-    """A socket that listens at that address (port 0: any free port); ``say`` gets a warning if strangers can reach it.
+    """A socket that listens at that address (port 0: any free port); ``say`` gets a warning if anyone can use it.
 
-    Who connects from then on waits for the server instead of being refused.
+    From then on clients wait for the server instead of being refused.
 
     Raises:
-        UserError: the address is not this machine's, or is taken.
+        UserError: the address is not this machine's, or is in use.
     """
     with ExitStack() as stack:
         try:
@@ -37,7 +37,7 @@ def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], Non
             listening = stack.enter_context(socket.socket(family, kind, protocol))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
-            listening.listen()  # two may be bound to one port, until the first of them listens
+            listening.listen()  # two sockets may be bound to one port until one listens
         except OSError as error:
             what = f"cannot listen on {_bracketed(host)}:{port}: {error.strerror or error}"
             raise UserError(what, "choose another with --host and --port") from error
@@ -48,14 +48,14 @@ def bound_socket(host: str, port: int, has_token: bool, say: Callable[[str], Non
 
 
 def address_of(listening: socket.socket, host: str) -> str:
-    """The address of a server that was told to listen on ``host``."""
+    """The URL of a server that listens on ``host``."""
     return f"http://{_bracketed(host)}:{listening.getsockname()[1]}"
 
 
 def own_names(listening: socket.socket, host: str, has_token: bool) -> tuple[str, ...]:
-    """The names that :class:`sottovoce.serve.security.Guard` lets a server be asked by, in small letters.
+    """The host names that :class:`sottovoce.serve.security.Guard` accepts, in lower case.
 
-    None, which stands for all, where strangers are kept out by a token or can come anyway.
+    None, which means any, if there is a token or the server is open to other machines.
     """
     if has_token or not _is_local(listening):
         return ()
@@ -68,7 +68,7 @@ def _bracketed(host: str) -> str:
 
 
 def _is_local(listening: socket.socket) -> bool:
-    """Whether a bound socket can be reached from this machine alone."""
+    """Whether only this machine can reach a bound socket."""
     return ip_address(listening.getsockname()[0]).is_loopback
 
 
@@ -76,11 +76,11 @@ def serve_until_stopped(
     app: Any, listening: socket.socket, closing_seconds: int,
     take_stop: Callable[[Callable[[], None]], None] = lambda stop: None,
 ) -> None:  # fmt: skip
-    """Serves an ASGI app until SIGTERM or SIGINT; then accepts nothing more and finishes what it has accepted.
+    """Serves an ASGI app until SIGTERM or SIGINT, then finishes what it has accepted.
 
     Args:
-        closing_seconds: how long it waits for that.
-        take_stop: given a function that stops the server.
+        closing_seconds: how long it may take to finish.
+        take_stop: is called with a function that stops the server.
     """
     import uvicorn
 
@@ -90,7 +90,7 @@ def serve_until_stopped(
     )  # fmt: skip
     server = uvicorn.Server(config)
     take_stop(lambda: setattr(server, "should_exit", True))
-    # Once it has stopped uvicorn raises the signal again that stopped it; to be stopped is no fault here.
+    # When it has stopped, uvicorn raises the signal again, which is no error here.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run(sockets=[listening])

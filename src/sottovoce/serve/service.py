@@ -1,4 +1,4 @@
-"""The models behind the server: warm before they report ready, asked in batches, spared work for clients that left."""
+"""The models behind the server: warmed up before they report ready, run in batches, not run for clients that left."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _WARM_TEXT = "turn the light on"
 
 
 class Transcribes(Protocol):
-    """What is asked for transcripts: a :class:`sottovoce.inference.transcriber.Transcriber`."""
+    """What transcribes: a :class:`sottovoce.inference.transcriber.Transcriber`."""
 
     def transcribe_all(self, clips: Sequence[Samples]) -> list[str]:
-        """What is heard in each recording (mono, 16 kHz), computed together."""
+        """The transcript of each recording (mono, 16 kHz), computed together."""
         ...
 
 
 class Service:
-    """One worker thread for both models; what is to be understood comes before what is to be transcribed, until that
-    has waited half the time that it has.
+    """One worker thread for both models; understanding comes before transcribing, until a request to transcribe has
+    waited half its time limit.
 
-    ``failure`` is the fault that ended it, if one did; then ``stop`` is called, which its owner may set.
+    ``failure`` is the error that ended it, if any; then it calls ``stop``, which its owner may set.
     """
 
     def __init__(self, model: Understander, transcriber: Transcribes | None, settings: ServerSettings) -> None:
@@ -56,7 +56,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works while it lasts; at its end what was accepted is finished first."""
+        """Runs until the block ends, then finishes what was accepted."""
         working, warming = self._worker.start(), asyncio.create_task(self._warm())
         for task in (working, warming):
             task.add_done_callback(self._ended)
@@ -69,7 +69,7 @@ class Service:
             await asyncio.wait({warming})
 
     async def _warm(self) -> None:
-        """What is computed first takes longest: a dummy recording and a dummy text."""
+        """Computes a dummy recording and a dummy text, since the first of each takes longest."""
         noise = np.random.default_rng(0).normal(0, 0.01, SAMPLING_RATE).astype(np.float32)
         await self._worker.submit(self._understand, noise)
         await self._worker.submit(self._understand, _WARM_TEXT)
@@ -87,7 +87,7 @@ class Service:
         return await self._ask(request, self._understand, given)
 
     async def transcribe(self, request: Request, clip: Samples) -> Done[str]:
-        """Raises as :meth:`understand`, and ApiError 404 where nothing is transcribed."""
+        """Raises as :meth:`understand`, and ApiError 404 if there is no transcriber."""
         self.refuse_transcripts_if_there_are_none()
         assert self._transcribe
         return await self._ask(request, self._transcribe, clip)
@@ -115,15 +115,15 @@ class Service:
         except StoppedError as error:
             raise _busy("stopping", "the server is stopping", 1) from error
         except TimeoutError as error:
-            what = f"it took longer than {self._timeout_seconds:g} seconds"
-            raise ApiError(504, "timeout", what, "try again, or ask for less at once") from error
+            what = f"the answer took longer than {self._timeout_seconds:g} seconds"
+            raise ApiError(504, "timeout", what, "try again, or send less at once") from error
 
     def _full(self) -> ApiError:
         return _busy("busy", "too many requests are waiting", self._worker.seconds_until_free)
 
 
 def _busy(code: str, what: str, seconds: int) -> ApiError:
-    return ApiError(503, code, what, "try again a little later", {"Retry-After": str(seconds)})
+    return ApiError(503, code, what, "try again later", {"Retry-After": str(seconds)})
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:

@@ -1,4 +1,4 @@
-"""Requests' bodies, read under limits: bytes while they stream, time for slow clients, seconds while audio decodes."""
+"""Reads request bodies within limits: bytes while streaming, time for slow clients, seconds while decoding audio."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sottovoce.data.audio import Samples, load_audio
 from sottovoce.serve.errors import ApiError
 
 AUDIO_FIELD = "audio"
-_FORM_BYTES = 16 * 1024  # what a form may hold beside the recording
-# Of a refused upload, read so that its client comes to read the answer: how much, how long, and waiting for more of it.
+_FORM_BYTES = 16 * 1024  # what a form may hold besides the recording
+# How much of a refused upload is read, so that its client gets the response: bytes, time, and time without data.
 _DRAINED_BYTES, _DRAINED_SECONDS, _IDLE_SECONDS = 64 * 2**20, 10.0, 0.5
 
 
 class Uploads:
-    """Reads bodies under limits.
+    """Reads bodies within limits.
 
     Args:
-        max_bytes: of a recording as it was sent.
+        max_bytes: of a recording as uploaded.
         max_seconds: of a recording.
-        upload_seconds: how long a client may take to send it; of samples, until they are decoded.
-        max_at_once: uploads that are read or decoded at the same time, which bounds the memory that they need.
+        upload_seconds: for sending a body and, for samples, decoding it.
+        max_at_once: uploads that are read or decoded at the same time, to limit memory.
     """
 
     def __init__(self, max_bytes: int, max_seconds: float, upload_seconds: float, max_at_once: int) -> None:
@@ -35,7 +35,7 @@ class Uploads:
         self._free = asyncio.Semaphore(max_at_once)
 
     async def body(self, request: Request, max_bytes: int) -> bytes:
-        """A body of at most so many bytes.
+        """A body of at most that many bytes.
 
         Raises:
             ApiError: 408, 413 or 503.
@@ -44,7 +44,7 @@ class Uploads:
             return b"".join([chunk async for chunk in _limited(request, max_bytes)])
 
     async def recording(self, request: Request) -> bytes:
-        """The file in the form field ``audio``, held in memory alone.
+        """The file in the form field ``audio``, kept only in memory.
 
         Raises:
             ApiError: 400, 408, 413, 415 or 503.
@@ -58,13 +58,13 @@ class Uploads:
 
         Raises:
             ApiError: as :meth:`recording`.
-            NotAudioError: it is none.
-            UserError: it is too long, or nothing usable is in it.
+            NotAudioError: it is not audio.
+            UserError: it is too long or unusable.
         """
         _refuse_other_types(request)
         async with self._turn():
             content = await self._received(request)
-            # A thread cannot be stopped: what it may have to do is bounded by what headers are allowed to say.
+            # A thread cannot be stopped: the limits on what headers may claim keep its work short.
             return await asyncio.to_thread(load_audio, content, max_seconds=self.max_seconds)
 
     async def _received(self, request: Request) -> bytes:
@@ -89,24 +89,24 @@ class Uploads:
     async def _turn(self) -> AsyncIterator[None]:
         if self._free.locked():
             what = "too many recordings are being sent at once"
-            raise ApiError(503, "busy", what, "try again a little later", {"Retry-After": "1"})
+            raise ApiError(503, "busy", what, "try again later", {"Retry-After": "1"})
         async with self._free:
             try:
                 async with asyncio.timeout(self.upload_seconds):
                     yield
             except TimeoutError as error:
-                what = f"to send and decode it took longer than {self.upload_seconds:g} seconds"
-                raise ApiError(408, "too_slow", what, "send a smaller file, or over a faster line") from error
+                what = f"sending and decoding took longer than {self.upload_seconds:g} seconds"
+                raise ApiError(408, "too_slow", what, "send a smaller file, or use a faster connection") from error
 
 
 def media_type(request: Request) -> str:
-    """The type of a body without its parameters, in small letters."""
+    """The type of a body without its parameters, in lower case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _refuse_other_types(request: Request) -> None:
     if media_type(request) != "multipart/form-data":
-        what = "a recording comes as multipart/form-data"
+        what = "a recording must be sent as multipart/form-data"
         raise ApiError(415, "wrong_type", what, f"send it in the form field {AUDIO_FIELD!r}")
 
 
@@ -123,15 +123,15 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
 
 
 def _too_large(max_bytes: int) -> ApiError:
-    what = f"more than {max_bytes / 2**20:.3g} MiB were sent"
+    what = f"the upload is larger than {max_bytes / 2**20:.3g} MiB"
     return ApiError(413, "too_large", what, "send a shorter recording, or a smaller format such as FLAC or OGG")
 
 
 class Drained:
-    """ASGI middleware: reads what is left of a body, and forgets it, before an answer goes out.
+    """ASGI middleware: reads and discards the rest of a body before a response is sent.
 
-    A connection that is closed while its client still sends is reset, and the client never sees why it was refused.
-    There is a limit: who sends more than that is cut off.
+    If a connection is closed while its client still sends, it is reset, and the client never sees why it was refused.
+    A client that sends more than the limit is cut off.
     """
 
     def __init__(self, app: ASGIApp) -> None:

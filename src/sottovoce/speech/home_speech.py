@@ -18,10 +18,10 @@ TRAIN_SPEECH_EVERY = 4  # every fourth training utterance of an intent is spoken
 def speak_home(out: Path, locale: str, workers: int) -> Iterator[int]:
     """Writes ``out/<locale>.jsonl``, a manifest of all sentences, with clips under ``out/audio/<locale>/``.
 
-    A stopped run resumes where it stopped: the clips are made in ``out/.<locale>``, which stays there.
+    A stopped run resumes where it stopped: the clips are made in ``out/.<locale>``, which is kept.
 
     Yields:
-        the number of clips there are so far, once a clip.
+        The number of clips so far, after each clip.
     """
     sentences = write_sentences(locale)
     work = out / f".{locale}"
@@ -38,10 +38,10 @@ def _publish(sentences: list[Sentence], work: Path, out: Path, locale: str) -> N
     for sentence in sentences:
         row = _row(sentence, locale)
         if sentence.id in spoken:
-            heard = spoken[sentence.id]
+            made = spoken[sentence.id]
             clip = f"audio/{locale}/{sentence.id}.ogg"
-            shutil.copyfile(work / heard["audio"], out / clip)
-            row |= {"audio": clip, "speaker": heard["speaker"], "seconds": heard["seconds"]}
+            shutil.copyfile(work / made["audio"], out / clip)
+            row |= {"audio": clip, "speaker": made["speaker"], "seconds": made["seconds"]}
         rows.append(row)
     write_whole(out / f"{locale}.jsonl", json_lines(rows))
 

@@ -21,7 +21,7 @@ MANIFEST = "manifest.jsonl"
 
 
 Cast = str | tuple[Voice, ...]
-"""A cast of :func:`sottovoce.speech.voices.draw_voice`, or voices, each of which is as likely as the others."""
+"""A cast of :func:`sottovoce.speech.voices.draw_voice`, or equally likely voices."""
 
 
 def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: Cast, seed: int, workers: int) -> Iterator[int]:
@@ -29,12 +29,12 @@ def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: Cast, seed: 
 
     Args:
         rows: manifest rows with ``id``, ``locale`` and ``transcript``; the other keys are carried over.
-        cast: which voices speak.
-        seed: with the row's id it decides voice and tempo, whatever else is spoken.
-        workers: processes.
+        cast: the voices.
+        seed: sets a row's voice and tempo together with its id, independent of other rows.
+        workers: number of processes.
 
     Yields:
-        the number of clips there are so far, once a clip.
+        The number of clips so far, after each clip.
 
     Raises:
         UserError: a speech engine is not installed, or an id cannot be part of a file's name.
@@ -54,7 +54,7 @@ def speak_manifest(rows: Iterable[dict[str, Any]], out: Path, cast: Cast, seed: 
                 stream.flush()
                 yield count
         finally:
-            pool.shutdown(cancel_futures=True)  # after a fault, or when nobody asks for more: not the whole queue first
+            pool.shutdown(cancel_futures=True)  # after an error, or if the caller stops: drop the rest of the queue
 
 
 def _speak_row(row: dict[str, Any], out: Path, cast: Cast, seed: int) -> dict[str, Any]:
@@ -76,6 +76,6 @@ def trim_silence(samples: Samples, threshold: float = 0.004, margin_seconds: flo
 
 
 def write_opus(path: Path, samples: Samples) -> None:
-    """Writes mono 16 kHz OGG/Opus at 17 kbit/s (libsndfile: 6 + 250 * (1 - level)), whole or not at all."""
+    """Writes mono 16 kHz OGG/Opus at 17 kbit/s (libsndfile: 6 + 250 * (1 - level)), completely or not at all."""
     with whole_file(path) as temporary:
         soundfile.write(temporary, samples, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.955)

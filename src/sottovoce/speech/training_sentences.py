@@ -1,4 +1,4 @@
-"""Which transcripts are spoken in many voices: training sentences that no excluded manifest holds."""
+"""Chooses transcripts to speak in many voices: training sentences that are in no excluded manifest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_LETTERS = 90  # longer sentences would take more than some 8 s at a slow tem
 
 
 def training_sentences(manifests: Sequence[Path], exclude: Sequence[Path], seed: int) -> list[dict[str, Any]]:
-    """Rows with id, locale and transcript, interleaved in proportion, so that any prefix is a fair sample.
+    """Rows with id, locale and transcript, locales interleaved in proportion, so that any prefix is a fair sample.
 
     Left out are: the dev and test sentences of all the manifests, every sentence of the excluded manifests and of the
     built-in corpus, training utterances that have a recording, repetitions, sentences with digits, single words, and
     sentences of more than 90 letters.
 
     Raises:
-        UserError: two manifests have the same id of a locale.
+        UserError: two manifests share an id in a locale.
     """
     utterances = [(path, utterance) for path in manifests for utterance in read_manifest(path, allow_outside=True)]
     held = {plain(u.transcript) for _, u in utterances if u.split != "train" or u.audio is not None}
@@ -34,7 +34,7 @@ def training_sentences(manifests: Sequence[Path], exclude: Sequence[Path], seed:
     for path, utterance in utterances:
         if places.setdefault((utterance.locale, utterance.id), path) != path:
             where = f"{utterance.where}: {utterance.locale} id {utterance.id!r}"
-            raise UserError(f"{where} stands in {places[utterance.locale, utterance.id]} too", "speak one of the two")
+            raise UserError(f"{where} is in {places[utterance.locale, utterance.id]} too", "give only one of the two")
         text = plain(utterance.transcript)
         unfit = len(text) > MAX_LETTERS or " " not in text or re.search(r"\d", text)
         if utterance.split == "train" and text not in held and not unfit:
@@ -51,10 +51,10 @@ def training_sentences(manifests: Sequence[Path], exclude: Sequence[Path], seed:
 
 
 def take_clips(rows: Sequence[dict[str, Any]], clips: Sequence[str]) -> list[dict[str, Any]]:
-    """The first rows of each locale, as many as ``clips`` asks for (``en-US=4000``); of a locale not named, all.
+    """The first rows of each locale, as many as ``clips`` asks for (``en-US=4000``); all rows of other locales.
 
     Raises:
-        UserError: an entry that is not LOCALE=NUMBER, or a locale without rows.
+        UserError: an entry is not LOCALE=NUMBER, or a locale has no rows.
     """
     left = {}
     for entry in clips:

@@ -18,15 +18,15 @@ def speak_training(manifest: Path, out: Path, voices: list[str], seed: int, work
         voices: ``ENGINE:NAME`` each; none: the Kokoro voices that test speech does not use.
 
     Raises:
-        UserError: no utterance with a transcript has split train, an unknown voice, or an engine that is not installed.
+        UserError: no train utterance has a transcript, a voice is unknown, or an engine is not installed.
     """
     listed = read_manifest(manifest, allow_outside=True)
     utterances = [u for u in listed if u.split == "train" and u.transcript]
     if not utterances:
-        fault = f"{manifest}: no utterance with a transcript has split train"
-        raise UserError(fault, "mark the training utterances with split train")
+        fault = f"{manifest}: no train utterance has a transcript"
+        raise UserError(fault, "give the training utterances the split train")
     if not voices and (locale := next((u.locale for u in utterances if u.locale not in CAST_LOCALES), None)):
-        raise UserError(f"there are no voices of our own for {locale}", "name some, such as --voice espeak:de")
+        raise UserError(f"there are no default voices for {locale}", "name voices, such as --voice espeak:de")
     keys = ("id", "locale", "transcript", "scenario", "action", "entities", "split")
     rows = [{key: value for key, value in row_of(u, out).items() if key in keys} for u in utterances]
     cast = tuple(map(voice_named, voices)) if voices else "train"

@@ -1,4 +1,4 @@
-"""Which synthetic voices speak what: training, development and test voices never overlap."""
+"""The synthetic voices and their casts: training, development and test voices never overlap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Voice:
 
 
 ENGINES = ("kokoro", "piper", "flite", "espeak")
-CAST_LOCALES = ("en-US", "fr-FR")  # that the casts below can speak
+CAST_LOCALES = ("en-US", "fr-FR")  # which the casts below can speak
 
 
 def voice_named(name: str) -> Voice:
@@ -32,7 +32,7 @@ def voice_named(name: str) -> Voice:
     """
     engine, _, own_name = name.partition(":")
     if engine not in ENGINES or not own_name:
-        raise UserError(f"{name!r} is no voice (ENGINE:NAME)", nearest(engine, ENGINES))
+        raise UserError(f"{name!r} is not a voice (ENGINE:NAME)", nearest(engine, ENGINES))
     return Voice(engine, own_name)
 
 
@@ -60,8 +60,8 @@ def draw_voice(cast: str, locale: str, rng: random.Random) -> Voice:
     """Draws the voice of one utterance.
 
     Args:
-        cast: ``many`` (training voices of all engines, mixed styles too), ``quick`` (those that speak many clips a
-            second: all but Kokoro), ``train`` (Kokoro training voices), ``dev`` or ``test``.
+        cast: ``many`` (training voices of all engines, mixed styles too), ``quick`` (the fast ones of these: all but
+            Kokoro's), ``train`` (Kokoro training voices), ``dev`` or ``test``.
         locale: ``en-US`` or ``fr-FR``; Kokoro's English voices also speak French phonemes, with an accent.
 
     Raises:

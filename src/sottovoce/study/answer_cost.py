@@ -17,7 +17,7 @@ from sottovoce.data.collate import tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.decode.batches import generate
 from sottovoce.decode.constraints import Form
-from sottovoce.decode.transcribe import load_listener
+from sottovoce.decode.transcribe import load_recogniser
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
@@ -64,7 +64,7 @@ def answer_cost(
     Raises:
         UserError: a recording cannot be read, or the recogniser cannot be loaded.
     """
-    listen, size = load_listener(asr, say) if asr else (None, 0)
+    listen, size = load_recogniser(asr, say) if asr else (None, 0)
     seconds = []
     for utterance in utterances:
         samples = load_audio(utterance.audio or Path(), utterance.where)

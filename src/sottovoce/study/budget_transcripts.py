@@ -37,7 +37,7 @@ def transcribe_budgets(data: Data, folder: Path, cells: Sequence[Cell], say: Say
 
 def with_budget_transcripts(data: Data, folder: Path, cells: Sequence[Cell]) -> Data:
     """The data with the transcripts made so far, for cells that estimate their noise from them; without any, noise is
-    sound-alike spelling (see :func:`sottovoce.study.noise_sources.hearing_of`)."""
+    sound-alike spelling (see :func:`sottovoce.study.noise_sources.noisy_text_for`)."""
     models = dict.fromkeys(cell.model for cell in _estimating(cells))
     return replace(data, heard={model: _kept(_file(folder, model)) for model in models})
 

@@ -19,7 +19,7 @@ from sottovoce.data.load import Data, speech_of
 from sottovoce.data.mixture import SYNTHETIC, TARGET, examples_of
 from sottovoce.models.embedded import EMBEDDED
 from sottovoce.study.card import CellCard
-from sottovoce.study.noise_sources import hearing_of
+from sottovoce.study.noise_sources import noisy_text_for
 from sottovoce.train.schemes import Scheme, Stage, scheme_named, uses_speech
 
 
@@ -56,8 +56,8 @@ class Cell:
         kept = {name: [u.id for u in utterances if u.audio] for name, utterances in data.others.items()}
         kept[TARGET] = list(self.budget.ids) if self.budget else []
         corpora = {**data.others, TARGET: data.train}
-        hear = hearing_of(corpora, kept, data.heard.get(self.model, {}))
-        return [examples_of(stage.mixture, corpora, kept, data.shared, hear) for stage in self.stages]
+        noisy_text = noisy_text_for(corpora, kept, data.heard.get(self.model, {}))
+        return [examples_of(stage.mixture, corpora, kept, data.shared, noisy_text) for stage in self.stages]
 
 
 def plan_cells(recipe: Recipe, data: Data) -> list[Cell]:

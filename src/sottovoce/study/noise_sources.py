@@ -8,15 +8,15 @@ from functools import cache
 from sottovoce.core.types import Utterance
 from sottovoce.data.audio import audio_sha256
 from sottovoce.data.confusions import ConfusionTable, confusions_of, shipped_confusions
-from sottovoce.data.mixture import Hear, Part
+from sottovoce.data.mixture import NoisyText, Part
 from sottovoce.data.noise import Mishearings, noisy_transcript
 from sottovoce.data.sound_alikes import sound_alikes_in
 from sottovoce.data.words import language_of, words_of
 
 
-def hearing_of(
+def noisy_text_for(
     corpora: Mapping[str, Sequence[Utterance]], budget_ids: Mapping[str, Sequence[str]], heard: Mapping[str, str]
-) -> Hear:
+) -> NoisyText:
     """The function that :func:`sottovoce.data.mixture.examples_of` calls for the text of parts with noise.
 
     A confusion table covers one language; for words it lacks, sound-alikes come from the corpus's own text in that
@@ -42,9 +42,9 @@ def hearing_of(
             table = confusions_of(pairs, language)
         return Mishearings(table, sound_alikes_in(tuple(vocabulary)))
 
-    def hear(part: Part, utterance: Utterance, copy: int) -> str:
+    def noisy_text(part: Part, utterance: Utterance, copy: int) -> str:
         assert part.noise
         known = mishearings(part.corpus, language_of(utterance.locale), part.noise.source)
         return noisy_transcript(utterance, part.noise, known, copy)
 
-    return hear
+    return noisy_text

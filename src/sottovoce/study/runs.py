@@ -14,7 +14,7 @@ from sottovoce.core.recipe import Decode, Grammar, Recipe
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import MODALITIES, Example, Frame, Modality
 from sottovoce.data.manifest import read_manifest
-from sottovoce.decode.batches import decode
+from sottovoce.decode.batches import RawAnswer, decode
 from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import GrammarForm, labels_of
@@ -158,15 +158,16 @@ def write_answers(
 ) -> None:  # fmt: skip
     """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
 
-    An unreadable answer has empty labels, its raw text and its status. For the arguments see
-    :func:`sottovoce.decode.batches.decode`.
+    For the arguments see :func:`sottovoce.decode.batches.decode`.
     """
     partial = target.with_suffix(".sure.partial" if tree else ".partial")
     answers = decode(loaded, model, examples, store, settings, partial, progress, title, form, tree)
-    rows = []
-    for name in (example.utterance.id for example in examples):
-        prediction, confidence = parse_answer(name, answers[name].text), answers[name].confidence
-        frame = prediction.frame or Frame("", "")
-        rows.append(PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=confidence))
-    write_predictions(rows, target)
+    write_predictions([prediction_row(e.utterance.id, answers[e.utterance.id]) for e in examples], target)
     partial.unlink()
+
+
+def prediction_row(name: str, answer: RawAnswer) -> PredictionRow:
+    """An answer as a row of SLURP's format; an unreadable one has empty labels, its raw text and its status."""
+    prediction = parse_answer(name, answer.text)
+    frame = prediction.frame or Frame("", "")
+    return PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=answer.confidence)

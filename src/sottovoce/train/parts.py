@@ -1,4 +1,4 @@
-"""Which parts of a model are trained, and how: in full, by an adapter (LoRA), or not at all (frozen)."""
+"""Which parts of a model are trained, and how: in full, with an adapter (LoRA), or not at all (frozen)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Train
-from sottovoce.models.divided import refuse_undivided
+from sottovoce.models.divided import require_divisible
 from sottovoce.models.families.base import Family
 from sottovoce.models.load import LoadedModel
 from sottovoce.train.plain_lora import scale_small_side
 from sottovoce.train.weights import TRAINED, load_trained
 
-# PEFT still asks transformers for an attribute by its old name; nothing that a user could fix.
+# PEFT still uses an old attribute name of transformers; users cannot fix that.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 def with_weights(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
-    """The model to train, with an adapter where one is asked for; what is not asked for is frozen.
+    """The model to train, with an adapter if ``train`` has one; all other parts are frozen.
 
     Args:
         loaded: its model is changed.
-        train: ``gradient_checkpointing: auto`` counts as false; the caller, who knows the memory, decides before.
-        weights: the folder written by ``weights.save_weights``, or None to start from the model as it is.
+        train: ``gradient_checkpointing: auto`` counts as false; the caller, who knows the memory, resolves it first.
+        weights: a folder written by ``weights.save_weights``, or None to start from the loaded model.
 
     Raises:
-        UserError: LoRA found nothing to attach to, of this family the parts cannot be trained apart, or it knows no
+        UserError: LoRA found nothing to attach to; or the family does not support training these parts separately, or
             gradient checkpointing.
     """
     model = _with_parts(loaded, train, weights)
     if train.gradient_checkpointing is True:
-        # Only now, as PEFT would have the embeddings ask for gradients, which only re-entered layers need.
+        # After PEFT, which would otherwise make the embeddings require gradients; only reentrant layers need that.
         loaded.family.recompute_layers(loaded.model)
     return model
 
@@ -46,10 +46,10 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
     model, family = loaded.model, loaded.family
     _refuse_halves(loaded, train)
     if train.lora.first_layer:
-        refuse_undivided(family, model, train.lora.first_layer)
+        require_divisible(family, model, train.lora.first_layer)
     whole = whole_parts(loaded, train)
     for name in whole:
-        # float32, computed in bfloat16 by autocast: updates of 5e-6 would be rounded away in bfloat16 weights.
+        # float32 weights, bfloat16 computation by autocast: bfloat16 weights would round away updates of 5e-6.
         model.get_submodule(name).float()
     if not has_adapter(train):
         for name in whole:
@@ -73,11 +73,11 @@ def _with_parts(loaded: LoadedModel, train: Train, weights: Path | None) -> Any:
 
 
 def _lean(model: Any) -> Any:
-    """Without passes over whole inputs and outputs that plain LoRA does not need.
+    """Removes passes over whole inputs and outputs that plain LoRA does not need.
 
-    Of the adapter's copies of its input in its own float32 autocast would make a bfloat16 again: plain LoRA's matrix
-    products are all that reads it. A variant such as DoRA computes more of it, also outside of what autocast rounds, so
-    that its layers are left as they are. For the scale see ``plain_lora``.
+    The adapter casts its input to float32, only for autocast to cast it back to bfloat16 for plain LoRA's matrix
+    products. Variants such as DoRA also use the input outside of autocast, so their layers are left unchanged. For the
+    scale see ``plain_lora``.
     """
     for module in model.modules():
         if isinstance(module, BaseTunerLayer) and not getattr(module, "lora_variant", None):
@@ -87,12 +87,12 @@ def _lean(model: Any) -> Any:
 
 
 def has_adapter(train: Train) -> bool:
-    """Whether any part is trained by LoRA."""
+    """Whether any part is trained with LoRA."""
     return "lora" in (train.language_model, train.audio_tower)
 
 
 def reencodes_audio(family: Family, train: Train) -> bool:
-    """Whether recordings go through the audio part at every step, because what is kept of them would change."""
+    """Whether recordings are encoded anew at every step, because training changes the encoder."""
     return train.audio_tower != "frozen" or (train.projector == "full" and not family.projects_at_each_step)
 
 
@@ -111,7 +111,7 @@ def whole_parts(loaded: LoadedModel, train: Train) -> list[str]:
 
 def part_of(family: Family, name: str) -> str:
     """Which part a parameter of the bare model belongs to: ``audio_tower``, ``projector`` or ``language_model``."""
-    # A projector may lie inside the tower, or the tower inside what holds the projector: the longer name decides.
+    # The projector may be inside the tower, or the tower inside the projector's module: the longer name decides.
     parts = sorted([(family.audio_tower, "audio_tower"), (family.projector, "projector")], key=lambda p: -len(p[0]))
     return next((part for place, part in parts if _inside(name, place)), "language_model")
 
@@ -123,11 +123,11 @@ def _inside(name: str, place: str) -> bool:
 def _refuse_halves(loaded: LoadedModel, train: Train) -> None:
     family = loaded.family
     if train.projector == "full" and not any(True for _ in loaded.model.get_submodule(family.projector).parameters()):
-        raise UserError(f"the projector of {family.model_type} has no weights", "leave train.projector: frozen")
+        raise UserError(f"the projector of {family.model_type} has no weights", "set train.projector: frozen")
     nested = _inside(family.projector, family.audio_tower) or _inside(family.audio_tower, family.projector)
     if nested and (train.projector == "full") != (train.audio_tower == "full"):
-        fault = f"of {family.model_type} the projector and the audio tower are one module"
-        raise UserError(fault, "train both in full, or neither of them")
+        fault = f"the projector and the audio tower of {family.model_type} are one module"
+        raise UserError(fault, "train both in full, or neither")
 
 
 def _lora_targets(loaded: LoadedModel, train: Train) -> str | list[str]:

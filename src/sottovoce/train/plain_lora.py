@@ -1,7 +1,7 @@
-"""LoRA with its scale on the small side: the product of rank r is scaled in place of the layer's whole output.
+"""LoRA that applies its scale to the rank-r product instead of the layer's whole output.
 
-W x + s B (A x) = W x + B (s A x): the same, and with a scale that is a power of two the same bits, for fewer passes
-over the outputs of all layers, which a small model's step notices.
+W x + s B (A x) = W x + B (s A x): the same, and bit for bit if the scale is a power of two, with fewer passes over the
+outputs of all layers, which speeds up a small model's step noticeably.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 
 def scale_small_side(layer: Any) -> None:
-    """Has an adapted layer compute so, if it is plain LoRA on a plain linear layer; any other stays as it is."""
+    """Makes an adapted layer scale the small product, if it is plain LoRA on a plain linear layer."""
     plain = type(layer) is Linear and type(layer.base_layer) is nn.Linear and not layer.lora_variant
     if plain and all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values()):
         layer.forward = MethodType(_forward, layer)

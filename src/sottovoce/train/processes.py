@@ -1,6 +1,6 @@
-"""Several processes that train one model (`accelerate launch`, `torchrun`): who writes, who waits.
+"""Several processes that train one model (`accelerate launch`, `torchrun`).
 
-Each process trains on its share of every batch; the first one alone decodes, scores and writes.
+Each process trains on its share of every batch; only the first one decodes, scores and writes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from sottovoce.core.errors import UserError
 
 
 def processes() -> PartialState:
-    """This process among the others; asking for it joins them, and chooses this one's GPU."""
+    """This process's place among the others; the first call joins them and selects this one's GPU."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def accumulation_of(gradient_accumulation_steps: int, num_processes: int) -> int:
-    """Each process's part of the accumulated batches, so that a step is the recipe's, however many processes share it.
+    """Each process's number of accumulated batches, so that a step is the recipe's for any number of processes.
 
     Raises:
-        UserError: the batches cannot be shared out equally.
+        UserError: the batches cannot be divided equally.
     """
     if gradient_accumulation_steps % num_processes:
         raise UserError(
@@ -35,6 +35,6 @@ def accumulation_of(gradient_accumulation_steps: int, num_processes: int) -> int
 
 
 def wait_for(path: Path) -> None:
-    """Waits until the first process has written a file. A barrier would give up while that decodes for long."""
+    """Waits until the first process has written a file. A barrier would time out during a long decoding."""
     while not path.exists():
         time.sleep(0.2)

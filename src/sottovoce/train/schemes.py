@@ -1,25 +1,24 @@
-"""The fine-tuning schemes. A scheme is a list of stages, and nothing else.
+"""The fine-tuning schemes. A scheme is just a list of stages.
 
 ======================  =================================================================================
-zero_shot               no stage: the model as it is
+zero_shot               no stage: the untrained model
 text_only               the transcript in place of the audio, for every training utterance
-cascade                 text_only's own stages; at test time it reads a recogniser's transcripts in place of the sound
-direct_mixing           text of all utterances and speech of the budget, shuffled together from the start
+cascade                 text_only's stages; at test time it reads a recogniser's transcripts instead of the audio
+direct_mixing           all text and the budget's speech, shuffled together from the start
 curriculum              first text only, then text and speech together, from the first stage's weights
 speech_only             the budget's speech and no text
 ramp                    text only, then text with a third, two thirds and all of the budget's speech
-curriculum_replay       as curriculum, but of the text the last stage sees only a quarter again
+curriculum_replay       as curriculum, but the last stage repeats only a quarter of the text
 synthetic_curriculum    text only, then text and synthetic speech, then text and the budget's speech
 reverse_curriculum      text and speech first, then text only: a control
 source_first            a source language's text and speech, then the target's
 source_then_curriculum  a source language's text and speech, then the target's text, then all together
 text_only_noisy         text with a recogniser's errors outside the fillers
-curriculum_noisy        first such text, then text as it is and speech together
+curriculum_noisy        first such text, then unchanged text and speech together
 ======================  =================================================================================
 
-A study's mixture may add source languages: their text goes wherever the target's text goes, and their speech wherever
-the budget's speech goes, unless the scheme says otherwise. zero_shot, text_only, direct_mixing and
-curriculum are those of Choi et al., 2025.
+A study's mixture may add source languages: their text is added to the target's text and their speech to the budget's
+speech, unless the scheme says otherwise. zero_shot, text_only, direct_mixing and curriculum are from Choi et al., 2025.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from sottovoce.data.mixture import SYNTHETIC, TARGET, Mixture, Part
 
 Sources = tuple[str, ...]
 """The corpora of source languages that a mixture adds, by their names in the recipe."""
-REPLAYED_SHARE = 0.25  # of the text, in the last stage of curriculum_replay
-RAMP = (1 / 3, 2 / 3, 1.0)  # shares of the budget, a stage each
+REPLAYED_SHARE = 0.25  # share of the text repeated in the last stage of curriculum_replay
+RAMP = (1 / 3, 2 / 3, 1.0)  # shares of the budget, one per stage
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what is seen, and how it is trained. It starts from the weights of the stage before it."""
+    """One stage: its data and its training settings. It starts from the weights of the stage before it."""
 
     name: str
     mixture: Mixture
@@ -50,11 +49,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme: its name for people, and its stages under a recipe's training settings and a mixture's sources.
+    """A scheme: its display name, and its stages for a recipe's training settings and a mixture's sources.
 
-    ``reads`` is what stands for the sound of a test recording: the sound itself, or a recogniser's transcript of it.
-    ``without_speech`` is the scheme that is left of it at budget 0 without sources, None if that is none of them.
-    Figures draw it in ``colour`` ("" is the ink's) with ``marker``; both tell it apart.
+    ``reads`` is the input for a test recording: the audio itself, or a recogniser's transcript of it.
+    ``without_speech`` is the scheme that it equals at budget 0 without sources, None if there is none. Figures draw it
+    in ``colour`` ("": the text colour) with ``marker``.
     """
 
     label: str
@@ -89,12 +88,12 @@ def _speech(corpora: Sources, settings: StageSettings, share: float = 1.0) -> Mi
         share=share,
         max_rows_share=settings.max_speech_share if settings.max_speech_share < 1 else None,
     )
-    # A source's speech is plenty: it is not repeated, nor held back.
+    # A source has plenty of speech: it is neither repeated nor limited.
     return tuple(budget if corpus == TARGET else Part("speech", of="budget", corpus=corpus) for corpus in corpora)
 
 
 def _noisy_stage(corpora: Sources, train: Train, settings: StageSettings) -> Stage:
-    """Text with recognition noise. Its epochs are repeats in one epoch, as each repeat has noise of its own."""
+    """Text with recognition noise. Epochs become repeats within one epoch, since each repeat has its own noise."""
     repeats = settings.num_train_epochs
     parts = tuple(Part("text", of="all", repeats=repeats, corpus=corpus, noise=train.noise) for corpus in corpora)
     return Stage("noisy-text", parts, settings.model_copy(update={"num_train_epochs": 1}))
@@ -166,7 +165,7 @@ def source_then_curriculum(train: Train, sources: Sources) -> list[Stage]:
 def text_only_noisy(train: Train, sources: Sources) -> list[Stage]:
     if train.noise.source == "budget":
         advice = "set train.noise.source to shipped or spelling, or use curriculum_noisy"
-        raise UserError("text_only_noisy hears no speech, so its noise cannot come from the speech budget", advice)
+        raise UserError("text_only_noisy has no speech, so its noise cannot come from the speech budget", advice)
     return [_noisy_stage((TARGET, *sources), train, train.stage)]
 
 
@@ -175,7 +174,7 @@ def curriculum_noisy(train: Train, sources: Sources) -> list[Stage]:
     return [_noisy_stage(corpora, train, train.first_stage), _mixed_stage(corpora, train.last_stage)]
 
 
-# Okabe and Ito's colours, apart for colour-blind readers; the marker alone tells the scheme, too.
+# After Okabe and Ito's palette for colour-blind readers; the marker alone identifies the scheme, too.
 SCHEMES: dict[str, Scheme] = {
     "zero_shot": Scheme("Zero-shot", zero_shot),
     "text_only": Scheme("Text-only", text_only),
@@ -201,12 +200,12 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def scheme_named(name: str) -> Scheme:
-    """The scheme of that name. Raises UserError, with the nearest name, if there is none."""
+    """The scheme of that name. Raises UserError, suggesting the nearest name, if there is none."""
     if name not in SCHEMES:
         raise UserError(f"there is no scheme {name!r}", nearest(name, SCHEMES))
     return SCHEMES[name]
 
 
 def uses_speech(stages: list[Stage]) -> bool:
-    """Whether any stage hears the budget's speech, so that the budget matters to the scheme."""
+    """Whether any stage uses the budget's speech, so that the budget makes a difference."""
     return any(part.of == "budget" and part.corpus == TARGET for stage in stages for part in stage.mixture)

@@ -1,10 +1,11 @@
-"""transformers' Trainer with two changes: the loss is taken on the answers only, and the order of rows is ours."""
+"""transformers' Trainer with three changes: only answers are scored, we set the order of rows, and an evaluation is a
+function of the model."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from sottovoce.train.sharding import (
 )
 from sottovoce.train.weights import TRAINED, load_trained, save_weights
 
+Evaluate = Callable[[Any], dict[str, float]]
+"""From the model as it is trained to its scores on the dev utterances, by name."""
+
 
 class Rows(Dataset[Row]):
     """Tokenised rows of all epochs, already in training order."""
@@ -46,10 +50,10 @@ class Rows(Dataset[Row]):
 
 
 def training_order(num_rows: int, num_epochs: int, seed: int) -> list[int]:
-    """All epochs' orders, each shuffled by itself.
+    """The order of rows over all epochs, each shuffled independently.
 
-    Batches of like lengths would save padding, and harm: rows of one length are mostly of one modality and have answers
-    of one kind, such as no entities, and a model that is taught these by the batch answers by the last of them.
+    Batches of similar lengths would save padding but do harm: rows of one length mostly have one modality and one kind
+    of answer, such as no entities, and after such batches the model answers like the last one.
     """
     order: list[int] = []
     for epoch in range(num_epochs):
@@ -58,9 +62,9 @@ def training_order(num_rows: int, num_epochs: int, seed: int) -> list[int]:
 
 
 def last_checkpoint(home: Path) -> str | None:
-    """The newest checkpoint of a Trainer's folder that is whole, None if there is none.
+    """The newest complete checkpoint in a Trainer's folder, None if there is none.
 
-    The Trainer writes its state last: a checkpoint without it was cut short, and the one before it is still there.
+    The Trainer writes its state last: a checkpoint without it is incomplete, and the one before it is still there.
     """
     whole = [path.parent for path in home.glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
@@ -70,53 +74,58 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
     """Trains on :class:`Rows`; a step's loss is the mean over all labelled tokens of the step, however it is split
     over accumulated batches and processes.
 
-    Beside the loss it logs ``padding_share``: of the positions that the language model computed since the last log, the
-    share (0..1) that held no token. That is not what a collated batch holds as padding, most of which families that
-    pack leave out.
+    Besides the loss it logs ``padding_share``: the share (0..1) of the positions computed by the language model since
+    the last log that held no token. Families that pack rows skip most of a batch's padding, so this is less.
 
-    What it replaces of transformers' Trainer, and why; a test holds the Trainer to these names and arguments:
+    What it overrides in transformers' Trainer, and why; a test checks that the Trainer still has these names and
+    arguments:
 
     ==============================  ====================================================================================
-    _get_train_sampler              the rows stand in training order already, so that a resumed run sees the same ones
-    compute_loss, model.forward     only answers have logits; what several processes wrap is the model's forward, and
-                                    only through that do their gradients come together
-    save_model,                     a checkpoint holds what is trained, under the model's own names: transformers would
-    _load_from_checkpoint           write the names of the hub's files, find none of them in the model on resuming, and
-                                    continue without the weights
-    _save_optimizer_and_scheduler,  sharded by FSDP2, they are the files that one process would have written; DeepSpeed
-    _load_optimizer_and_scheduler   has its own, with the weights in them
+    _get_train_sampler              the rows are already in training order, so that a resumed run sees the same ones
+    compute_loss, model.forward     only answers have logits; distributed training wraps the model's forward, and only
+                                    calls through it synchronise gradients
+    save_model,                     a checkpoint holds the trained weights under the model's own names: transformers
+    _load_from_checkpoint           would write the names of the hub's files, not find them in the model on resuming,
+                                    and continue without the weights
+    _save_optimizer_and_scheduler,  with FSDP2, the files are those that a single process would write; DeepSpeed has its
+    _load_optimizer_and_scheduler   own, which include the weights
+    evaluate                        scores are of decoded answers; the Trainer would compute logits of every position
+    _load_best_model                as _load_from_checkpoint
     ==============================  ====================================================================================
 
     Args:
         first_layer: the rows hold the states below that layer of the language model; 0: they hold none.
+        evaluate: scores the model; when, :class:`EvaluateAt` decides.
 
     Raises:
-        UserError: one process has several GPUs, or the launcher asks for a sharding that does not go with the model.
+        UserError: one process has several GPUs, or the model does not support the launcher's sharding.
     """
 
     def __init__(
-        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0, **kwargs: Any
-    ) -> None:
+        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0,
+        evaluate: Evaluate | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if args.n_gpu > 1:
-            advice = f"start `accelerate launch --num_processes {args.n_gpu} -m sottovoce ...`"
-            raise UserError(f"one process does not train on {args.n_gpu} GPUs", advice)
+            advice = f"run `accelerate launch --num_processes {args.n_gpu} -m sottovoce ...`"
+            raise UserError(f"one process cannot train on {args.n_gpu} GPUs", advice)
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         collator = partial(_counted, pad_id=pad_id)
-        super().__init__(model=model, args=args, train_dataset=rows, data_collator=collator, **kwargs)
+        dev = [] if evaluate else None  # the Trainer asks for a data set, which only our evaluation would read
+        super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=dev, data_collator=collator, **kwargs)
         self.engine = engine_of(self.accelerator)
         if self.engine:
             set_up(self.accelerator, self.engine, model, args.bf16)
         self.remove_callback(PrinterCallback)
-        self.model_accepts_loss_kwargs = True  # have the Trainer count labels over the accumulated batches for us
+        self.model_accepts_loss_kwargs = True  # makes the Trainer count labels over the accumulated batches
         self._num_tokens = self._num_computed = 0
-        self._first_layer = first_layer
+        self._first_layer, self._evaluate_model = first_layer, evaluate
 
     def train_shown(self, name: str, resumed: str | None) -> Any:
-        """Trains with a progress line of that name, from a checkpoint if there is one; what ``train`` returns.
+        """Trains with a progress bar of that name, resuming from a checkpoint if given; returns what ``train`` does.
 
         Raises:
-            UserError: the checkpoint cannot be read with this engine in this number of processes.
+            UserError: the checkpoint cannot be read with this engine or number of processes.
         """
         if resumed:
             refuse_foreign(Path(resumed), self.engine, self.args.world_size)
@@ -145,18 +154,43 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             total, num_labels = model(inputs)
         self._count(inputs["num_tokens"], inputs["input_ids"].numel())
         if num_items_in_batch is not None:
-            total, num_labels = total * self.args.world_size, num_items_in_batch  # processes' gradients are averaged
+            # Gradients are averaged over processes.
+            total, num_labels = total * self.args.world_size, num_items_in_batch
         loss: torch.Tensor = total / num_labels
         return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        assert self._evaluate_model is not None
+        model = self.model
+        training_forward = model.__dict__.pop("forward", None)  # decoding needs the model's own
+        model.eval()
+        try:
+            with self.accelerator.autocast():
+                scores = {f"eval_{name}": value for name, value in self._evaluate_model(model).items()}
+        finally:
+            model.train()
+            if training_forward is not None:
+                model.forward = training_forward
+        self.log(scores)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        return scores
+
+    def _load_best_model(self) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._load_best_model()
+        else:
+            load_trained(self.model, Path(self.state.best_model_checkpoint) / TRAINED)
 
     def _count(self, num_tokens: int, num_positions: int) -> None:
         self._num_tokens += num_tokens
         self._num_computed += family_of(bare(self.model).config.model_type).num_computed(num_tokens, num_positions)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self._num_computed:  # not the summary at the end
+        if "loss" in logs and self._num_computed:  # not the final summary
             counted = torch.tensor([self._num_tokens, self._num_computed], device=self.args.device)
-            num_tokens, num_computed = self.accelerator.reduce(counted, "sum").tolist()  # of all processes
+            num_tokens, num_computed = self.accelerator.reduce(counted, "sum").tolist()  # over all processes
             logs["padding_share"] = 1 - num_tokens / num_computed
             self._num_tokens = self._num_computed = 0
         super().log(logs, start_time)
@@ -172,7 +206,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             note_zero(folder, self.engine, self.args.world_size)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if model is not None:  # sharded, and loaded before it was
+        if model is not None:  # sharded: loaded before sharding
             return
         if isinstance(self.model, PeftModel):
             super()._load_from_checkpoint(resume_from_checkpoint)
@@ -196,27 +230,44 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
 
 
 def _counted(rows: Sequence[Row], pad_id: int) -> Batch:
-    # Counted here, as a GPU that is asked for the sum of its mask makes the CPU wait.
+    # Counted here: summing the mask on a GPU would make the CPU wait.
     return {**collate_training(rows, pad_id), "num_tokens": sum(map(len, rows))}
 
 
 def _connected_loss(model: Any, first_layer: int, batch: Any) -> tuple[torch.Tensor, int]:
     total, num_labels = answer_loss(model, batch, first_layer)
-    if not total.requires_grad:  # a batch of text, where only the audio part is trained
+    if not total.requires_grad:  # a batch of only text, when only the audio part is trained
         total = total + 0.0 * next(parameter for parameter in model.parameters() if parameter.requires_grad).sum()
     return total, num_labels
 
 
 class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
-    """Ends the training at the first logged loss that is not finite; what follows would be lost."""
+    """Stops the training at the first logged loss that is not finite."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and not math.isfinite(float(logs.get("loss", 0.0))):
             control.should_training_stop = True
 
 
+class EvaluateAt(TrainerCallback):  # type: ignore[misc]
+    """Evaluates and saves after given steps and after the last one; saves every ``save_steps``, too.
+
+    In place of the Trainer's own schedule, which knows no epochs here (the rows cover all of them), would leave out the
+    last step, and would save only where it evaluates.
+    """
+
+    def __init__(self, steps: Sequence[int], save_steps: int) -> None:
+        self._steps, self._save_steps = frozenset(steps), save_steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step in self._steps or state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+        elif state.global_step % self._save_steps == 0:
+            control.should_save = True
+
+
 class ProgressLine(TrainerCallback):  # type: ignore[misc]
-    """A rich progress bar with the loss and the time that is left."""
+    """A rich progress bar with the loss and the remaining time."""
 
     def __init__(self, name: str) -> None:
         self._name, self._loss = name, ""
@@ -240,5 +291,5 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         self.stop()
 
     def stop(self) -> None:
-        """Leaves the terminal in order; also after an error, when the Trainer does not call `on_train_end`."""
+        """Restores the terminal; also needed after an error, when the Trainer does not call `on_train_end`."""
         self._progress.stop()

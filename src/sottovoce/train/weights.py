@@ -1,4 +1,4 @@
-"""What is trained of a model, as files."""
+"""Saves and loads a model's trained weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ TRAINED = "trained.safetensors"
 
 
 def save_weights(model: Any, folder: Path) -> None:
-    """Writes what is trained as safetensors, an adapter as PEFT names it, else under the parameters' own names.
+    """Writes the trained weights as safetensors: an adapter in PEFT's format, else under the parameters' own names.
 
-    All processes call it, for each may hold a share of each tensor; the first one writes.
+    All processes must call it, as each may hold a shard of each tensor; the first one writes.
     """
-    alone = processes().is_main_process
+    writes = processes().is_main_process
     trained = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             tensor = whole(parameter)
-            if alone:
+            if writes:
                 trained[name] = tensor.cpu().contiguous()
-    if not alone:
+    if not writes:
         return
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
@@ -36,10 +36,10 @@ def save_weights(model: Any, folder: Path) -> None:
 
 
 def load_trained(model: Any, path: Path) -> None:
-    """Reads what :func:`save_weights` wrote of a model without adapter.
+    """Reads what :func:`save_weights` wrote for a model without an adapter.
 
     Raises:
-        KeyError: the model has no parameter of some name.
+        KeyError: the file names a parameter that the model does not have.
     """
     parameters = dict(model.named_parameters())
     for name, tensor in load_file(path).items():

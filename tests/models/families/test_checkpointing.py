@@ -72,5 +72,5 @@ def test_layers_computed_again_give_the_same_loss_and_gradients(folder: Path, ki
 def test_a_family_that_cannot_is_told_in_one_line(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     language = loaded.model.get_submodule(loaded.family.text_model)
     monkeypatch.setattr(type(language), "supports_gradient_checkpointing", False)
-    with pytest.raises(UserError, match="qwen2_audio knows no gradient checkpointing"):
+    with pytest.raises(UserError, match="qwen2_audio does not support gradient checkpointing"):
         with_weights(loaded, Train(language_model="lora", gradient_checkpointing=True), None)

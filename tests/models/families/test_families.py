@@ -35,8 +35,8 @@ from sottovoce.decode.constraints import ANY_TEXT
 from sottovoce.decode.greedy import greedy
 from sottovoce.decode.ontology import GrammarForm, ontology_of
 from sottovoce.decode.parse import parse_answer
-from sottovoce.decode.prefix_reader import goes_by_steps
-from sottovoce.models.audio_state_cache import FeatureFiles
+from sottovoce.decode.prefix_reader import supports_steps
+from sottovoce.models.audio_state_cache import AudioStateCache
 from sottovoce.models.families.registry import FAMILIES
 from sottovoce.models.injection import answer_loss, bare, input_embeddings
 from sottovoce.models.load import LoadedModel, load_model
@@ -194,9 +194,9 @@ def test_answers_are_those_of_transformers_generate(case: Case) -> None:
     """Token by token; where rows end at different lengths, and for batches of one."""
     loaded, rows = enlivened(replace(case.loaded, model=copy.deepcopy(case.loaded.model))), case.rows
     if not loaded.family.packs:
-        assert not goes_by_steps(loaded.family, loaded.model)
+        assert not supports_steps(loaded.family, loaded.model)
         return
-    assert goes_by_steps(loaded.family, loaded.model)
+    assert supports_steps(loaded.family, loaded.model)
     expected = ids_of_transformers(loaded, rows, 12)
     assert greedy(loaded, loaded.model, rows, [ANY_TEXT] * len(rows), 12) == expected
     assert greedy(loaded, loaded.model, rows[3:], [ANY_TEXT], 12) == expected[3:]
@@ -211,7 +211,7 @@ def test_answers_can_be_held_to_an_ontology(case: Case, monkeypatch: pytest.Monk
     for text in texts:
         frame = parse_answer("u", text).frame
         assert text.startswith('{"scenario": "') and (frame is None or frame.intent in {f.intent for f in frames})
-    monkeypatch.setattr(decoding, "goes_by_steps", lambda *_: False)
+    monkeypatch.setattr(decoding, "supports_steps", lambda *_: False)
     assert generate(case.loaded, case.loaded.model, case.rows, 70, form) == texts
 
 
@@ -267,7 +267,7 @@ def test_the_preflight_proofs_hold(case: Case) -> None:
 def test_memory_is_forecast_from_the_configuration(case: Case) -> None:
     settings = Train(language_model="lora", per_device_train_batch_size=2)
     if not case.loaded.family.model_class:
-        with pytest.raises(UserError, match="have no entry"):
+        with pytest.raises(UserError, match="is not registered"):
             forecast_memory(str(case.folder), settings, RowSize(48, 16))
         return
     memory = forecast_memory(str(case.folder), settings, RowSize(48, 16))
@@ -284,7 +284,7 @@ def test_what_a_trained_audio_part_keeps_is_forecast(case: Case) -> None:
     settings = Train.model_validate({**audio_part_in_full(loaded), "per_device_train_batch_size": 2})
     memory = forecast_memory(str(case.folder), settings, row)
     if case.tiny.model_type == "whisper_lm":  # how many tokens it hears is not known from a configuration
-        assert "known only when it has heard it" in memory.uncounted
+        assert "known only after transcribing it" in memory.uncounted
         return
     loaded.model.set_attn_implementation("sdpa")
     clip = loaded.family.training_inputs(loaded.model, loaded.processor, tone(SECONDS[1]), "en-US")
@@ -325,7 +325,7 @@ def test_sharding_finds_the_decoder_layers_and_leaves_the_audio_part_out(case: C
 
 
 def test_states_are_kept_under_the_audio_parts_own_weights(case: Case, tmp_path: Path) -> None:
-    files = partial(FeatureFiles, case.loaded, 16, root=tmp_path)
+    files = partial(AudioStateCache, case.loaded, 16, root=tmp_path)
     states = {str(n): row.audio_states for n, row in enumerate(case.rows) if row.audio_states is not None}
     files().write(states)
     found = files().read(states)

@@ -25,7 +25,7 @@ from sottovoce.decode.constraints import ANY_TEXT
 from sottovoce.decode.greedy import greedy
 from sottovoce.decode.ontology import GrammarForm, ontology_of
 from sottovoce.decode.parse import parse_answer
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.study.preflight import PROOFS, prove
@@ -110,7 +110,7 @@ def test_answers_are_those_of_generate(folder: Path, device: torch.device) -> No
     rows = mixed_rows(loaded)
     expected = ids_of_transformers(loaded, rows, 12)
     assert len(expected) == len(rows)
-    if goes_by_steps(loaded.family, loaded.model):
+    if supports_steps(loaded.family, loaded.model):
         assert len({tuple(ids) for ids in expected}) > 1
         assert greedy(loaded, loaded.model, rows, [ANY_TEXT] * len(rows), 12) == expected
 

@@ -57,7 +57,7 @@ def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     _, message = import_utils.BACKENDS_MAPPING["timm"]
     monkeypatch.setitem(import_utils.BACKENDS_MAPPING, "timm", (lambda: False, message))  # also where it is installed
     for load in (load_model, load_skeleton):
-        with pytest.raises(UserError, match=r"requires the timm library .*; install what it asks for$"):
+        with pytest.raises(UserError, match=r"requires the timm library .*; install the missing package$"):
             load(str(tmp_path))
 
 
@@ -71,7 +71,7 @@ def test_a_placeholder_that_the_tokenizer_lacks(tmp_path: Path) -> None:
     build_audio_flamingo(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"audio_token_id": 9999}))
-    with pytest.raises(UserError, match="the tokenizer lacks token 9999, which the model takes for audio"):
+    with pytest.raises(UserError, match="the tokenizer lacks token 9999, the model's audio placeholder"):
         load_model(str(tmp_path), bf16=False)
 
 

@@ -87,7 +87,7 @@ def test_skip_and_the_end(open_page: Open, server: StandIn) -> None:
         expect_utterance(page, words)
         page.locator("#skip:enabled").wait_for()
         page.keyboard.press("s")
-    page.get_by_text("Everything that was wanted is recorded.").wait_for()
+    page.get_by_text("Everything is recorded.").wait_for()
     assert server.skipped == {"u1", "u2", "u3"}
     assert page.get_by_role("button", name="Record").is_disabled()
 
@@ -117,7 +117,7 @@ def test_set_aside_is_asked_twice(open_page: Open, server: StandIn, clip: object
     page.get_by_role("button", name=f"Set aside: {FIRST}").click()
     assert "u1" in server.takes
     page.get_by_role("button", name=f"Really set aside: {FIRST}").click()
-    page.locator("#notice:has-text('It will be asked for again.')").wait_for()
+    page.locator("#notice:has-text('You will be asked for it again.')").wait_for()
     assert list(server.takes) == ["u2"]
     assert page.locator("#recordings .words").all_inner_texts() == [SECOND]
     assert page.locator(".progress").inner_text().startswith("1 of 3 recorded")
@@ -145,11 +145,11 @@ def test_kept_while_the_server_is_away_and_sent_later(open_page: Open, server: S
     record(page)
     server.stop()
     page.keyboard.press("Enter")
-    page.get_by_text("1 recording waits in this browser").wait_for()
+    page.get_by_text("1 recording is waiting in this browser").wait_for()
     page.get_by_text("Waiting for the server").wait_for()
     server.start()
     expect_utterance(page, SECOND)
-    page.get_by_text("1 recording that waited was sent.").wait_for()
+    page.get_by_text("1 waiting recording was sent.").wait_for()
     assert soundfile.info(io.BytesIO(server.takes["u1"])).duration > 0.4
     assert page.locator("#waiting").is_hidden()
 
@@ -164,12 +164,12 @@ def test_a_closed_page_loses_nothing(open_page: Open, server: StandIn) -> None:
     second.page.get_by_text("This was recorded before the page was closed.").wait_for()
     server.stop()
     second.page.keyboard.press("Enter")
-    second.page.get_by_text("1 recording waits in this browser").wait_for()
+    second.page.get_by_text("1 recording is waiting in this browser").wait_for()
     second.page.close()  # kept, not sent yet
     server.start()
     third = open_page(server.address)
     expect_utterance(third.page, SECOND)
-    third.page.get_by_text("1 recording that waited was sent.").wait_for()
+    third.page.get_by_text("1 waiting recording was sent.").wait_for()
     assert soundfile.info(io.BytesIO(server.takes["u1"])).duration > 0.4
 
 
@@ -182,7 +182,7 @@ def test_a_busy_server_holds_nobody_up(open_page: Open, server: StandIn) -> None
     server.faults = [(503, {"code": "busy", "what": "too many at once", "advice": "wait"}, {"Retry-After": "1"})]
     page.keyboard.press("Enter")
     expect_utterance(page, SECOND)  # the next one, though the first is not sent yet
-    page.get_by_text("1 recording that waited was sent.").wait_for()
+    page.get_by_text("1 waiting recording was sent.").wait_for()
     assert list(server.takes) == ["u1"]
 
 
@@ -195,14 +195,14 @@ def test_without_a_token_nothing_is_lost_and_nobody_is_asked_twice(open_page: Op
     server.token = "open-sesame"
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("1 recording waits in this browser").wait_for()
+    page.get_by_text("1 recording is waiting in this browser").wait_for()
     page.wait_for_timeout(500)
     assert page.locator("dialog[open]").count() == 0
     page.get_by_role("button", name="Try again").click()
     page.get_by_role("textbox", name="Token").fill("open-sesame")
     page.keyboard.press("Enter")
     expect_utterance(page, SECOND)
-    page.get_by_text("1 recording that waited was sent.").wait_for()
+    page.get_by_text("1 waiting recording was sent.").wait_for()
     assert list(server.takes) == ["u1"]
 
 
@@ -237,6 +237,6 @@ def test_what_is_refused_later_can_be_saved_as_a_file(open_page: Open, server: S
     with page.expect_download() as download:
         link.click()
     assert soundfile.info(download.value.path()).duration > 0.4
-    page.get_by_role("button", name="Throw away").click()
+    page.get_by_role("button", name="Discard").click()
     page.locator("#waiting").wait_for(state="hidden")
     assert page.evaluate("() => urls.size") == 0  # each would hold a recording in memory

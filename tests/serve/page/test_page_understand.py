@@ -24,7 +24,7 @@ def test_typed_text_becomes_a_frame(open_page: Open, server: StandIn) -> None:
     assert page.locator("#entities .chip").all_inner_texts() == ["time\nhalf past six", "date\nnext wednesday"]
     assert page.locator("#said mark").all_inner_texts() == ["half past six", "next wednesday"]
     assert page.locator("#likely li").all_inner_texts()[:2] == ["Confidence\n50 % needed\n87 %", "calendar set\n6 %"]
-    assert page.locator("#latency").inner_text() == "190 ms, of which 181 ms computed, 3 ms waited"
+    assert page.locator("#latency").inner_text() == "190 ms, of which 181 ms computing, 3 ms waiting"
     assert "confidence 87 %" in page.locator("#said-aloud").inner_text()
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_too_large_is_not_sent(open_page: Open, server: StandIn, 
     server.about["max_bytes"] = 1000
     page = open_page(server.address).page
     page.locator("#file").set_input_files(clip)
-    page.locator("#notice:has-text('the server takes 0.0 MB')").wait_for()
+    page.locator("#notice:has-text('the server accepts at most 0.0 MB')").wait_for()
     assert server.uploads == []
 
 
@@ -149,9 +149,9 @@ def test_a_refusal_is_told_in_the_servers_words(open_page: Open, server: StandIn
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"status": "abstained", "confidence": 0.31}, "Not sure enough to answer: 31 %, below the 50 %"),
+        ({"status": "abstained", "confidence": 0.31}, "Not confident enough to answer: 31 %, below the required 50 %"),
         ({"status": "unreadable", "text": "alarm set!"}, "could not be read as a frame. It was:\n\nalarm set!"),
-        ({"cut": True, "seconds": 41.0}, "Only the first 30.0 s were heard"),
+        ({"cut": True, "seconds": 41.0}, "The model only hears the first 30.0 s"),
     ],
 )
 def test_doubts_are_told(open_page: Open, server: StandIn, change: dict[str, object], words: str) -> None:

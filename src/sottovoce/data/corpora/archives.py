@@ -26,13 +26,13 @@ def is_archive(source: Path) -> bool:
 
 
 def unpacked(archive: Path, out: Path) -> Path:
-    """Unpacks an archive into a folder of ``out`` that is named after it, unless it is there already.
+    """Unpacks an archive into a folder of ``out`` named after it, unless that exists already.
 
     Returns:
-        the folder, or the one folder in it if it holds nothing else.
+        the folder, or its only subfolder if it contains nothing else.
 
     Raises:
-        UserError: the archive cannot be read, or a member would lie outside the folder or is neither file nor folder.
+        UserError: the archive cannot be read, or a member is outside the folder or neither file nor folder.
     """
     folder = out / f"{archive.name.split('.')[0]}-{archive.stat().st_size}"
     if not folder.is_dir():
@@ -41,7 +41,7 @@ def unpacked(archive: Path, out: Path) -> Path:
                 for name, opened in _members(archive):
                     _write(name, opened, temporary, archive)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, RuntimeError) as error:
-            fault = " ".join(str(error).split())  # RuntimeError: a zip file that wants a password
+            fault = " ".join(str(error).split())  # RuntimeError: a zip file with a password
             raise UserError(f"cannot unpack {archive}: {fault}", "fetch it again, or unpack it yourself") from error
     inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder

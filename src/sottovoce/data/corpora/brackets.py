@@ -14,11 +14,11 @@ def parse_brackets(annotated: str, where: str) -> tuple[str, tuple[Entity, ...]]
     """Reads ``[type : filler]`` annotation.
 
     Args:
-        annotated: the annotated transcript; a filler may itself hold colons, but no brackets.
+        annotated: the annotated transcript; fillers may contain colons, but no brackets.
         where: ``file:line`` of the row, for the error.
 
     Returns:
-        the plain transcript and the entities in the order they are said.
+        the plain transcript, and the entities in spoken order.
 
     Raises:
         UserError: a bracket is not closed, not opened or nested, or has no type or no filler.

@@ -1,8 +1,8 @@
 """The chat files of ms-swift and LLaMA-Factory: ``messages`` with ``audios``, or ``conversations`` of from and value.
 
-A row is one question and one answer, with one recording or none. The answer is a JSON frame (scenario and action, or
-intent; entities or slots), or the annotated transcript with its intent in brackets or in a key of the row. What was
-said in a recording is taken from the row's key ``transcript``, the frame's, or the annotated answer.
+A row is one question and one answer, with at most one recording. The answer is a JSON frame (scenario and action, or
+intent; entities or slots), or the annotated transcript with its intent in brackets or in a key of the row. A
+recording's transcript is in the row's key ``transcript``, in the frame's, or in the annotated answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LABEL = re.compile(r"\[\s*intent\s*:\s*([^\[\]]*?)\s*\]")
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The options that hold for every row."""
+    """The options for all rows."""
 
     locale: str
     split: str
@@ -54,19 +54,19 @@ def prepare(
 
     Args:
         source: a JSONL file, a JSON file with one list of rows, or a folder with train, dev (or validation) and test
-            files of either kind. The keys id, split, locale and speaker of a row are understood.
+            files of either kind. A row's keys id, split, locale and speaker are used.
         out: the folder for ``manifest.jsonl`` and ``audio/``; recordings outside it are hard-linked or copied into it.
         locale: of rows without one.
-        split: of rows without one, where the file's name says none.
+        split: of rows without one, if the file's name gives none.
         scenario: the scenario of intents that have no underscore.
-        instruction: what stands in the user's text beside the transcript, and is taken out of it.
-        unsaid: a recording whose transcript is nowhere is refused ("refuse"), or taken ("fill"): for training without a
-            transcript, for dev and test with the intent's and the fillers' words in its place, which is enough to score
-            intents and slots, but not words.
+        instruction: the instruction next to the transcript in the user's text; it is removed.
+        unsaid: a recording without any transcript is an error ("refuse"), or accepted ("fill"): for training without a
+            transcript, for dev and test with the words of intent and fillers instead, which is enough to score intents
+            and slots, but not words.
         allow_outside: permit recordings outside the file's folder.
 
     Raises:
-        UserError: a file is missing, or a row is not valid; the message names file:line.
+        UserError: a file is missing, or a row is invalid; the message has file:line.
     """
     if unsaid not in _UNSAID:
         raise UserError(f"unsaid is {unsaid!r}", nearest(unsaid, _UNSAID))
@@ -76,7 +76,7 @@ def prepare(
     source = existing(source, "chat")
     files = [source] if source.is_file() else [p for p in sorted(source.glob("*.json*")) if p.stem in SPLIT_NAMES]
     if not files:
-        raise UserError(f"{source} holds no train, dev or test file (.jsonl, .json)", "name the file itself")
+        raise UserError(f"{source} has no train, dev or test file (.jsonl, .json)", "name the file itself")
     clips = Clips(out)
     rows = (_utterance(row, given, clips, file, n) for file in files for n, row in enumerate(_rows(file), start=1))
     return write_corpus(rows, out, files)
@@ -117,12 +117,12 @@ def _utterance(row: SourceRow, given: _Given, clips: Clips, file: Path, number: 
         elif said is None and given.unsaid == "fill":
             said = " ".join([*frame.intent.split("_"), *(entity.filler for entity in frame.entities)])
         if said is None:
-            fault = f"{row.where}: the recording's transcript is nowhere"
+            fault = f"{row.where}: the recording has no transcript"
             raise UserError(fault, "add a key 'transcript' to the row, or prepare with unsaid=fill")
     else:
         said = said or asked.replace(given.instruction, "").replace(given.instruction.strip(), "").strip()
         if not said:
-            raise row.error("no transcript beside the instruction in the user's text")
+            raise row.error("no transcript next to the instruction in the user's text")
     return Utterance(
         text_or_none(row, "id") or f"{file.stem}-{number}",
         text_or_none(row, "locale") or given.locale,
@@ -153,7 +153,7 @@ def _turns(row: SourceRow) -> tuple[str, str]:
 
 
 def _answered(row: SourceRow, answer: str, scenario: str) -> tuple[Frame, str | None]:
-    """The meaning that an answer gives, and the transcript if the row or the answer has it."""
+    """The answer's frame, and the transcript if the row or the answer has one."""
     said = text_or_none(row, "transcript")
     if answer.lstrip().startswith("{"):
         try:

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files: any of four delimiters, quoted cells, a byte-order mark, Windows or Unix line ends."""
+"""Rows of CSV and TSV files: four delimiters, quoted cells, byte-order mark, Windows or Unix line ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
 
 def read_csv(path: Path, needed: Sequence[str] = (), delimiter: str | None = None) -> Iterator[SourceRow]:
-    """The rows below the header line, one in memory at a time, each with the ``file:line`` it begins at.
+    """The rows below the header line, one in memory at a time, each with the ``file:line`` where it starts.
 
     Args:
         path: a UTF-8 file whose first line names the columns.
-        needed: columns that the header must name.
-        delimiter: "comma", "semicolon", "tab", "bar" or the character itself; if not given, a tab in a ``.tsv`` file,
-            else the one that the header line has most of.
+        needed: required columns.
+        delimiter: "comma", "semicolon", "tab", "bar" or the character itself; if not given, a tab for a ``.tsv`` file,
+            else the most frequent one in the header line.
 
     Raises:
         UserError: no such file, no header, a column is missing or named twice, a row has too many or too few cells, a
@@ -46,7 +46,7 @@ def read_csv(path: Path, needed: Sequence[str] = (), delimiter: str | None = Non
                     continue
                 if len(row) != len(header):
                     fault = f"{where}: {len(row)} cells, but {len(header)} columns"
-                    raise UserError(fault, "quote cells that hold the delimiter, or choose another delimiter")
+                    raise UserError(fault, "quote cells that contain the delimiter, or choose another delimiter")
                 yield SourceRow(dict(zip(header, row, strict=True)), where)
         except csv.Error as error:
             raise UserError(f"{path}:{line}: {error}", "close each quote, and end lines as usual") from error
@@ -65,7 +65,7 @@ def _delimiter(path: Path, head: str, given: str | None) -> str:
         return chosen
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
-    return max(_DELIMITERS.values(), key=head.count)  # the first, a comma, where there is none
+    return max(_DELIMITERS.values(), key=head.count)  # a comma if there is none
 
 
 def _check_header(header: list[str], needed: Sequence[str], path: Path) -> None:

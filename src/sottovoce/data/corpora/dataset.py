@@ -1,4 +1,4 @@
-"""Any `datasets` repository, folder or parquet file whose rows have a transcript and an intent, columns by any name."""
+"""Any `datasets` repository, folder or parquet file with a transcript and an intent, under any column names."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def prepare(
     Args:
         source: a hub name "OWNER/NAME", a folder that `datasets` reads or wrote, or a parquet file.
         out: the folder for ``manifest.jsonl`` and ``audio/``.
-        config: the part of a source of several.
-        splits: which splits to read, "train,validation"; all if not given. Their names must say train, dev or test.
+        config: the part to read, if the source has several.
+        splits: which splits to read, "train,validation"; all if not given. Their names must mean train, dev or test.
         transcript_column: what was said, as plain text or with its slots in brackets, "at [time : noon]".
         entities_column: optional; a list of {type, filler}, an object {slot: filler}, the same as JSON, or annotated
             text.
-        intent_column: the intent, by name or as a class label, cut into scenario and action at its first underscore;
-            not needed if there are both of scenario_column and action_column.
+        intent_column: the intent, as text or class label, split into scenario and action at its first underscore; not
+            needed with scenario_column and action_column.
         scenario_column: see intent_column.
         action_column: see intent_column.
         id_column: optional; otherwise ids are the split's name and the row's number.
-        audio_column: optional; recordings as `datasets` stores them, none for rows of text.
+        audio_column: optional; recordings as `datasets` stores them, empty for text rows.
         speaker_column: optional; who speaks.
         locale_column: optional.
         locale: of rows without one.
         scenario: the scenario of intents that have no underscore.
 
     Raises:
-        UserError: the source cannot be reached or read, or a row is not valid; the message names file:row.
+        UserError: the source cannot be reached or read, or a row is invalid; the message has file:row.
     """
     columns = Columns(
         transcript_column,

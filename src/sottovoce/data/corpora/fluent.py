@@ -1,9 +1,9 @@
 """Fluent Speech Commands (Fluent Speech Commands Public License): spoken commands of 97 speakers, en-US.
 
-Its labels are an action, an object and a location, and the field counts a command as right if all three are. So the
-intent is all three: the scenario is the action, the action is object and location joined by an underscore, and
-``scenario_action`` is the field's "action_object_location". Spaces in a label become underscores ("change_language").
-There are no entities: the labels are of a closed set and often differ from the words said.
+Its labels are an action, an object and a location, and published results count a command as right if all three are. So
+the intent is all three: the scenario is the action, the action is object and location joined by an underscore, and
+``scenario_action`` is the usual "action_object_location". Spaces in a label become underscores ("change_language").
+There are no entities: the labels are a closed set and often differ from the spoken words.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def prepare(source: Path | None, out: Path) -> Path:
     """Writes the manifest and returns its path.
 
     Args:
-        source: the release's folder: ``data/{train,valid,test}_data.csv`` (those that are there are read) with the
-            columns path, speakerId, transcription, action, object and location, and the recordings under ``wavs/``;
-            or one of the csv files in its place; or the whole as a zip or tar file, which is unpacked into ``out``.
+        source: the release's folder: ``data/{train,valid,test}_data.csv`` (those that exist are read) with the columns
+            path, speakerId, transcription, action, object and location, and the recordings under ``wavs/``; or one of
+            these csv files; or the release as a zip or tar file, which is unpacked into ``out``.
         out: the folder for ``manifest.jsonl`` and ``audio/``; recordings outside it are hard-linked or copied into it.
 
     Raises:
-        UserError: a file or a column is missing, or a row is not valid; the message names file:line.
+        UserError: a file or a column is missing, or a row is invalid; the message has file:line.
     """
     source = existing(source, "fluent")
     folder, files = _files(unpacked(source, out) if is_archive(source) else source)
@@ -42,14 +42,14 @@ def prepare(source: Path | None, out: Path) -> Path:
 
 
 def _files(source: Path) -> tuple[Path, list[Path]]:
-    """The folder that the rows' paths start from, and the csv files."""
+    """The folder that the rows' paths are relative to, and the csv files."""
     if source.is_file():
         if source.stem not in _FILES:
-            raise UserError(f"{source}: the file's name says no split", nearest(source.stem, _FILES))
+            raise UserError(f"{source}: the file's name gives no split", nearest(source.stem, _FILES))
         return source.resolve().parent.parent, [source]
     files = [path for name in _FILES if (path := source / "data" / f"{name}.csv").is_file()]
     if not files:
-        raise UserError(f"{source} holds none of data/train_data.csv, valid_data and test_data", "name the release")
+        raise UserError(f"{source} has none of data/train_data.csv, valid_data and test_data", "give the release")
     return source, files
 
 

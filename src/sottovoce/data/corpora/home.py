@@ -13,7 +13,7 @@ from sottovoce.data.manifest import read_manifest, write_manifest
 
 
 def prepare(source: Path | None, out: Path, *, locale: str = "en-US") -> Path:
-    """As `prepare_home`; the corpus comes with the package, so a source is refused."""
+    """As `prepare_home`; the corpus comes with the package, so it takes no source."""
     if source is not None:
         raise UserError(f"the corpus home comes with the package and takes no source ({source})", "leave it out")
     return prepare_home(out, locale)
@@ -23,7 +23,7 @@ def prepare_home(out: Path, locale: str) -> Path:
     """Copies one locale into ``out`` as ``manifest.jsonl`` and ``audio/``, and returns the manifest's path.
 
     Raises:
-        UserError: the locale is unknown, or the package was installed without the corpus or without a recording of it.
+        UserError: the locale is unknown, or the installed package lacks the corpus or one of its recordings.
     """
     packaged = home_manifest(locale)
     if packaged.parent.resolve() == out.resolve():
@@ -34,7 +34,7 @@ def prepare_home(out: Path, locale: str) -> Path:
 
 
 def home_manifest(locale: str) -> Path:
-    """The packaged manifest of a locale, to be used in place.
+    """The packaged manifest of a locale, for use in place.
 
     Raises:
         UserError: the locale is unknown, or the package was installed without the corpus.

@@ -18,7 +18,7 @@ LOCALES = ("en-US", "fr-FR")
 ROWS_PER_INTENT: dict[Split, int] = {"train": 70, "dev": 9, "test": 14}
 
 _HELD_SHARE = 0.5  # chance that a dev or test slot takes a value never seen in train
-_MAX_DRAWS = 60  # draws of one template before it counts as used up
+_MAX_DRAWS = 60  # draws from one template before it counts as exhausted
 _MAX_WORDS, _MAX_LETTERS = 16, 90  # about six seconds of speech
 _SLOT = re.compile(r"<([a-z]+)(?:\.([a-z]+))?>")
 _VALUE = re.compile(r"([^\[\]]*)\[([^\[\]]+)\]")
@@ -71,7 +71,7 @@ class Grammar:
 
 @cache
 def load_grammar() -> Grammar:
-    """Read the grammar that ships with the package; raises ValueError where it is malformed."""
+    """Reads the grammar that comes with the package; raises ValueError if it is malformed."""
     slots: dict[str, tuple[Value, ...]] = {}
     intents: list[Intent] = []
     folder = resources.files(__package__) / "home_grammar"
@@ -102,7 +102,7 @@ def write_sentences(locale: str, seed: int = 0) -> list[Sentence]:
 
 
 def _rows(grammar: Grammar, rng: Random) -> Iterator[tuple[Sentence, ...]]:
-    # Both locales are always drawn together: a row is dropped in both when it repeats a sentence in either.
+    # Both locales are drawn together: a row is dropped in both if it repeats a sentence in either.
     said: set[str] = set()
     for split in SPLITS:
         used: Counter[Value] = Counter()
@@ -127,7 +127,7 @@ def _rows(grammar: Grammar, rng: Random) -> Iterator[tuple[Sentence, ...]]:
 def _draw(
     template: tuple[str, ...], grammar: Grammar, split: Split, rng: Random, used: Counter[Value], said: set[str]
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]] | None:
-    """Fill a template in every locale with values that give a new sentence; None where none was found."""
+    """Fills a template in every locale with values that give a new sentence; None if none was found."""
     names = sorted({match[1] for match in _SLOT.finditer(template[0])})
     for _ in range(_MAX_DRAWS if names else 1):
         chosen: dict[str, Value] = {}
@@ -138,7 +138,7 @@ def _draw(
                 pool = [value for value in pool if value.kinds & chosen["item"].kinds]
             elif name == "item" and "quantity" in names:
                 pool = [value for value in pool if value.kinds]
-            # The least used value first, so that every value is heard about equally often.
+            # The least used value first, so that all values occur about equally often.
             chosen[name] = min(pool, key=lambda value: (used[value], rng.random()))
             used[chosen[name]] += 1
         texts = [_fill(text, place, chosen) for place, text in enumerate(template)]
@@ -209,6 +209,6 @@ def _pair(line: str) -> tuple[str, ...]:
 def _check(template: tuple[str, ...], slots: dict[str, tuple[Value, ...]]) -> None:
     names = [sorted(match[1] for match in _SLOT.finditer(text)) for text in template]
     if any(other != names[0] for other in names) or len(set(names[0])) != len(names[0]):
-        raise ValueError(f"the locales must carry the same slots, each once: {template!r}")
+        raise ValueError(f"the locales must have the same slots, each once: {template!r}")
     if unknown := set(names[0]) - slots.keys():
         raise ValueError(f"unknown slots {sorted(unknown)} in {template!r}")

@@ -1,8 +1,7 @@
 """Rows of `datasets`: a parquet file, a folder of them, another local folder that the library reads, or a hub name.
 
-Parquet files are read where they are, a batch at a time, without the library's copy of them. Code that comes with a
-dataset is never run. Recordings are taken as the bytes they were stored as, never decoded here: neither torch nor a
-decoder is imported.
+Parquet files are read in place, one batch at a time, without the library's copy of them. Code that comes with a dataset
+is never run. Recordings are copied as stored, not decoded: neither torch nor a decoder is imported.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
 _UNSAFE = re.compile(r"[^\w.-]")
 _BATCH = 64  # rows in memory at once; a recording of five seconds is about 160 kB
-_SUFFIXES = {"MPEG": ".mp3"}  # where soundfile's name of a format is not its usual suffix
+_SUFFIXES = {"MPEG": ".mp3"}  # if soundfile's name of a format is not its usual suffix
 
 
 @dataclass(frozen=True, slots=True)
 class HubRows:
-    """An opened source: the rows of each of its splits, and the folder that recordings outside of it may lie in."""
+    """An opened source: the rows of each of its splits, and the folder that its recordings' paths may point into."""
 
     name: str
     folder: Path | None
     splits: Mapping[str, Callable[[], Iterator[SourceRow]]]
 
     def rows(self, split: str) -> Iterator[SourceRow]:
-        """The rows of a split, labels as names; a recording is ``{"bytes", "path"}``. Raises UserError: no such one."""
+        """The rows of a split, labels as names; a recording is ``{"bytes", "path"}``. Raises UserError: none such."""
         if split not in self.splits:
             raise UserError(f"{self.name} has no split {split!r}", nearest(split, self.splits))
         yield from self.splits[split]()
@@ -50,19 +49,19 @@ class StoredClips:
     _written: dict[Path, str] = field(default_factory=dict)
 
     def place(self, row: SourceRow, key: str, name: str, folder: Path | None) -> tuple[Path, float]:
-        """Brings a row's recording into the output folder.
+        """Copies a row's recording into the output folder.
 
         Args:
-            row: the row; ``row.values[key]`` is ``{"bytes", "path"}``, of which one is enough.
+            row: the row; ``row.values[key]`` is ``{"bytes", "path"}``; one of them is enough.
             key: the column of the recording.
-            name: the file name to give it, without a suffix.
-            folder: where a path without bytes may lead; None forbids it.
+            name: its new file name, without a suffix.
+            folder: where a path without bytes may point; None forbids it.
 
         Returns:
             its path and its length in seconds.
 
         Raises:
-            UserError: there is no recording, it is not audio, or it lies outside the folder.
+            UserError: there is no recording, it is not audio, or it is outside the folder.
         """
         value = row.values.get(key)
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, None)
@@ -72,17 +71,17 @@ class StoredClips:
                 raise UserError(f"{row.where}: no such recording: {stored}", "correct the path, or add the file")
             content = stored.read_bytes()
         if not isinstance(content, bytes) or not content:
-            raise row.error(f"{key!r} holds no recording")
+            raise row.error(f"{key!r} has no recording")
         try:
             header = soundfile.info(io.BytesIO(content))
         except soundfile.LibsndfileError as error:
             raise row.error(f"the recording in {key!r} cannot be read: {error}") from error
         if not header.frames:
-            raise row.error(f"the recording in {key!r} holds no samples")
+            raise row.error(f"the recording in {key!r} has no samples")
         suffix = _SUFFIXES.get(header.format, f".{header.format.lower()}")
         target = self.out / "audio" / (_UNSAFE.sub("_", name) + suffix)
         if self._written.setdefault(target, row.where) != row.where:
-            raise row.error(f"a recording named {target.name} stands already in {self._written[target]}")
+            raise row.error(f"a recording named {target.name} is already in {self._written[target]}")
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as temporary:
             temporary.write_bytes(content)
@@ -90,13 +89,13 @@ class StoredClips:
 
 
 def open_rows(source: Path | None, corpus: str, config: str | None = None) -> HubRows:
-    """Opens a source; nothing is read yet save what names its splits.
+    """Opens a source; reads only the names of its splits.
 
     Args:
         source: a parquet file; a folder of parquet files named as on the hub (``[CONFIG/]SPLIT-00000-of-00001.parquet``
             or ``[CONFIG/]SPLIT/0000.parquet``); a folder that `datasets` wrote or reads; or a hub name, "OWNER/NAME".
-        corpus: the corpus's name, for the errors.
-        config: the part of a source of several, often a locale.
+        corpus: the corpus's name, for errors.
+        config: the part to read, if the source has several, often a locale.
 
     Raises:
         UserError: there is no such source or part of it, it cannot be reached, or `datasets` is not installed.
@@ -121,9 +120,9 @@ def open_rows(source: Path | None, corpus: str, config: str | None = None) -> Hu
 def library() -> Any:
     """The `datasets` library. Raises UserError: it is not installed."""
     try:
-        import datasets  # a second and 140 MB: only for those who read through it
+        import datasets  # takes a second and 140 MB, so import it only if needed
     except ImportError as error:
-        raise UserError("this corpus is read by datasets", "install it: pip install 'sottovoce[hub]'") from error
+        raise UserError("this corpus needs datasets", "pip install 'sottovoce[hub]'") from error
     return datasets
 
 
@@ -141,7 +140,7 @@ def _parquet(path: Path) -> Iterator[SourceRow]:
     import pyarrow
     import pyarrow.parquet
 
-    try:  # KeyError, TypeError: the library, of features in the file that it does not know
+    try:  # KeyError, TypeError: features that the library does not know
         with pyarrow.parquet.ParquetFile(path) as file:
             names = _label_names(features.from_arrow_schema(file.schema_arrow))
             batches = file.iter_batches(batch_size=_BATCH)
@@ -157,13 +156,13 @@ def _on_hub(name: str, config: str | None) -> HubRows:
     datasets = library()
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # without a network it would tell of each of its attempts; one error is enough
-    splits = _asked(name, lambda: datasets.get_dataset_split_names(name, config))
+    logging.set_verbosity_error()  # without a network it would report every attempt
+    splits = _call(name, lambda: datasets.get_dataset_split_names(name, config))
     cache = Path(datasets.config.HF_CACHE_HOME)
     place = f"{name}/{config}" if config else name
 
     def reader(split: str) -> Callable[[], Iterator[SourceRow]]:
-        return lambda: _loaded(_asked(name, lambda: datasets.load_dataset(name, config, split=split)), place, split)
+        return lambda: _loaded(_call(name, lambda: datasets.load_dataset(name, config, split=split)), place, split)
 
     return HubRows(name, cache, {split: reader(split) for split in splits})
 
@@ -171,13 +170,13 @@ def _on_hub(name: str, config: str | None) -> HubRows:
 def _in_library(folder: Path, config: str | None) -> HubRows:
     datasets = library()
     if sheets := sorted([*folder.glob("metadata.*"), *folder.glob("*/metadata.*")]):
-        # datasets would import torch and torchcodec to put the folder's recordings into its own files.
+        # datasets would import torch and torchcodec to copy the folder's recordings into its own files.
         fault = f"{folder} is a folder of sound files with {sheets[0].relative_to(folder)}"
-        raise UserError(fault, "read its metadata.csv as the corpus `table`, with audio_column=file_name")
+        raise UserError(fault, "prepare its metadata.csv as the corpus `table`, with audio_column=file_name")
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        opened = _asked(str(folder), lambda: datasets.load_from_disk(str(folder)))
+        opened = _call(str(folder), lambda: datasets.load_from_disk(str(folder)))
     else:
-        opened = _asked(str(folder), lambda: datasets.load_dataset(str(folder), config))
+        opened = _call(str(folder), lambda: datasets.load_dataset(str(folder), config))
     splits = opened if isinstance(opened, dict) else {str(opened.split or "train"): opened}
 
     def reader(split: str) -> Callable[[], Iterator[SourceRow]]:
@@ -186,14 +185,14 @@ def _in_library(folder: Path, config: str | None) -> HubRows:
     return HubRows(str(folder), folder, {split: reader(split) for split in splits})
 
 
-def _asked(name: str, question: Callable[[], Any]) -> Any:
-    """What the library answers. ValueError: no such part; RuntimeError: a dataset that needs its own code run."""
+def _call(name: str, action: Callable[[], Any]) -> Any:
+    """Calls the library. ValueError: no such part; RuntimeError: the dataset needs to run its own code."""
     try:
-        return question()
+        return action()
     except (library().exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        built = isinstance(error, library().exceptions.DatasetGenerationError)  # says nothing itself
+        built = isinstance(error, library().exceptions.DatasetGenerationError)  # its cause has the message
         fault = " ".join(str(error.__cause__ if built and error.__cause__ else error).split())[:300]
-        advice = "correct the path, or check the hub name, its parts, the network and whether the hub wants a log-in"
+        advice = "correct the path, or check the hub name, its parts, the network and whether the hub requires a login"
         raise UserError(f"datasets cannot load {name}: {fault}", advice) from error
 
 

@@ -1,4 +1,4 @@
-"""What the generic corpora share: from a row with named columns, or an answer, to an utterance."""
+"""Shared by the generic corpora: from a row with named columns, or an answer, to an utterance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPLIT_NAMES: dict[str, Split] = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of the columns; only ``transcript`` and ``intent`` (or ``scenario`` and ``action``) must be there."""
+    """The names of the columns; only ``transcript`` and ``intent`` (or ``scenario`` and ``action``) are required."""
 
     transcript: str = "transcript"
     entities: str = "entities"
@@ -43,14 +43,14 @@ class Columns:
 
 
 def frame_and_transcript(row: SourceRow, columns: Columns, scenario: str) -> tuple[Frame, str]:
-    """The meaning of a row, and its transcript without brackets.
+    """A row's frame, and its transcript without brackets.
 
-    The entities are those in brackets or those of the entities' column, as JSON or as annotated text, never both.
+    Entities are either in brackets or in their own column, as JSON or annotated text, never both.
 
     Args:
         row: the row.
         columns: the names of its columns.
-        scenario: the scenario of intents that have only one word.
+        scenario: the scenario of intents that have no underscore.
 
     Raises:
         UserError: a column is missing or empty, or the entities cannot be read.
@@ -69,7 +69,7 @@ def frame_and_transcript(row: SourceRow, columns: Columns, scenario: str) -> tup
 
 
 def utterance_of(row: SourceRow, columns: Columns, scenario: str, locale: str, split: Split, name: str) -> Utterance:
-    """The utterance of a row, its recording left out.
+    """A row's utterance, without its recording.
 
     Args:
         row: the row.
@@ -95,7 +95,7 @@ def utterance_of(row: SourceRow, columns: Columns, scenario: str, locale: str, s
 
 
 def scenario_and_action(intent: str, scenario: str) -> tuple[str, str]:
-    """An intent cut at its first underscore ("alarm_set"); one without gets the scenario given."""
+    """An intent split at its first underscore ("alarm_set"); one without gets the given scenario."""
     first, underscore, rest = intent.strip().partition("_")
     return (first, rest) if first and underscore and rest else (scenario, intent.strip())
 
@@ -123,13 +123,13 @@ def entities_of(value: Any, row: SourceRow, name: str) -> tuple[Entity, ...]:
 
 
 def placed(folder: Path, name: str, where: str, clips: Clips, allow_outside: bool) -> tuple[Path, float]:
-    """Brings a recording that a row names relative to a folder into the output folder.
+    """Copies a recording, named relative to a folder, into the output folder.
 
     Returns:
         its path there, and its length in seconds.
 
     Raises:
-        UserError: it is missing, is not audio, or lies outside the folder and that is not allowed.
+        UserError: it is missing, is not audio, or is outside the folder without permission.
     """
     path = inside(folder, name, where, allow_outside)
     # Folders of speakers often hold the same file names.
@@ -139,7 +139,7 @@ def placed(folder: Path, name: str, where: str, clips: Clips, allow_outside: boo
 
 
 def text_or_none(row: SourceRow, key: str) -> str | None:
-    """The text of a key, None where it is absent or empty."""
+    """The text of a key, None if it is missing or empty."""
     return None if _empty(row.values.get(key)) else row.text(key)
 
 

@@ -1,4 +1,4 @@
-"""MASSIVE (CC BY 4.0): one JSONL file a locale, parallel by id, slots in brackets; text only, speech joined by id."""
+"""MASSIVE (CC BY 4.0): one JSONL file per locale, parallel by id, slots in brackets; text, with speech joined by id."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def prepare(source: Path | None, out: Path, *, locale: str | None = None, speech
     """Writes the manifest of one locale and returns its path.
 
     Args:
-        source: a JSONL file of rows {id, locale, partition, scenario, intent, utt, annot_utt} (further keys are left
-            aside), a folder with ``<locale>.jsonl``, or the release's tar.gz (1.0 or 1.1), which is read where it is.
+        source: a JSONL file of rows {id, locale, partition, scenario, intent, utt, annot_utt} (further keys are
+            ignored), a folder with ``<locale>.jsonl``, or the release's tar.gz (1.0 or 1.1), which is read in place.
         out: the folder for ``manifest.jsonl`` and, with speech, ``audio/``.
         locale: which file of a folder or an archive, "fr-FR"; of a single file, the locale that every row must have.
         speech: a folder with a ``manifest.jsonl`` of rows {id, audio, speaker, seconds}, joined by id; speaker,
@@ -38,7 +38,7 @@ def prepare(source: Path | None, out: Path, *, locale: str | None = None, speech
             a clip stay in the manifest as text. Clips outside ``out`` are hard-linked or copied into it.
 
     Raises:
-        UserError: a file is missing, or a row is not valid; the message names file:line.
+        UserError: a file is missing, or a row is invalid; the message has file:line.
     """
     file = _file(existing(source, "massive"), locale)
     utterances: dict[str, Utterance] = {}
@@ -47,7 +47,7 @@ def prepare(source: Path | None, out: Path, *, locale: str | None = None, speech
         if locale is not None and utterance.locale != locale:
             raise row.error(f"'locale' is {utterance.locale!r}, not {locale!r}")
         if utterance.id in utterances:
-            raise row.error(f"id {utterance.id!r} stands already in {utterances[utterance.id].where}")
+            raise row.error(f"id {utterance.id!r} is already in {utterances[utterance.id].where}")
         utterances[utterance.id] = utterance
     sources = [file]
     if speech is not None:
@@ -67,9 +67,9 @@ def _locale(source: Path, locale: str | None, locales: list[str]) -> str:
     if locale is None and len(locales) == 1:
         return locales[0]
     if locale is None:
-        raise UserError(f"{source} holds several locales, or none", f"choose the locale; {nearest('', locales)}")
+        raise UserError(f"{source} has several locales, or none", f"choose the locale; {nearest('', locales)}")
     if locale not in locales:
-        raise UserError(f"{source} holds no {locale}.jsonl", nearest(locale, locales))
+        raise UserError(f"{source} has no {locale}.jsonl", nearest(locale, locales))
     return locale
 
 
@@ -78,7 +78,7 @@ def _is_archive(file: Path) -> bool:
 
 
 def _archived(file: Path, locale: str | None) -> Iterator[SourceRow]:
-    """The rows of one locale of an archive, read as a stream: nothing is ever extracted."""
+    """The rows of one locale of an archive, read as a stream without extracting it."""
     try:
         with tarfile.open(file) as archive:
             members: dict[str, tarfile.TarInfo] = {}
@@ -119,7 +119,7 @@ def _join(utterances: dict[str, Utterance], file: Path, clips: Clips) -> None:
         if key in seen:
             raise row.error(f"id {key!r} occurs twice")
         seen.add(key)
-        # The ids are the same in all locales: without this a French text would get an English recording.
+        # Ids are the same in all locales: without this check a French text could get an English recording.
         for name, value in (("locale", utterance.locale), ("partition", utterance.split)):
             if name in row.values and row.values[name] != value:
                 raise row.error(f"{name!r} is {row.values[name]!r}, but {value!r} in {utterance.where}")

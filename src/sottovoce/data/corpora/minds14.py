@@ -1,7 +1,7 @@
-"""MINDS-14 (CC BY 4.0): what callers ask a bank in fourteen locales, as `datasets` parquet files; intents, no slots.
+"""MINDS-14 (CC BY 4.0): calls to a bank in fourteen locales, as `datasets` parquet files; intents, no slots.
 
-The intent class becomes the action, the scenario is "banking" throughout. The release has one split, train; it is cut
-here by a seed, each locale's intents alike.
+The intent class becomes the action, the scenario is always "banking". The release has one split, train, which is split
+here by a seed, with the same shares for each intent of each locale.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def prepare(
         source: "PolyAI/minds14", a local copy of it (``<locale>/train-00000-of-00001.parquet``), the folder of one
             locale, or one parquet file.
         out: the folder for ``manifest.jsonl`` and ``audio/``.
-        locale: "en-US", or "all" where the source has such a part; needed unless the source is a single locale.
+        locale: "en-US", or "all" if the source has such a part; required unless the source is a single locale.
         dev: the share of each intent that becomes dev, 0 to 1.
         test: the share that becomes test; the rest is train.
-        seed: which rows; the same seed and rows give the same splits, in whatever order the rows come.
+        seed: for drawing rows; the same seed and rows give the same splits in any order of rows.
 
     Raises:
-        UserError: an option is out of range, the source cannot be reached or read, or a row is not valid; the message
-            names file:row.
+        UserError: an option is out of range, the source cannot be reached or read, or a row is invalid; the message has
+            file:row.
     """
     opened = open_rows(source, "minds14", locale)
     clips = StoredClips(out)

@@ -1,10 +1,10 @@
 """Picovoice's speech-to-intent benchmark (Apache-2.0): coffee orders, as labelled sentences and as real recordings.
 
-Its one intent is written in camel case; the first word becomes the scenario and the rest the action, so that
-``orderDrink`` is scenario "order", action "drink", intent "order_drink". The recordings have slots but no transcripts.
-Those for training have none in the manifest either; for dev and test it is their slot fillers joined by spaces, in the
-order of the labels. That is enough to score intents and slots of speech, but it is not what was said: measure no word
-error rate on it.
+Its one intent is in camel case; the first word becomes the scenario and the rest the action, so that ``orderDrink`` is
+scenario "order", action "drink", intent "order_drink". The recordings have slots but no transcripts. In the manifest,
+those for training have none either; for dev and test the transcript is their slot fillers joined by spaces, in the
+order of the labels. That is enough to score intents and slots, but it is not what was said: do not measure a word error
+rate.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def prepare(source: Path | None, out: Path, *, test: str | float | None = None, 
         source: the folder with text.jsonl (rows {id, locale, partition, intent, utt, annot_utt}) and speech_dev.jsonl
             (rows {id, locale, partition, intent, slots, audio, seconds}), or one such file.
         out: the folder for ``manifest.jsonl`` and ``audio/``; clips outside it are hard-linked or copied into it.
-        test: the share of the recordings that becomes test, 0 to 1; the others are then for training. If not given,
-            each recording has the split of its row.
-        seed: which recordings.
+        test: the share of the recordings that becomes test, 0 to 1; the rest are for training. If not given, each
+            recording keeps the split of its row.
+        seed: for drawing recordings.
 
     Raises:
-        UserError: an option is out of range, a file is missing, or a row is not valid; the message names file:line.
+        UserError: an option is out of range, a file is missing, or a row is invalid; the message has file:line.
     """
     source = existing(source, "picovoice")
     files = [source] if source.is_file() else [path for name in FILES if (path := source / name).is_file()]
     if not files:
-        raise UserError(f"{source} holds neither {FILES[0]} nor {FILES[1]}", "name the benchmark's folder")
+        raise UserError(f"{source} has neither {FILES[0]} nor {FILES[1]}", "give the benchmark's folder")
     clips = Clips(out)
     utterances = [_utterance(row, file.parent, clips) for file in files for row in read_rows(file)]
     if test is not None:
@@ -62,7 +62,7 @@ def _utterance(row: SourceRow, folder: Path, clips: Clips) -> Utterance:
     if "audio" in row.values:
         audio = clips.place(inside(folder, row.text("audio"), row.where), row.where)
     elif not transcript:
-        raise row.error("neither words nor a recording")
+        raise row.error("neither a transcript nor a recording")
     return Utterance(
         row.text("id"),
         row.text("locale"),
@@ -76,7 +76,7 @@ def _utterance(row: SourceRow, folder: Path, clips: Clips) -> Utterance:
 
 
 def _scorable(utterance: Utterance) -> Utterance:
-    """An utterance of dev or test with its fillers in place of a transcript that it lacks."""
+    """A dev or test utterance without a transcript gets its fillers instead."""
     if utterance.transcript or utterance.split == "train":
         return utterance
     return replace(utterance, transcript=" ".join(entity.filler for entity in utterance.frame.entities))
@@ -93,7 +93,7 @@ def _intent(row: SourceRow) -> tuple[str, str]:
 def _slots(row: SourceRow) -> tuple[Entity, ...]:
     slots = row.values["slots"]
     if not isinstance(slots, dict) or not slots:
-        raise row.error("'slots' must be an object of slot types and fillers that is not empty")
+        raise row.error("'slots' must be a non-empty object of slot types and fillers")
     for kind, filler in slots.items():
         if not isinstance(filler, str) or not filler.strip() or not kind:
             raise row.error(f"the slot {kind!r} must hold text, not {filler!r}")

@@ -41,10 +41,10 @@ def prepare(name: str, source: Path | None, out: Path, **options: str | Path | N
 
     Args:
         name: a key of `CORPORA`.
-        source: the corpus's file or folder, or its name on the Hugging Face hub where it has one; None for ``home``,
+        source: the corpus's file or folder, or its name on the Hugging Face hub, if it has one; None for ``home``,
             which comes with the package.
-        out: the folder to write ``manifest.jsonl`` and recordings into.
-        options: the corpus's own: the keyword arguments of its ``prepare``; None stands for its default.
+        out: the folder for ``manifest.jsonl`` and recordings.
+        options: the keyword arguments of the corpus's ``prepare``; None means the default.
 
     Returns:
         the path of the manifest.
@@ -59,12 +59,12 @@ def prepare(name: str, source: Path | None, out: Path, **options: str | Path | N
         if option not in known:
             raise UserError(f"the corpus {name} has no option {option!r}", nearest(option, known))
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file", "name a folder to write into")
+        raise UserError(f"{out} is a file", "give a folder to write into")
     given = {option: value for option, value in options.items() if value is not None}
     return CORPORA[name](source, out, **given)
 
 
 def option_names(name: str) -> list[str]:
-    """The options that a corpus takes, in the order of its ``prepare``."""
+    """A corpus's options, in the order of its ``prepare``."""
     parameters = inspect.signature(CORPORA[name]).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]

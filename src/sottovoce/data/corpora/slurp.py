@@ -1,4 +1,4 @@
-"""SLURP in its release format: train.jsonl, devel.jsonl, test.jsonl, and the recordings in a folder of their own.
+"""SLURP in its release format: train.jsonl, devel.jsonl, test.jsonl, and a separate folder of recordings.
 
 The intent is scenario and action together; the release's own ``intent`` field disagrees on some rows, and the official
 scorer does not use it. SLURP's recordings are licensed for non-commercial use.
@@ -23,23 +23,23 @@ LOCALE = "en-US"
 def prepare(source: Path | None, out: Path, *, audio: Path | str | None = None, missing: str = "refuse") -> Path:
     """Writes the manifest and returns its path.
 
-    Without ``audio`` there is one row per utterance, its id the slurp_id. With it there is one row per recording, its
-    id the recording's file name, as in the predictions that the official scorer reads; an utterance that the release
-    lists no recording of keeps its one text row.
+    Without ``audio`` there is one row per utterance, with the slurp_id as id. With it there is one row per recording,
+    with the file name as id, as in the predictions that the official scorer reads; an utterance without recordings in
+    the release keeps its one text row.
 
     Args:
-        source: the folder with {train,devel,test}.jsonl (those that are there are read), or one such file.
+        source: the folder with {train,devel,test}.jsonl (those that exist are read), or one such file.
         out: the folder for ``manifest.jsonl`` and, with audio, ``audio/``.
         audio: the folder of the recordings (slurp_real); those outside ``out`` are hard-linked or copied into it.
-        missing: a recording that is not in the folder is refused ("refuse"), or its row left out ("skip").
+        missing: a recording that is not in the folder is an error ("refuse"), or its row is left out ("skip").
 
     Raises:
-        UserError: a file is missing, or a row is not valid; the message names file:line.
+        UserError: a file is missing, or a row is invalid; the message has file:line.
     """
     if missing not in _MISSING:
         raise UserError(f"missing is {missing!r}", nearest(missing, _MISSING))
     if audio is not None and not Path(audio).is_dir():
-        raise UserError(f"no such folder of recordings: {audio}", "correct the path, or leave audio out")
+        raise UserError(f"no such folder of recordings: {audio}", "correct the path, or leave out audio")
     files = _files(existing(source, "slurp"))
     clips = Clips(out)
     utterances: list[Utterance] = []
@@ -56,11 +56,11 @@ def prepare(source: Path | None, out: Path, *, audio: Path | str | None = None, 
 def _files(source: Path) -> list[Path]:
     if source.is_file():
         if source.stem not in _SPLITS:
-            raise UserError(f"{source}: the file's name says no split", nearest(source.stem, _SPLITS))
+            raise UserError(f"{source}: the file's name gives no split", nearest(source.stem, _SPLITS))
         return [source]
     files = [path for name in _RELEASE if (path := source / f"{name}.jsonl").is_file()]
     if not files:
-        raise UserError(f"{source} holds none of train.jsonl, devel.jsonl and test.jsonl", "name SLURP's folder")
+        raise UserError(f"{source} has none of train.jsonl, devel.jsonl and test.jsonl", "give SLURP's folder")
     return files
 
 
@@ -70,7 +70,7 @@ def _utterance(row: SourceRow, split: Split) -> Utterance:
 
 
 def _entities(row: SourceRow) -> Iterator[Entity]:
-    # As the official scorer has it: the span's tokens joined by spaces, lower-case ("jessica 's").
+    # As in the official scorer: the span's tokens joined by spaces, in lower case ("jessica 's").
     words: list[str] = []
     for token in row.items("tokens"):
         surface = token.get("surface") if isinstance(token, dict) else None
@@ -83,7 +83,7 @@ def _entities(row: SourceRow) -> Iterator[Entity]:
         if not (isinstance(kind, str) and kind and isinstance(span, list) and span):
             raise row.error(f"the entity {entity!r} is not a type and a span")
         if not all(isinstance(place, int) and 0 <= place < len(words) for place in span):
-            raise row.error(f"the span {span} of {kind!r} lies outside the {len(words)} tokens")
+            raise row.error(f"the span {span} of {kind!r} is outside the {len(words)} tokens")
         yield Entity(kind, " ".join(words[place] for place in span))
 
 

@@ -1,4 +1,4 @@
-"""What the corpus readers share: rows with their file:line, clips brought into the output folder, the manifest."""
+"""Shared by the corpus readers: rows with their file:line, clips in the output folder, writing the manifest."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class SourceRow:
     where: str
 
     def text(self, key: str) -> str:
-        """The value of a key that must hold text (a whole number, as ids often are, is turned into text)."""
+        """The value of a key that must be text; whole numbers, common as ids, are converted."""
         if key not in self.values:
             raise self.error(f"the key {key!r} is missing")
         value = self.values[key]
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not value.strip():
-            raise self.error(f"{key!r} must be text that is not empty, not {value!r}")
+            raise self.error(f"{key!r} must be non-empty text, not {value!r}")
         return value
 
     def items(self, key: str) -> list[Any]:
-        """The value of a key that must hold a list."""
+        """The value of a key that must be a list."""
         value = self.values.get(key)
         if not isinstance(value, list):
             raise self.error(f"{key!r} must be a list" if key in self.values else f"the key {key!r} is missing")
@@ -49,7 +49,7 @@ class SourceRow:
         return float(value)
 
     def split(self, key: str, names: dict[str, Split]) -> Split:
-        """The split that a key names in the corpus's own words."""
+        """The split in a key, by the corpus's own names."""
         name = self.text(key)
         if name not in names:
             raise self.error(f"{key!r} is {name!r}, not one of {', '.join(names)}")
@@ -61,21 +61,21 @@ class SourceRow:
 
 @dataclass(slots=True)
 class Clips:
-    """Brings recordings into the output folder, so that the manifest never points outside its own folder."""
+    """Links or copies recordings into the output folder, so that the manifest never points outside its folder."""
 
     out: Path
     _placed: dict[Path, Path] = field(default_factory=dict)
 
     def place(self, clip: Path, where: str, name: str | None = None) -> Path:
-        """The clip's path inside ``out``: where it lies if it lies there, else hard-linked or copied into ``audio/``.
+        """The clip's path inside ``out``: unchanged if it is there, else hard-linked or copied into ``audio/``.
 
         Args:
             clip: the recording.
-            where: ``file:line`` of the row that names it, for the error.
+            where: ``file:line`` of its row, for errors.
             name: its file name in ``audio/``; its own if not given.
 
         Raises:
-            UserError: the clip is missing, or two clips of different folders have the same name.
+            UserError: the clip is missing, or two clips from different folders have the same name.
         """
         if not clip.is_file():
             raise UserError(f"{where}: no such recording: {clip}", "correct the path, or add the file")
@@ -103,7 +103,7 @@ def read_rows(path: Path) -> Iterator[SourceRow]:
 
 
 def rows_of(lines: Iterable[tuple[str, str]]) -> Iterator[SourceRow]:
-    """The rows of lines that come with their ``file:line``. Raises UserError: a line that is not a JSON object."""
+    """The rows of lines with their ``file:line``. Raises UserError: a line that is not a JSON object."""
     for where, line in lines:
         yield SourceRow(json_object(line, where), where)
 
@@ -112,18 +112,18 @@ def inside(folder: Path, name: str, where: str, allow_outside: bool = False) -> 
     """The path of a file that a row names relative to a folder.
 
     Raises:
-        UserError: the name is no path, or leads outside the folder (also by a link) and that is not allowed.
+        UserError: the name is not a path, or leads outside the folder (even by a link) without permission.
     """
     if "\0" in name:
         raise UserError(f"{where}: {name!r} is not a path", "correct that row")
     path = folder / name
     if not allow_outside and not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{where}: {name} lies outside {folder}", "keep the recordings inside the corpus's folder")
+        raise UserError(f"{where}: {name} is outside {folder}", "keep the recordings inside the corpus's folder")
     return path
 
 
 def as_switch(value: str | bool, option: str) -> bool:
-    """An option that is true or false, as the command line or a caller gives it. Raises UserError otherwise."""
+    """An option that must be true or false, as text or bool. Raises UserError otherwise."""
     if isinstance(value, bool):
         return value
     if value.lower() not in ("true", "false"):
@@ -132,11 +132,11 @@ def as_switch(value: str | bool, option: str) -> bool:
 
 
 def existing(source: Path | None, corpus: str) -> Path:
-    """The corpus's file or folder. Raises UserError where none is given or it does not exist."""
+    """The corpus's file or folder. Raises UserError if it is not given or does not exist."""
     if source is None:
-        raise UserError(f"the corpus {corpus} needs a source", "name the file or folder it lies in")
+        raise UserError(f"the corpus {corpus} needs a source", "give its file or folder")
     if not source.exists():
-        raise UserError(f"no such file or folder: {source}", f"name the file or folder that {corpus} lies in")
+        raise UserError(f"no such file or folder: {source}", f"give the file or folder of {corpus}")
     return source
 
 
@@ -144,23 +144,23 @@ def write_corpus(utterances: Iterable[Utterance], out: Path, sources: Sequence[P
     """Writes ``out/manifest.jsonl`` and returns its path.
 
     Args:
-        utterances: rows whose audio lies inside ``out``.
-        out: the output folder, made if need be.
-        sources: the files that the rows were read from, none of which may be overwritten.
+        utterances: rows whose audio is inside ``out``.
+        out: the output folder, created if necessary.
+        sources: the files that the rows were read from; they must not be overwritten.
 
     Raises:
-        UserError: no rows, an id that occurs twice, or the manifest would overwrite a source.
+        UserError: no rows, a duplicate id, or the manifest would overwrite a source.
     """
     path = out / "manifest.jsonl"
     for source in sources:
         if path.exists() and source.exists() and path.samefile(source):
-            raise UserError(f"{path} is read here and would be overwritten", "choose another output folder")
+            raise UserError(f"{path} is the source and would be overwritten", "choose another output folder")
     rows, seen = list(utterances), dict[str, str]()
     if not rows:
         raise UserError(f"{', '.join(map(str, sources))}: no rows", "fetch the corpus again")
     for row in rows:
         if row.id in seen:
-            raise UserError(f"{row.where}: id {row.id!r} stands already in {seen[row.id]}", "leave one of them out")
+            raise UserError(f"{row.where}: id {row.id!r} is already in {seen[row.id]}", "remove one of them")
         seen[row.id] = row.where
     write_manifest(rows, path)
     return path

@@ -1,7 +1,7 @@
 """Speech-MASSIVE (CC BY-NC-SA 4.0): MASSIVE's sentences read aloud in twelve locales, as `datasets` parquet files.
 
 French and German have all of MASSIVE's training sentences (split train); every locale has 115 of them (train_115),
-validation and test. The test recordings are a repository of their own, FBK-MT/Speech-MASSIVE-test.
+validation and test. The test recordings are in a separate repository, FBK-MT/Speech-MASSIVE-test.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def prepare(
 ) -> Path:
     """Writes the manifest and returns its path.
 
-    Ids are MASSIVE's, the same in all locales; with ``locale=all`` the locale stands before them. A second recording of
-    the same sentence has the recording's name behind its id.
+    Ids are MASSIVE's, the same in all locales; with ``locale=all`` they start with the locale. For a second recording
+    of a sentence, the recording's name is appended to the id.
 
     Args:
         source: "FBK-MT/Speech-MASSIVE", a local copy of it (``<locale>/<split>-00000-of-00001.parquet``), the folder of
             one locale, or one parquet file.
         out: the folder for ``manifest.jsonl`` and ``audio/``.
-        locale: "fr-FR", or "all" where the source has such a part; needed unless the source is a single locale.
-        train: which training split, train or train_115; if not given, train where there is one.
-        test: where the test split lies, if not in the source: "FBK-MT/Speech-MASSIVE-test" or a local copy of it.
+        locale: "fr-FR", or "all" if the source has such a part; required unless the source is a single locale.
+        train: which training split, train or train_115; if not given, train if there is one.
+        test: where the test split is, if not in the source: "FBK-MT/Speech-MASSIVE-test" or a local copy of it.
 
     Raises:
-        UserError: the source cannot be reached or read, or a row is not valid; the message names file:row.
+        UserError: the source cannot be reached or read, or a row is invalid; the message has file:row.
     """
     if train is not None and train not in _TRAIN:
         raise UserError(f"train is {train!r}", nearest(train, _TRAIN))
@@ -59,7 +59,7 @@ def _chosen(opened: HubRows, train: str | None) -> list[str]:
     elif train not in splits:
         raise UserError(f"{opened.name} has no split {train!r}", nearest(train, splits))
     found = [split for split in (train, *_REST) if split is not None and split in splits]
-    return found or splits  # a file under a name of the user's own: its rows say their partition
+    return found or splits  # a renamed file: its rows have their partition
 
 
 def _utterances(place: HubRows, split: str, locale: str | None, clips: StoredClips) -> Iterator[Utterance]:

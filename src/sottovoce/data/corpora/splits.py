@@ -1,4 +1,4 @@
-"""Splits for recordings that come without: drawn by a seed, every intent alike."""
+"""Draws splits for recordings without any, by a seed, with the same shares for every intent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sottovoce.core.types import Split, Utterance
 def drawn_splits(
     utterances: Sequence[Utterance], dev: str | float, test: str | float, seed: str | int
 ) -> dict[str, Split]:
-    """The split of each id; every intent of every locale is cut in the same shares.
+    """The split of each id; every intent of every locale is split with the same shares.
 
     Args:
-        dev: the share of each intent that becomes dev, 0 to 1, as a caller or the command line gives it.
+        dev: the share of each intent that becomes dev, 0 to 1, as text or number.
         test: the share that becomes test; the rest is train.
-        seed: which rows; the same seed and rows give the same splits, in whatever order the rows come.
+        seed: for drawing rows; the same seed and rows give the same splits in any order of rows.
 
     Raises:
         UserError: a share or the seed is out of range, or the shares leave nothing for train.

@@ -1,4 +1,4 @@
-"""A table of one's own, CSV or TSV: a row an utterance, columns under any name."""
+"""Your own table, CSV or TSV: one row per utterance, with any column names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The options that hold for every row."""
+    """The options for all rows."""
 
     columns: Columns
     locale: str
@@ -53,8 +53,8 @@ def prepare(
         out: the folder for ``manifest.jsonl`` and ``audio/``; recordings outside it are hard-linked or copied into it.
         transcript_column: what was said, as plain text or with its slots in brackets, "at [time : noon]".
         entities_column: optional; JSON (a list of {type, filler} or an object {slot: filler}) or annotated text.
-        intent_column: the intent, cut into scenario and action at its first underscore; not needed if there are both
-            of scenario_column and action_column.
+        intent_column: the intent, split into scenario and action at its first underscore; not needed with
+            scenario_column and action_column.
         scenario_column: see intent_column.
         action_column: see intent_column.
         id_column: optional; otherwise ids are the file's name and the row's number.
@@ -63,13 +63,13 @@ def prepare(
         split_column: optional; train, dev (or valid, validation, val, devel) or test.
         locale_column: optional.
         locale: of rows without one.
-        split: of rows without one, where the file's name says none.
+        split: of rows without one, if the file's name gives none.
         scenario: the scenario of intents that have no underscore.
         delimiter: comma, semicolon, tab or bar; guessed from the header line if not given.
         allow_outside: permit recordings outside the table's folder.
 
     Raises:
-        UserError: a file or a column is missing, or a row is not valid; the message names file:line.
+        UserError: a file or a column is missing, or a row is invalid; the message has file:line.
     """
     columns = Columns(
         transcript_column,
@@ -97,7 +97,7 @@ def _files(source: Path) -> list[Path]:
         return [source]
     files = [path for path in sorted(source.iterdir()) if path.suffix in _SUFFIXES and path.stem in SPLIT_NAMES]
     if not files:
-        raise UserError(f"{source} holds no train, dev or test file of {', '.join(_SUFFIXES)}", "name the table itself")
+        raise UserError(f"{source} has no train, dev or test file ({', '.join(_SUFFIXES)})", "name the table itself")
     return files
 
 

@@ -1,9 +1,9 @@
-"""Timers and Such (terms in its LICENSE file): timers, alarms, sums and units, spoken by real and made voices, en-US.
+"""Timers and Such (terms in its LICENSE file): timers, alarms, sums and units, real and synthetic voices, en-US.
 
-The meaning is written as a Python dictionary, ``{'intent': 'SetTimer', 'slots': {'hours': 1, ...}}``. The intent's
-first word becomes the scenario and the rest the action ("set", "timer"). Slots hold values, not words of the
-transcript ("nineteen" is 19): the fillers are the values as text, whole numbers without a decimal point. The exact
-match of the frame is the field's accuracy.
+Labels are Python dictionaries, ``{'intent': 'SetTimer', 'slots': {'hours': 1, ...}}``. The intent's first word becomes
+the scenario and the rest the action ("set", "timer"). Slots have values, not words of the transcript ("nineteen" is
+19): the fillers are the values as text, whole numbers without a decimal point. Published accuracies are exact matches
+of the frame.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ _PARTS: dict[str, Split] = {
     "test-synth": "test",
 }
 _WORD = re.compile(r"[A-Z][a-z0-9]*")
-_MAX_LETTERS = 5000  # of a dictionary; a release's longest has about 150
+_MAX_LETTERS = 5000  # per dictionary; the release's longest has about 150
 
 
 def prepare(source: Path | None, out: Path, *, parts: str = "train-real,train-synth,dev-real,test-real") -> Path:
     """Writes the manifest and returns its path.
 
-    Both forms of the files are read: the release's own (columns path, semantics, speakerId, transcription), and those
-    that SpeechBrain's recipe makes of it (columns ID, wav, semantics with ``|`` for commas, transcript, and spk_id).
+    Reads both forms of the files: the release's own (columns path, semantics, speakerId, transcription), and those made
+    by SpeechBrain's recipe (columns ID, wav, semantics with ``|`` for commas, transcript, and spk_id).
 
     Args:
         source: the release's folder with ``<part>.csv`` or SpeechBrain's ``<part>-type=....csv`` and a folder of
-            recordings a part; one such file; or the release's zip file, which is unpacked into ``out``.
+            recordings for each part; one such file; or the release's zip file, which is unpacked into ``out``.
         out: the folder for ``manifest.jsonl`` and ``audio/``; recordings outside it are hard-linked or copied into it.
-        parts: which of train-real, train-synth, dev-real, dev-synth, test-real and test-synth to read of a folder;
-            those that are not there are left out. The real and the synthetic test set are reported apart: make a
-            manifest of each.
+        parts: which of train-real, train-synth, dev-real, dev-synth, test-real and test-synth to read from a folder;
+            missing ones are skipped. The real and the synthetic test set are reported separately: make a manifest of
+            each.
 
     Raises:
-        UserError: a file or a column is missing, or a row is not valid; the message names file:line.
+        UserError: a file or a column is missing, or a row is invalid; the message has file:line.
     """
     source = existing(source, "timers_and_such")
     source = unpacked(source, out) if is_archive(source) else source
@@ -63,7 +63,7 @@ def prepare(source: Path | None, out: Path, *, parts: str = "train-real,train-sy
 def _part(file: Path) -> str:
     part = file.stem.partition("-type=")[0]
     if part not in _PARTS:
-        raise UserError(f"{file}: the file's name says no part", nearest(part, _PARTS))
+        raise UserError(f"{file}: the file's name gives no part", nearest(part, _PARTS))
     return part
 
 
@@ -71,20 +71,20 @@ def _files(folder: Path, parts: str) -> dict[Path, str]:
     files: dict[Path, str] = {}
     for part in (name.strip() for name in parts.split(",")):
         if part not in _PARTS:
-            raise UserError(f"parts names {part!r}", nearest(part, _PARTS))
+            raise UserError(f"parts contains {part!r}", nearest(part, _PARTS))
         made = sorted(folder.glob(f"{part}-type=*.csv"))
         if (released := folder / f"{part}.csv").is_file():
             files[released] = part
         elif made:
             files[made[0]] = part
     if not files:
-        raise UserError(f"{folder} holds no csv file of {parts}", "name the release's folder, or choose other parts")
+        raise UserError(f"{folder} has no csv file of {parts}", "give the release's folder, or choose other parts")
     return files
 
 
 def _utterances(file: Path, part: str, folder: Path, clips: Clips) -> Iterator[Utterance]:
     for row in read_csv(file, ["semantics"]):
-        # SpeechBrain writes the whole path of the machine it ran on: the part's folder and the file's name are enough.
+        # SpeechBrain writes absolute paths of its machine: use only the part's folder and the file's name.
         recording = inside(folder, "/".join(_either(row, "path", "wav").replace("\\", "/").split("/")[-2:]), row.where)
         clip = clips.place(recording, row.where, f"{part}-{recording.name}")
         speaker = row.values.get("speakerId") or row.values.get("spk_id")
@@ -110,7 +110,7 @@ def _frame(row: SourceRow) -> Frame:
     intent, slots = meaning.get("intent"), meaning.get("slots")
     words = [word.lower() for word in _WORD.findall(intent)] if isinstance(intent, str) else []
     if len(words) < 2 or "".join(words) != str(intent).lower():
-        raise row.error(f"the intent {intent!r} is not of two or more words, like 'SetTimer'")
+        raise row.error(f"the intent {intent!r} is not two or more words, like 'SetTimer'")
     if not isinstance(slots, dict):
         raise row.error("'semantics' has no dictionary of slots")
     entities = []
@@ -126,7 +126,7 @@ def _frame(row: SourceRow) -> Frame:
 
 def _dictionary(row: SourceRow) -> dict[Any, Any]:
     text = row.text("semantics").replace("|", ",")
-    try:  # literals only: nothing in it is ever run
+    try:  # literals only: no code is run
         value = ast.literal_eval(text) if len(text) <= _MAX_LETTERS else None
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
         raise row.error(f"'semantics' is not a dictionary: {text!r}") from error

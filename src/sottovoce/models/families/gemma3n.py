@@ -1,4 +1,4 @@
-"""Gemma 3n: every clip fills as many places, and each layer of the language model looks at the token ids anew."""
+"""Gemma 3n: every clip takes the same number of tokens, and each layer of the language model reads the token ids."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.models.families.base import Family
 from sottovoce.models.processor import assembled
 
-WINDOW_SAMPLES = 480_000  # at which the feature extractor cuts unless told otherwise
+WINDOW_SAMPLES = 480_000  # the feature extractor's default limit
 
 
 @dataclass(frozen=True)
 class Gemma3n(Family):
-    """Places that a clip does not fill hold the last entry of the audio part's own vocabulary, as in
-    ``Gemma3nModel.forward``; the picture part is loaded and left alone.
+    """Tokens that a clip does not fill hold the last entry of the audio part's own vocabulary, as in
+    ``Gemma3nModel.forward``; the image part is loaded but not used.
     """
 
     def load_processor(self, source: str, config: Any) -> Any:
@@ -30,7 +30,7 @@ class Gemma3n(Family):
         wrap = (f"\n\n{tokenizer.boa_token}", f"{tokenizer.eoa_token}\n\n")  # as Gemma3nProcessor writes it
         return assembled(source, tokenizer, extractor, self.audio_token_id(config), wrap, self.chat_template)
 
-    def heard_seconds(self, processor: Any) -> float:
+    def max_seconds(self, processor: Any) -> float:
         return WINDOW_SAMPLES / SAMPLING_RATE
 
     def audio_inputs(self, processor: Any, clip: Samples) -> dict[str, torch.Tensor]:
@@ -46,7 +46,7 @@ class Gemma3n(Family):
         return torch.cat([features, rest[0].expand(num_rest, -1)])
 
     def token_embeddings(self, base: Any, input_ids: torch.Tensor) -> torch.Tensor:
-        # What begins and ends pictures and clips has ids beyond the language model's own, which these parts embed.
+        # The tokens around images and clips have ids beyond the language model's vocabulary; these parts embed them.
         embeddings = super().token_embeddings(base, input_ids)
         for part in (base.model.embed_vision, base.model.embed_audio):
             places = input_ids - part.vocab_offset
@@ -56,12 +56,12 @@ class Gemma3n(Family):
         return embeddings
 
     def language_inputs(self, base: Any, input_ids: torch.Tensor) -> dict[str, Any]:
-        # Beside the embeddings each layer gets one of its own for each token, which has none for audio (it takes 0's).
+        # Each layer also takes its own embedding of each token; audio has none and uses that of id 0.
         return {"per_layer_inputs": base.get_submodule(self.text_model).get_per_layer_inputs(input_ids)}
 
     @contextmanager
     def generating(self, base: Any, input_ids: torch.Tensor) -> Iterator[None]:
-        # ``generate`` would hand them on at every step, and the forward refuses them beside the ids of the later ones.
+        # ``generate`` would pass them at every step, but the forward rejects them together with the ids of later steps.
         def add(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             of_prompt = {} if kwargs["per_layer_inputs"] is not None else self.language_inputs(base, input_ids)
             return args, kwargs | of_prompt

@@ -1,4 +1,4 @@
-"""Any other model that transformers loads as one from audio and text to text, if it goes the way that most go."""
+"""Any other model that transformers loads as audio and text to text, if it works like most families."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.models.families.base import Family
 from sottovoce.models.processor import FamilyProcessor, assembled
 
-ADVICE = "docs/models.md names the families that are"
-TOLERANCE = 0.05  # of the logits' norm; a forward that takes more than embeddings is off by far more, also in bfloat16
+ADVICE = "docs/models.md lists the families that are"
+TOLERANCE = 0.05  # of the logits' norm; a forward that needs more than embeddings differs by far more, even in bfloat16
 _FAULTS = (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
 
 
 @dataclass(frozen=True)
 class WholeProcessor(FamilyProcessor):
-    """Ours, with transformers' own processor of the model beside it, which makes its mel frames."""
+    """Our processor plus the model's own from transformers, which computes the mel frames."""
 
     own: Any = None
 
 
 @dataclass(frozen=True)
 class Generic(Family):
-    """A family that has no entry: parts under their usual names, and proof on loading that injection is right."""
+    """An unregistered family: parts with the usual names, and a check on loading that injection works."""
 
     def load_model(self, source: str, **options: Any) -> Any:
         from transformers import AutoConfig, AutoModelForMultimodalLM, AutoModelForSeq2SeqLM
@@ -50,7 +50,7 @@ class Generic(Family):
         parts = assembled(source, own.tokenizer, extractor, self.audio_token_id(config), ("", ""), "")
         return WholeProcessor(**vars(parts), own=own)
 
-    def heard_seconds(self, processor: Any) -> float:
+    def max_seconds(self, processor: Any) -> float:
         return float(getattr(processor.feature_extractor, "chunk_length", None) or math.inf)
 
     def check(self, model: Any, processor: Any) -> None:
@@ -61,13 +61,13 @@ class Generic(Family):
             raise UserError(f"models of type {self.model_type!r} are not supported: no {', '.join(lacking)}", ADVICE)
         try:
             error = injection_error(self, model, processor)
-        except _FAULTS as fault:  # whatever an unknown model's forward raises
+        except _FAULTS as fault:  # anything an unknown model's forward may raise
             line = (str(fault) or type(fault).__name__).splitlines()[0]
             raise UserError(f"models of type {self.model_type!r} are not supported: {line}", ADVICE) from fault
         if not error < TOLERANCE:
             raise UserError(
                 f"models of type {self.model_type!r} are not supported: with cached audio features the logits differ "
-                f"by {error:.0%} from the model's own",
+                f"from the model's own by {error:.0%}",
                 ADVICE,
             )
 
@@ -88,10 +88,10 @@ class Generic(Family):
 
 @torch.inference_mode()
 def injection_error(family: Family, model: Any, processor: Any) -> float:
-    """How far the logits with injected features are from those of the model's own forward, on a second of noise.
+    """How far logits with injected features are from those of the model's own forward, on one second of noise.
 
     Returns:
-        the norm of the difference as a share of the norm of the model's own logits.
+        the norm of the difference relative to the norm of the model's own logits.
     """
     clip = np.random.default_rng(0).normal(0, 0.1, SAMPLING_RATE).astype(np.float32)
     prompt = processor.apply_chat_template([{"role": "user", "content": [{"type": "audio"}]}], True)

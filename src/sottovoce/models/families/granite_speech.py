@@ -1,4 +1,4 @@
-"""Granite Speech: a conformer over pairs of mel frames, any length, and an adapter that comes with the checkpoint."""
+"""Granite Speech: a conformer over pairs of mel frames, of any length, and an adapter in the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sottovoce.models.processor import assembled
 
 @dataclass(frozen=True)
 class GraniteSpeech(Family):
-    """The checkpoint's own adapter is merged on loading: it is meant for prompts with speech, and training goes on from
-    one model for text and speech. The mel frames are ours, because transformers' extractor needs torchaudio for them.
+    """The checkpoint's own adapter, meant for prompts with speech, is merged on loading, so that training starts from
+    one model for text and speech. We compute the mel frames, because transformers' extractor needs torchaudio.
     """
 
     def load_model(self, source: str, **options: Any) -> Any:
@@ -38,7 +38,7 @@ class GraniteSpeech(Family):
         return {"input_features": log_mel(clip, processor.feature_extractor)[None]}
 
     def token_embeddings(self, base: Any, input_ids: torch.Tensor) -> torch.Tensor:
-        # The placeholder may lie beyond the language model's vocabulary.
+        # The placeholder's id may be outside the language model's vocabulary.
         known = input_ids.masked_fill(input_ids == self.audio_token_id(base.config), 0)
         return super().token_embeddings(base, known)
 
@@ -76,7 +76,7 @@ def log_mel(clip: Samples, settings: Any) -> torch.Tensor:
 
 
 def merge_adapter(model: Any) -> None:
-    """Adds the adapter that transformers loaded with the checkpoint into the weights, and forgets it."""
+    """Merges the adapter that transformers loaded with the checkpoint into the weights, and removes it."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     adapted = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}

@@ -1,4 +1,4 @@
-"""The thinkers of Qwen2.5-Omni and Qwen3-Omni: they hear and write; what speaks (the talker) is not loaded."""
+"""The thinkers of Qwen2.5-Omni and Qwen3-Omni, which take audio and write text; the talker is not loaded."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sottovoce.models.families.base import Family
 class Thinker(Family):
     """The projector is the end of the audio tower.
 
-    A thinker keeps ``rope_deltas`` of the last prompt and adds them to the positions of the next one that comes as
-    embeddings. Training calls its language model directly, below that state; ``generate`` sets it anew.
+    A thinker keeps the last prompt's ``rope_deltas`` and adds them to the positions of the next prompt given as
+    embeddings. Training calls the language model directly, which avoids that state; ``generate`` resets it.
     """
 
     def audio_inputs(self, processor: Any, clip: Samples) -> dict[str, torch.Tensor]:
         extractor = processor.feature_extractor
         clip = clip[: extractor.n_samples]
-        # The family's processor pads to the whole window, 300 s, and masks. Silence for the last frames to look into
-        # is enough: the frames of the clip come out the same.
+        # The family's processor pads to the whole window, 300 s, and masks. Enough silence for the last frames gives
+        # the same frames for the clip.
         length = -(-(len(clip) + 2 * extractor.n_fft) // extractor.hop_length) * extractor.hop_length
         return self.renamed(
             extractor(
@@ -40,8 +40,8 @@ class Thinker(Family):
 
 @dataclass(frozen=True)
 class ExpertThinker(Thinker):
-    """A thinker whose language model is a mixture of experts: LoRA sits on its attention."""
+    """A thinker whose language model is a mixture of experts: LoRA is applied to its attention."""
 
     def lora_targets(self, model: Any) -> list[str]:
-        # For mixtures of experts PEFT 0.21 turns a regular expression into bare names, which hit the audio tower too.
+        # For mixtures of experts PEFT 0.21 turns a regular expression into bare names, which match the audio tower too.
         return [name for name, _ in model.named_modules() if re.fullmatch(self.language_model, name)]

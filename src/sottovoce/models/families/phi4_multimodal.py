@@ -1,4 +1,4 @@
-"""Phi-4-multimodal: one class is language model and audio part alike, and has no ``get_audio_features``."""
+"""Phi-4-multimodal: one class for language model and audio part, without ``get_audio_features``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sottovoce.models.families.base import Family
 
 @dataclass(frozen=True)
 class Phi4Multimodal(Family):
-    """The projector is the one for speech without a picture. The released speech adapter is not loaded."""
+    """The projector is the one for speech without images. The released speech adapter is not loaded."""
 
     def audio_token_id(self, config: Any) -> int:
         return int(config.audio_config.audio_token_id)

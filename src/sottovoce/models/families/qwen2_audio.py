@@ -1,4 +1,4 @@
-"""Qwen2-Audio: the audio tower's states are kept, and projected at every step, so that the projector can be trained."""
+"""Qwen2-Audio: the audio tower's states are kept and projected at every step, so that the projector can be trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sottovoce.models.families.base import Family
 
 @dataclass(frozen=True)
 class Qwen2Audio(Family):
-    """One window; clips are encoded in batches, padding beyond a clip is masked as in ``Qwen2AudioModel.forward``."""
+    """One window; clips are encoded in batches, with padding masked as in ``Qwen2AudioModel.forward``."""
 
     def load_processor(self, source: str, config: Any) -> Any:
         from transformers import AutoProcessor
@@ -53,7 +53,7 @@ def _mel(processor: Any, clips: Sequence[Samples]) -> tuple[torch.Tensor, torch.
 
 
 def tower_states(tower: Any, mel: torch.Tensor, num_heard: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The audio tower's states of clips; padding is masked as in ``Qwen2AudioModel.forward``.
+    """The audio tower's states of clips, with padding masked as in ``Qwen2AudioModel.forward``.
 
     Args:
         mel: (batch, mel_bins, num_frames) of the tower's whole window.

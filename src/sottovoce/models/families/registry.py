@@ -140,5 +140,5 @@ FAMILIES: dict[str, Family] = {
 
 @cache
 def family_of(model_type: str) -> Family:
-    """The family of that type; of any other, one that finds out on loading whether it can be trained."""
+    """The family of that type; for an unknown type, a generic one that checks on loading whether it is supported."""
     return FAMILIES.get(model_type) or Generic(model_type, "", tokens_per_second=25.0, window_seconds=None)

@@ -1,4 +1,4 @@
-"""Voxtral: every window of 30 s becomes the same number of audio tokens, however little of it is speech."""
+"""Voxtral: every 30 s window becomes the same number of audio tokens, even if little of it is speech."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sottovoce.data.audio import SAMPLING_RATE, Samples
 from sottovoce.models.families.base import Family
 from sottovoce.models.processor import assembled
 
-# What mistral-common writes for an instruction; checkpoints bring no template, and we do without that package.
+# What mistral-common writes for an instruction; checkpoints have no template, and we avoid that package.
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}[INST]"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
@@ -29,7 +29,7 @@ class Voxtral(Family):
         from transformers import AutoFeatureExtractor, TokenizersBackend
 
         tokenizer = TokenizersBackend.from_pretrained(source)
-        if tokenizer.eos_token is None:  # tekken.json does not say what its special tokens are for
+        if tokenizer.eos_token is None:  # tekken.json does not give the role of special tokens
             tokenizer.eos_token = "</s>"
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
         return assembled(source, tokenizer, extractor, self.audio_token_id(config), self.wrap, self.chat_template)
@@ -44,5 +44,5 @@ class Voxtral(Family):
             pad_to_multiple_of=extractor.n_samples,
             return_tensors="pt",
         )["input_features"]
-        # The mel frames are those of the whole clip, and only then cut into windows: (num_windows, mel_bins, frames).
+        # Mel frames are computed for the whole clip and then split into windows: (num_windows, mel_bins, frames).
         return {"input_features": mel.reshape(mel.shape[1], -1, extractor.nb_max_frames).transpose(0, 1)}

@@ -1,4 +1,4 @@
-"""The embedded model's family: what is kept of a clip is the tokens that the language model reads of it."""
+"""The embedded model's family: a clip's states are the tokens that the language model reads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ AutoProcessor.register(WhisperLMConfig, WhisperLMProcessor)
 class WhisperLM(Family):
     """A clip's states are token ids, (num_tokens, 1), which the projector embeds as the language model embeds text.
 
-    While the audio tower is trained, a clip is read on the words that the tower heard before it was: rows keep their
+    While the audio tower is trained, a clip keeps the words that the untrained tower recognised: rows keep their
     length, and the gradient reaches the tower through the expected embeddings of these words.
     """
 
-    def class_of(self) -> Any:  # of our own, so not among transformers'
+    def class_of(self) -> Any:  # our own class, not in transformers
         return WhisperLMForConditionalGeneration
 
     def load_processor(self, source: str, config: Any) -> Any:
@@ -43,7 +43,7 @@ class WhisperLM(Family):
         return inputs | {"heard_ids": torch.tensor(heard, dtype=torch.long)}
 
     def audio_inputs(self, processor: Any, clip: Samples) -> dict[str, torch.Tensor]:
-        raise UserError(f"how many tokens {self.model_type} hears in a clip is known only when it has heard it")
+        raise UserError(f"a clip's number of tokens in {self.model_type} is known only after transcribing it")
 
     def audio_features(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         heard = [inputs["heard_ids"].tolist()]
@@ -70,7 +70,7 @@ class WhisperLM(Family):
     def processor_options(self, locale: str) -> dict[str, Any]:
         return {"language": locale}
 
-    def deciding(self, processor: Any) -> dict[str, str]:
+    def key_parts(self, processor: Any) -> dict[str, str]:
         return {"tokenizer": hashlib.sha256(processor.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()}
 
     def _inputs(self, processor: Any, clips: Sequence[Samples], locales: Sequence[str]) -> dict[str, torch.Tensor]:

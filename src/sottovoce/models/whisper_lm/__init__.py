@@ -1,1 +1,1 @@
-"""The embedded model's class. Its files import nothing of sottovoce: they are saved beside weights."""
+"""The embedded model's class. Its files import nothing from sottovoce: they are saved with the weights."""

@@ -1,4 +1,4 @@
-"""Sizes of Whisper and of the language model that reads it, and how a clip is read."""
+"""The sizes of Whisper and of the language model, and how a clip is transcribed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ class WhisperLMConfig(PreTrainedConfig):
     """
     Args:
         audio_config, text_config: of Whisper and of the language model.
-        audio_token_id: the placeholder, which stands once for a recording.
-        spoken_words_only: suppress numerals and punctuation, so that numbers are written as they are spoken.
-        no_speech_threshold: a clip holds no words if Whisper gives "no speech" a higher probability than this; 0.6 as
-            in Whisper's own code, which lets words pass that it is sure of. On digital silence it is sure of "you".
+        audio_token_id: the placeholder, once per recording.
+        spoken_words_only: suppress numerals and punctuation, so that numbers are written out as spoken.
+        no_speech_threshold: a clip has no words if Whisper's probability of "no speech" is higher than this; 0.6 as in
+            Whisper's own code, which makes an exception for words of high probability. We do not: on digital silence,
+            "you" is one.
     """
 
     model_type = "whisper_lm"

@@ -2,10 +2,10 @@
 
 audio tower: Whisper, encoder and decoder -> projector: attention over the vocabulary -> language model.
 
-The tower decodes a clip greedily; the likeliest transcript enters the language model as that text's own tokens. A tower
-that is trained is read through the expected embedding of each token under Whisper's distribution, which can be
-differentiated. Carrying a recogniser's posteriors into a language model's embeddings is the idea of LegoSLM (arXiv
-2505.11352) and TASU (arXiv 2511.03310).
+The tower decodes a clip greedily; the language model reads the resulting text as its own tokens. To train the tower,
+each token is replaced by its expected embedding under Whisper's distribution, which is differentiable. Feeding a
+recogniser's posteriors into a language model's embeddings is the idea of LegoSLM (arXiv 2505.11352) and TASU (arXiv
+2511.03310).
 
 Shapes: b clips, n tokens of a clip, d Whisper's width, h the language model's hidden size, v Whisper's vocabulary.
 """
@@ -27,22 +27,22 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .configuration_whisper_lm import WhisperLMConfig
 from .words import TOWER_TOKENIZER, Words
 
-MAX_TOKENS_PER_SECOND, MIN_TOKENS = 8, 8  # of a transcript; people say less, so a longer one is a repetition loop
+MAX_TOKENS_PER_SECOND, MIN_TOKENS = 8, 8  # of a transcript; a longer one is a repetition loop
 FRAMES_PER_SECOND = 100  # of mel
-CACHE_NAMES = ("cache", "past_key_values")  # until transformers 5.23 it had the longer one
+CACHE_NAMES = ("cache", "past_key_values")  # transformers used the longer one until 5.23
 
 
 class VocabularyAttention(nn.Module):
-    """The projector: one step of attention over the vocabulary. It has no weights of its own.
+    """The projector: one step of attention over the vocabulary. It has no weights.
 
-    The query is Whisper's last state for a token, the keys its output embeddings, the values the language model's input
-    embeddings of the same pieces of text; pieces that are no single token of the language model take no part.
+    The query is Whisper's last state for a token, the keys are its output embeddings, the values the language model's
+    input embeddings of the same pieces of text; pieces that are not a single token of the language model are excluded.
     """
 
     def forward(
         self, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, pieces: torch.Tensor
     ) -> torch.Tensor:
-        """(n, h) of states (n, d), keys (v, d), values (vocabulary, h); ``pieces`` names each key's value, (v,)."""
+        """(n, h) from states (n, d), keys (v, d), values (vocabulary, h); ``pieces`` maps keys to values, (v,)."""
         known = (pieces >= 0).nonzero()[:, 0]
         weights = (states @ keys[known].T).float().softmax(-1).to(values.dtype)
         return weights @ values[pieces[known]]
@@ -65,7 +65,7 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         self.audio_tower = AutoModel.from_config(config.audio_config)
         self.multi_modal_projector = VocabularyAttention()
         self.language_model = AutoModel.from_config(config.text_config)
-        self.words: Words | None = None  # from_pretrained reads them from the tokenizers beside the weights
+        self.words: Words | None = None  # from_pretrained reads them from the tokenizers next to the weights
         self.post_init()
 
     def get_input_embeddings(self) -> Any:
@@ -78,11 +78,11 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
     def hear(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor, language_ids: torch.Tensor
     ) -> list[list[int]]:
-        """Whisper's tokens of each clip, decoded greedily; an empty list where it hears no words.
+        """Whisper's tokens for each clip, decoded greedily; an empty list if there are no words.
 
         Args:
             input_features: (b, mel_bins, num_frames) of the whole window.
-            input_features_mask: 1 for frames of sound, (b, num_frames); a transcript is limited by their number.
+            input_features_mask: 1 for frames of sound, (b, num_frames); their number limits the transcript's length.
             language_ids: the token of each clip's language, (b,).
         """
         words, tower, device = self._words(), self.audio_tower, input_features.device
@@ -101,7 +101,7 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         ended: list[bool] = []
         while not all(ended) or not ended:
             states = tower.decoder(input_ids=given, encoder_hidden_states=encoded, **kept).last_hidden_state
-            if not ended:  # the first place of the prompt predicts whether there is speech
+            if not ended:  # the prompt's first token predicts whether there is speech
                 silence = (states[:, 0] @ keys.T).float().softmax(-1)[:, words.no_speech]
                 ended = (silence > self.config.no_speech_threshold).tolist()
             likeliest = (states[:, -1] @ keys.T).masked_fill(suppressed, -torch.inf).argmax(-1)
@@ -122,9 +122,8 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
         """The embeddings of each clip's words, a list of (n, h), with gradients into the tower and the language model.
 
         Args:
-            heard_ids: what :meth:`hear` returned before the tower was trained. It is read again on these words, each of
-                which that is one token of both vocabularies has its expected embedding. None: hear now, and embed the
-                likeliest tokens.
+            heard_ids: what :meth:`hear` returned before the tower was trained; words that are one token in both
+                vocabularies get their expected embedding. None: decode now, and embed the likeliest tokens.
         """
         if heard_ids is not None:
             clips = zip(input_features, language_ids.tolist(), heard_ids, strict=True)
@@ -154,12 +153,12 @@ class WhisperLMModel(WhisperLMPreTrainedModel):
 
     def _words(self) -> Words:
         if self.words is None:
-            raise ValueError(f"no tokenizers beside the model: save its processor there, too, with {TOWER_TOKENIZER}")
+            raise ValueError(f"no tokenizers next to the model: save its processor there, too, with {TOWER_TOKENIZER}")
         return self.words
 
 
 class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixin):
-    """Text and recordings in, text out."""
+    """Takes text and recordings, writes text."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -187,7 +186,7 @@ class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixi
     def transcribe(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor, language_ids: torch.Tensor
     ) -> list[str]:
-        """The words that are heard in each clip, as text."""
+        """The words in each clip, as text."""
         heard = self.model.hear(input_features, input_features_mask, language_ids)
         return [self.model._words().text(tokens) for tokens in heard]
 
@@ -202,10 +201,10 @@ class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixi
         labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """As any causal language model; a recording's words stand in place of its placeholder, for which rows grow.
+        """Like any causal language model; each placeholder is replaced by its recording's words, so rows get longer.
 
         Returns:
-            logits of the grown rows, padded on the side where ``attention_mask`` has its padding.
+            logits of the longer rows, padded on the same side as ``attention_mask``.
         """
         if input_features is not None:
             heard = self.model.hear(input_features, input_features_mask, language_ids)
@@ -230,7 +229,7 @@ class WhisperLMForConditionalGeneration(WhisperLMPreTrainedModel, GenerationMixi
         language_ids: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """As transformers' own, with recordings; the sequences begin with the prompts as they were given."""
+        """Like transformers' own, with recordings; the sequences start with the given prompts."""
         if input_features is None:
             return super().generate(input_ids, attention_mask=attention_mask, **kwargs)
         heard = self.model.hear(input_features, input_features_mask, language_ids)

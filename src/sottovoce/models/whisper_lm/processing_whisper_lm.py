@@ -1,4 +1,4 @@
-"""Prompts and mel frames; a prompt has the placeholder once for each recording."""
+"""Prompts and mel frames; a prompt has one placeholder per recording."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from transformers.feature_extraction_utils import BatchFeature
 class WhisperLMProcessor(ProcessorMixin):
     """
     Args:
-        audio_tower_tokenizer: Whisper's, which the model reads beside the language model's.
-        languages: Whisper's token of each language that it knows, by its code such as "en".
+        audio_tower_tokenizer: Whisper's, which the model needs besides the language model's.
+        languages: Whisper's language tokens by code, such as "en".
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class WhisperLMProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """
         Args:
-            text: prompts, with the placeholder once for each recording.
-            audio: clips, mono, at the feature extractor's sampling rate, in Hz.
-            language: of all clips, or one code for each; a locale such as "en-US" will do.
+            text: prompts, with one placeholder per recording.
+            audio: mono clips at the feature extractor's sampling rate.
+            language: of all clips, or one code for each; a locale such as "en-US" works too.
 
         Raises:
-            ValueError: an unknown language, or another number of placeholders than clips.
+            ValueError: an unknown language, or the numbers of placeholders and clips differ.
         """
         rate = kwargs.pop("audio_kwargs", {}).get("sampling_rate", sampling_rate)
         texts = [text] if isinstance(text, str) else list(text)
@@ -63,7 +63,7 @@ class WhisperLMProcessor(ProcessorMixin):
     def audio_inputs(
         self, clips: Sequence[Any], languages: Sequence[str], sampling_rate: int | None
     ) -> dict[str, torch.Tensor]:
-        """What the model takes of clips: mel frames of the whole window, their mask, and the languages' tokens."""
+        """The model's input for clips: mel frames of the whole window, their mask, and the language tokens."""
         features = self.feature_extractor(
             clips, sampling_rate=sampling_rate, padding="max_length", return_attention_mask=True, return_tensors="pt"
         )
@@ -74,7 +74,7 @@ class WhisperLMProcessor(ProcessorMixin):
         }
 
     def language_id(self, locale: str) -> int:
-        """Whisper's token of a locale's language, such as of "en-US" or "fr".
+        """Whisper's token for the language of a locale such as "en-US" or "fr".
 
         Raises:
             ValueError: Whisper does not know it.

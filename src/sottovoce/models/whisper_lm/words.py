@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers.utils import cached_file
 
-TOWER_TOKENIZER = "audio_tower_tokenizer"  # the folder beside the language model's tokenizer
-SIGNS = "'’-"  # that words are written with
+TOWER_TOKENIZER = "audio_tower_tokenizer"  # the folder next to the language model's tokenizer
+SIGNS = "'’-"  # that occur in words
 
 
 class Words:
@@ -23,9 +23,9 @@ class Words:
         num_heard: Whisper's vocabulary, which may be larger than its tokenizer's.
 
     Attributes:
-        any_text, spoken_text: which of Whisper's tokens are text, and which of these spoken words, (num_heard,).
-        pieces, first_pieces: the language model's one token for the same text, after a space and at the beginning,
-            (num_heard,); -1 where it takes several.
+        any_text, spoken_text: which of Whisper's tokens are text, and which of these are spoken words, (num_heard,).
+        pieces, first_pieces: the language model's single token for the same text, after a space and at the start,
+            (num_heard,); -1 if it needs several.
     """
 
     def __init__(self, heard: Tokenizer, read: Tokenizer, num_heard: int) -> None:
@@ -41,7 +41,7 @@ class Words:
 
     @classmethod
     def from_pretrained(cls, name: str, num_heard: int, **options: Any) -> Words | None:
-        """Reads both tokenizers beside a model; None where they are absent."""
+        """Reads both tokenizers next to a model; None if they are missing."""
         places = ("tokenizer.json", f"{TOWER_TOKENIZER}/tokenizer.json")
         found = [cached_file(name, place, _raise_exceptions_for_missing_entries=False, **options) for place in places]
         if None in found:
@@ -50,29 +50,29 @@ class Words:
         return cls(heard, read, num_heard)
 
     def prompt(self, language_id: int) -> list[int]:
-        """The tokens that a transcript in a language begins after."""
+        """The tokens before a transcript in this language."""
         return [self._start, language_id, *self._task]
 
     def text(self, heard_ids: Sequence[int]) -> str:
-        """The words, lower-cased, as text is labelled."""
+        """The words in lower case, like labelled text."""
         return " ".join(_lowered(self._heard.decode(list(heard_ids))).split())
 
     def ids(self, heard_ids: Sequence[int]) -> list[int]:
-        """The words as the language model's tokens, split as any text is."""
+        """The words as the language model's tokens."""
         return list(self._read.encode(self.text(heard_ids), add_special_tokens=False).ids)
 
     def matches(self, heard_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Pairs of places, (in the heard tokens, in the language model's), where one token of each is the same text."""
+        """Index pairs (into Whisper's and the language model's tokens) of single tokens with the same text."""
         ends: dict[tuple[int, int], int] = {}
         text = ""
         for place in range(len(heard_ids)):
             start = len(text)
             text = _lowered(self._heard.decode(list(heard_ids[: place + 1]))).lstrip()
             ends[start, len(text)] = place
-        if text != self.text(heard_ids):  # several spaces; no place is sure
+        if text != self.text(heard_ids):  # several spaces: positions are uncertain
             return []
         offsets = self._read.encode(text, add_special_tokens=False).offsets
-        spans = Counter(offsets)  # of letters that several tokens write, all have the letter's span
+        spans = Counter(offsets)  # tokens that together form one letter all have its span
         return [(ends[span], place) for place, span in enumerate(offsets) if span in ends and spans[span] == 1]
 
     def _pieces(self, texts: Sequence[str]) -> torch.Tensor:
@@ -85,5 +85,5 @@ def _lowered(text: str) -> str:
 
 
 def _is_spoken(text: str) -> bool:
-    # U+FFFD is a part of a letter that several tokens write together.
+    # U+FFFD is part of a letter made of several tokens.
     return all(sign in SIGNS or sign in " \ufffd" or unicodedata.category(sign)[0] in "LM" for sign in text)

@@ -1,7 +1,7 @@
-"""The learning curves: the headline metrics on test speech against the speech budget, a line a scheme.
+"""The learning curves: the headline metrics on test speech against the speech budget, one line per scheme.
 
-The budget's axis is logarithmic with a zero: at the left what a scheme is without speech, then the budgets by their
-number of recordings. Colour and marker tell the scheme, dashes the mixture of languages; bands are 95 % intervals.
+The budget axis is logarithmic with a zero: at the left the scheme without speech, then the budgets by number of
+recordings. Colour and marker show the scheme, dashes the mixture of languages; bands are 95 % intervals.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sottovoce.train.schemes import SCHEMES
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _PUBLISHED: Any = (0, (9, 4))
-_ZERO = 0.6  # how far 0 lies left of the smallest budget, as a part of one decade
+_ZERO = 0.6  # how far 0 is left of the smallest budget, in decades
 
 
 def curve_figure(curves: Curves, published: Sequence[Published], title: str, narrow: bool) -> Any:
-    """The figure: for each model a panel a metric, side by side or, narrow, below each other."""
-    # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
+    """The figure: a panel for each model and metric, side by side or, if narrow, stacked."""
+    # All lengths in inches, from the top left; matplotlib itself takes shares from the bottom left.
     margin, left, panel_height, below = 0.1, 0.42, 2.9, 1.0
     width = 4.7 if narrow else 9.4
     handles = _handles(curves, published)
@@ -80,7 +80,7 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
     for line in curves.cascades:
         if line.model == model and line.last:
             level = 100 * line.last.speech[place].mean
-            colour = SCHEMES[line.scheme].colour or INK  # without a marker, as it is a level
+            colour = SCHEMES[line.scheme].colour or INK  # no marker: it does not depend on the budget
             axes.axhline(level, color=colour, linewidth=1.8, linestyle=_dashes(curves, line.sources), zorder=3)
     for line in lines:
         colour, marker = SCHEMES[line.scheme].colour or INK, SCHEMES[line.scheme].marker
@@ -107,7 +107,7 @@ def _panel(axes: Any, curves: Curves, model: str, place: int, published: Sequenc
 
 
 def _text_only(axes: Any, point: Point | None, place: int, number: int) -> None:
-    """Text-only's score on speech; for the first mixture also that on gold text, and the gap between them shaded."""
+    """Text-only's score on speech; for the first mixture also on gold text, with the gap between them shaded."""
     if point is None:
         return
     floor, ceiling = (100 * point.on(modality)[place].mean for modality in ("speech", "text"))
@@ -118,13 +118,13 @@ def _text_only(axes: Any, point: Point | None, place: int, number: int) -> None:
     if ceiling > floor:
         axes.axhspan(floor, ceiling, color=BAND, alpha=0.10, linewidth=0, zorder=0)
     looks = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 8, "color": INK}
-    # Curves rise from the floor at the left: there the ceiling's name has room, and the floor's at the right.
+    # Curves start low at the left, so there is room for the ceiling's name there, and for the floor's at the right.
     axes.annotate("text-only, speech", (1, floor), xytext=(0, -3), ha="right", va="top", alpha=0.8, **looks)
     axes.annotate("text-only, gold text", (0, ceiling), xytext=(0, 2.5), ha="left", va="bottom", alpha=0.8, **looks)
 
 
 def _budget_axis(axes: Any, lines: Sequence[Line], smallest: int, width: float) -> None:
-    """A tick for 0 and each budget: its share, and below it its recordings where there is room."""
+    """A tick for 0 and each budget: its share, and below it the number of recordings, if there is room."""
     shares = {point.num_clips: point.share for line in lines for point in line.drawn}
     places = {number: _position(number, smallest) for number in sorted({0, *shares})}
     last = max(places.values())
@@ -141,7 +141,7 @@ def _budget_axis(axes: Any, lines: Sequence[Line], smallest: int, width: float) 
         free = at * inch + half
         labels.append(f"{share}\n{number:,}" if number else share)
     axes.set_xticklabels(labels, linespacing=1.35)
-    axes.set_xlabel("speech budget, and its recordings", fontsize=8.5, color=INK, alpha=0.8, labelpad=4)
+    axes.set_xlabel("speech budget, and its number of recordings", fontsize=8.5, color=INK, alpha=0.8, labelpad=4)
     for at in places.values():
         axes.axvline(at, color=INK, alpha=0.06, linewidth=0.7, zorder=0)
 
@@ -151,7 +151,7 @@ def _position(num_clips: int, smallest: int) -> float:
 
 
 def _limits(curves: Curves, published: Sequence[Published], place: int) -> tuple[float, float]:
-    """The same for all models: what is drawn, with some room, to whole tens."""
+    """The limits of what is drawn for all models, with some room, rounded to tens."""
     key = headline_keys()[place]
     values = [100 * each.figures[key] for each in published if each.drawn and key in each.figures]
     for line in curves.budgeted:

@@ -1,7 +1,7 @@
-"""A small study's figure: per scheme a solid dot for test speech and a ring for gold text, the gap drawn between them.
+"""A small study's figure: for each scheme a solid dot for speech and a ring for gold text, with the gap between them.
 
-The shaded band runs from text-only's score on speech to its score on gold text, so how far a scheme's solid dot moves
-into the band is the share of the gap that its speech closes.
+The shaded band runs from text-only's score on speech to its score on gold text: how far a scheme's solid dot is into
+the band is the share of the gap that it closes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sottovoce.score.metrics.registry import headline
 
 
 def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
-    """The figure: a panel a headline metric with a row a cell, side by side or, narrow, below each other."""
-    # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
+    """The figure: a panel for each headline metric with a row for each cell, side by side or, if narrow, stacked."""
+    # All lengths in inches, from the top left; matplotlib itself takes shares from the bottom left.
     longest = max((len(label(results, cell)) for cell in results.cells), default=0)
     margin, row, between = 0.1, 0.62, 0.85
-    names = min(max(1.3, margin + 0.073 * longest), 2.2)  # as wide as a cascade's name, with its recogniser, needs
+    names = min(max(1.3, margin + 0.073 * longest), 2.2)  # fits a cascade's name with its recogniser
     head, foot = (1.1, 0.4) if narrow else (0.98, 0.4)
     panel_height = row * len(results.cells)
     width = 4.7 if narrow else 9.4
@@ -59,7 +59,7 @@ def dots_figure(results: StudyResults, title: str, narrow: bool) -> Any:
 
 def _legend(figure: Any, x: float, y: float) -> None:
     handles = [
-        Line2D([], [], marker="o", color=SPEECH, markersize=7, linestyle="", label="heard as speech"),
+        Line2D([], [], marker="o", color=SPEECH, markersize=7, linestyle="", label="speech"),
         Line2D([], [], marker="o", color=INK, markerfacecolor="none", markersize=7, linestyle="", label="gold text"),
         Line2D([], [], marker="s", color=BAND, alpha=0.35, markersize=9, linestyle="", label="text-only’s gap"),
     ]
@@ -89,7 +89,7 @@ def _panel(axes: Any, results: StudyResults, metric: Metric, width: float) -> No
         floor, ceiling = (100 * text_only.strict(modality)[metric.key] for modality in ("speech", "text"))
         if ceiling > floor:
             axes.axvspan(floor, ceiling, color=BAND, alpha=0.16, linewidth=0, zorder=0)
-    # Markers are sized in points: the line between two stops at the ring's edge, which is not filled.
+    # Markers are sized in points: the line between two must stop at the edge of the ring, which is not filled.
     radius = 4.0 / 72 / width * 108
     for row, cell in enumerate(cells):
         if cell.finished:
@@ -105,7 +105,7 @@ def _dots(axes: Any, row: int, cell: CellResult, metric: Metric, radius: float) 
         axes.plot([speech, text - way * radius], [row, row], color=INK, alpha=0.35, linewidth=1.4, zorder=2)
     for value, colour, modality in ((text, INK, "text"), (speech, SPEECH, "speech")):
         error = 100 * (standard_error(cell.strict("speech" if modality == "speech" else "text"), metric) or 0.0)
-        # In two pieces, from the marker's edge outwards: the ring stays a ring.
+        # In two pieces, from the marker's edge outwards, to keep the ring empty.
         for end in (value - error, value + error) if error > radius else ():
             edge = value + math.copysign(radius, end - value)
             axes.plot([edge, end], [row, row], color=colour, linewidth=1.8, zorder=3, solid_capstyle="butt")
@@ -114,7 +114,7 @@ def _dots(axes: Any, row: int, cell: CellResult, metric: Metric, radius: float) 
         axes.plot(
             value, row, marker="o", markersize=8, markeredgewidth=1.5, color=colour, markerfacecolor=filled, zorder=4
         )
-        # Speech below, gold text above: the two values never collide, however near.
+        # Speech below, gold text above, so that the two values never overlap.
         axes.annotate(
             percent(value / 100), (value, row), xytext=(0, -9 if modality == "speech" else 9),
             textcoords="offset points", ha="center", va="top" if modality == "speech" else "bottom", fontsize=8.5,

@@ -1,4 +1,4 @@
-"""The study's figure as SVG and PNG: learning curves where schemes have several cells, else a row of dots a scheme."""
+"""The study's figure as SVG and PNG: learning curves if schemes have several cells, else a row of dots per scheme."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALT = {
     True: "Learning curves of {} on speech against the speech budget, a line for each scheme",
     False: "Dot plot of {} by scheme, on speech and on gold text",
 }
-# A standalone SVG has no page to inherit its ink from.
+# A standalone SVG has no page to inherit its text colour from.
 _STYLE = (
     "<style>.sottovoce-figure{color:#1d2329}"
     "@media (prefers-color-scheme:dark){.sottovoce-figure{color:#e7e4dd}}"
@@ -39,13 +39,13 @@ def figure_title(results: StudyResults) -> str:
 def figure_svg(
     curves: Curves, published: Sequence[Published] = (), *, narrow: bool = False, inline: bool = False
 ) -> str:
-    """The figure as SVG on a transparent background, its ink the text colour around it.
+    """The figure as SVG on a transparent background, in the colour of the surrounding text.
 
     Args:
         curves: the study's.
-        published: figures to draw beside it.
-        narrow: the panels below each other, for a phone.
-        inline: for use inside an HTML page: no XML prolog, and no style of its own.
+        published: figures to draw as well.
+        narrow: panels stacked, for a phone.
+        inline: for use inside an HTML page: without XML prolog and style.
     """
     figure = _figure(curves, published, narrow)
     shown = listed([metric.label for metric in headline()])
@@ -71,7 +71,7 @@ def _figure(curves: Curves, published: Sequence[Published], narrow: bool) -> Any
 
 
 def _title_parts(results: StudyResults) -> tuple[str, str, str]:
-    voices = " in unheard voices" if results.unheard_voices else ""
+    voices = " from unseen speakers" if results.unheard_voices else ""
     up_to = "up to " if len({cell.budget_share for cell in results.cells if cell.budget_share}) > 1 else ""
     budget = f"{up_to}{100 * results.budget_share:.3g} % speech = {clips(results.num_speech)}"
     return results.corpus, f"{results.num_test} test utterances{voices}", budget

@@ -17,19 +17,19 @@ from sottovoce.core.types import MODALITIES, Modality
 from sottovoce.report.wording import percent
 from sottovoce.score.calibration import NUM_BINS, Calibration
 
-NAMES: Mapping[Modality, str] = {"speech": "Heard as speech", "text": "Gold text"}
+NAMES: Mapping[Modality, str] = {"speech": "Speech", "text": "Gold text"}
 _LOOKS = {"speech": (SPEECH, SPEECH), "text": (INK, "none")}  # colour of the dot, and what it is filled with
 _ALT = "Reliability diagram: share of right intents against confidence, on speech and on gold text"
 
 
 def reliability_svg(calibrations: Mapping[Modality, Calibration], narrow: bool = False) -> str:
-    """The figure as it stands inside the page: a panel an input, side by side or, narrow, below each other.
+    """The figure for use inside the page: a panel for each input, side by side or, if narrow, stacked.
 
     Args:
         calibrations: of one cell, by input; at least one.
         narrow: for a phone.
     """
-    # All lengths in inches, from the top left; only matplotlib counts in shares from the bottom left.
+    # All lengths in inches, from the top left; matplotlib itself takes shares from the bottom left.
     margin, left, head, side, counts, foot = 0.1, 0.5, 0.42, 2.9, 0.55, 0.55
     shown = [modality for modality in MODALITIES if modality in calibrations]
     across = 1 if narrow else len(MODALITIES)  # one input alone takes half the width

@@ -1,12 +1,12 @@
-// Requests to the server that served this page, and what may go wrong with them.
+// Requests to the server that served this page, and their errors.
 
 const TOKEN_KEY = "sottovoce-token";
 const PATIENCE_MS = 120_000;
-const FITS_A_HEADER = /^[\x21-\x7e]+$/; // the server has no token of other letters
+const FITS_A_HEADER = /^[\x21-\x7e]+$/; // tokens have no other characters
 
 /**
- * A request that was not answered as wished. `what` and `advice` are the server's own words where it gave any.
- * `status` is 0 where no answer came at all; `waitSeconds` is how long the server asked to be left alone, or 0.
+ * A failed request. `what` and `advice` are the server's own words if it gave any. `status` is 0 if there was no
+ * response; `waitSeconds` is how long the server asked to wait, or 0.
  */
 export class ServerError extends Error {
   constructor(status, code, what, advice, waitSeconds = 0) {
@@ -14,7 +14,7 @@ export class ServerError extends Error {
     Object.assign(this, { status, code, what, advice, waitSeconds });
   }
 
-  /** Whether the same request may well succeed later; after a 401, once there is a token. */
+  /** Whether the same request may succeed later; after a 401, with a token. */
   get mayPass() {
     return [0, 401, 408, 429].includes(this.status) || this.status >= 500;
   }
@@ -23,18 +23,18 @@ export class ServerError extends Error {
 let askForToken = async () => null;
 let asking = null;
 
-/** Names the function that asks for a token: it gets whether one was refused, and resolves to the token or null. */
+/** Sets the function that asks for a token: it takes whether one was refused, and resolves to the token or null. */
 export function onTokenWanted(ask) {
   askForToken = ask;
 }
 
-/** One question at a time, however many requests were refused. */
+/** Asks once, however many requests were refused. */
 function newToken(refused) {
   asking ??= askUntilItFits(refused !== null).finally(() => (asking = null));
   return asking;
 }
 
-/** What no header can hold is no token: it is refused here, since the browser would not even send it. */
+/** Refuses a token that no header can hold, since the browser would not send it. */
 async function askUntilItFits(wasRefused) {
   const given = await askForToken(wasRefused);
   return given === null || FITS_A_HEADER.test(given) ? given : askUntilItFits(true);
@@ -46,7 +46,7 @@ async function errorOf(response) {
   try {
     error = (await response.json()).error ?? {};
   } catch {
-    // not this server's words (a proxy's page perhaps): the status has to do
+    // not from this server (perhaps a proxy's page): only the status is known
   }
   const what = error.what ?? `The server answered with status ${response.status}.`;
   return new ServerError(response.status, error.code ?? "unknown", what, error.advice ?? "", waitSeconds);
@@ -69,11 +69,11 @@ async function send(path, options = {}) {
       if (error.name === "TimeoutError") {
         throw new ServerError(0, "away", "The server took too long to answer.", "Try again.");
       }
-      throw new ServerError(0, "away", "The server does not answer.", "Look whether it is still running, then try again.");
+      throw new ServerError(0, "away", "The server does not answer.", "Check that it is still running, then try again.");
     }
     if (response.ok) return response;
     if (response.status !== 401) throw await errorOf(response);
-    if (sessionStorage.getItem(TOKEN_KEY) !== token) continue; // another request was given a new one meanwhile
+    if (sessionStorage.getItem(TOKEN_KEY) !== token) continue; // another request got a new one meanwhile
     const given = await newToken(token);
     if (given === null) throw await errorOf(response);
     sessionStorage.setItem(TOKEN_KEY, given);
@@ -101,7 +101,7 @@ export const understandText = (text) => json("v1/understand", asJson("POST", { t
 export const understandAudio = (audio, name) => json("v1/understand", asForm(audio, name));
 export const transcribe = (audio, name) => json("v1/transcribe", asForm(audio, name));
 
-/** The utterance to read next; with `after`, the one that follows that id. */
+/** The utterance to read next; with `after`, the one after that id. */
 export const nextUtterance = (after = null) =>
   json(after === null ? "v1/label/next" : `v1/label/next?after=${encodeURIComponent(after)}`);
 export const keepRecording = (id, audio) => json(recordingPath(id), asForm(audio, "recording.wav"));

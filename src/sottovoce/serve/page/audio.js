@@ -7,7 +7,7 @@ export const wavBytes = (numSamples) => HEADER_BYTES + 2 * numSamples;
 
 /**
  * A mono 16-bit PCM WAV file.
- * @param {Float32Array} samples in -1..1; what lies beyond is clipped
+ * @param {Float32Array} samples in -1..1; values beyond that are clipped
  * @param {number} rate in Hz
  * @returns {Blob}
  */
@@ -21,9 +21,9 @@ export function wavOf(samples, rate) {
   view.setUint16(20, 1, true); // PCM
   view.setUint16(22, 1, true); // channels
   view.setUint32(24, rate, true);
-  view.setUint32(28, rate * 2, true); // bytes a second
-  view.setUint16(32, 2, true); // bytes a frame
-  view.setUint16(34, 16, true); // bits a sample
+  view.setUint32(28, rate * 2, true); // bytes per second
+  view.setUint16(32, 2, true); // bytes per frame
+  view.setUint16(34, 16, true); // bits per sample
   ascii(36, "data");
   view.setUint32(40, samples.length * 2, true);
   samples.forEach((sample, i) => {
@@ -33,7 +33,7 @@ export function wavOf(samples, rate) {
   return new Blob([view], { type: "audio/wav" });
 }
 
-/** Pieces one after the other, at most `limit` samples. */
+/** Joins pieces, up to `limit` samples. */
 export function joined(pieces, limit) {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const samples = new Float32Array(length);
@@ -45,21 +45,21 @@ export function joined(pieces, limit) {
   return samples.subarray(0, Math.min(length, limit));
 }
 
-/** The largest size of a sample, 0..1. */
+/** The largest absolute sample, 0..1. */
 export function peakOf(samples, from = 0, to = samples.length) {
   let peak = 0;
   for (let i = from; i < to; i++) peak = Math.max(peak, Math.abs(samples[i]));
   return peak;
 }
 
-/** A height 0..1 to draw a peak with: 0 at -50 dB and less, and steeper the louder, as loudness is heard. */
+/** The height 0..1 to draw a peak with: 0 at -50 dB and below, steeper for loud sounds, as loudness is perceived. */
 export function heightOf(peak) {
   return peak <= 0 ? 0 : Math.min(1, Math.max(0, 1 + (20 * Math.log10(peak)) / 50)) ** 1.6;
 }
 
 /**
- * What a file holds, as far as the browser can read it.
- * @returns {Promise<{samples: Float32Array, rate: number, seconds: number} | null>} null where it cannot
+ * The samples of a file, if the browser can decode it.
+ * @returns {Promise<{samples: Float32Array, rate: number, seconds: number} | null>} null if it cannot
  */
 export async function decoded(blob) {
   const context = new OfflineAudioContext(1, 1, 44_100);

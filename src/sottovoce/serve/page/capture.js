@@ -1,4 +1,4 @@
-// Runs in the audio thread: hands the microphone's samples to the page in pieces, and says when the last has gone.
+// Runs in the audio thread: sends the microphone's samples to the page in pieces, and null after the last one.
 
 const PIECE_SAMPLES = 2048;
 

@@ -1,8 +1,8 @@
-// The two questions that the page may have to ask first: the token, and who speaks.
+// The page's two dialogs: the token, and who is speaking.
 
 import { byId } from "./dom.js";
 
-/** Opens a dialog with one field; resolves to what was entered, or to null where it was closed. */
+/** Opens a dialog with one field; resolves to the input, or to null if it was closed. */
 function ask(dialog, value) {
   const field = dialog.querySelector("input");
   field.value = value;
@@ -15,11 +15,11 @@ function ask(dialog, value) {
   });
 }
 
-/** The token to send; `refused` says that the one sent before was not accepted. */
+/** Asks for the token; `refused` says that the last one was not accepted. */
 export function askForToken(refused) {
   byId("token-refused").hidden = !refused;
   return ask(byId("token-dialog"), "");
 }
 
-/** The name of who speaks. */
+/** Asks for the speaker's name. */
 export const askForSpeaker = (speaker) => ask(byId("speaker-dialog"), speaker);

@@ -1,4 +1,4 @@
-// Small helpers around the document. Text always goes in as text, never as markup.
+// Small helpers for the document. Text always goes in as text, never as markup.
 
 /** The element with this id. */
 export const byId = (id) => document.getElementById(id);
@@ -19,24 +19,24 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Lets a bar reach a share (0..1) of its full length; set by script, since the page allows no style attributes. */
+/** Fills a bar to a share (0..1); by script, since the page's policy forbids style attributes. */
 export function setShare(bar, share) {
   bar.style.setProperty("--share", Math.min(1, Math.max(0, share)).toFixed(4));
   return bar;
 }
 
-/** A bar whose filled part is a share (0..1); it repeats a figure that stands beside it, so it is hidden from readers. */
+/** A bar filled to a share (0..1); hidden from screen readers, since the figure is next to it. */
 export function bar(share, className = "") {
   return setShare(el("span", { className: `bar ${className}`.trim(), "aria-hidden": "true" }, el("i")), share);
 }
 
-/** The small button that plays the recording of some words. */
+/** A small button that plays the recording of `words`. */
 export function playButton(words) {
   const icon = byId("icon-play").content.cloneNode(true);
   return el("button", { type: "button", className: "round small", "aria-label": `Play: ${words}` }, icon);
 }
 
-/** A share (0..1) as "87 %"; what rounds to nothing or to all and is neither, as "<1 %" and ">99 %". */
+/** A share (0..1) as "87 %"; as "<1 %" or ">99 %" if rounding would make it 0 or 100. */
 export function percent(share) {
   const rounded = Math.round(100 * share);
   if (rounded === 0 && share > 0) return "<1 %";
@@ -46,7 +46,7 @@ export function percent(share) {
 /** Seconds with one digit, as "2.4 s". */
 export const inSeconds = (seconds) => `${seconds.toFixed(1)} s`;
 
-/** Milliseconds as "142 ms", from a second on as "1.2 s". */
+/** Milliseconds as "142 ms", or from a second up as "1.2 s". */
 export const inMilliseconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : inSeconds(ms / 1000));
 
 /** An intent's or slot's name as a reader sees it: alarm_set is "alarm set". */
@@ -55,7 +55,7 @@ export const plain = (name) => name.replaceAll("_", " ").trim();
 /** "1 recording", "3 recordings". */
 export const counted = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
 
-/** Is this key press for a dialog, for what is being typed, or for what has the focus (other than `except`)? */
+/** Whether a key press belongs to a dialog, a text field or the focused element (other than `except`). */
 export function isForAnother(event, except = null) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return true;
   if (document.querySelector("dialog[open]")) return true;

@@ -1,4 +1,4 @@
-// Where in an utterance its entities' fillers stand.
+// Finds the entities' fillers in an utterance.
 
 const WRITTEN_WITHOUT_SPACES = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Thai}/u;
 
@@ -10,11 +10,11 @@ function patternOf(filler) {
 }
 
 /**
- * Cuts a text where fillers stand in it; longer fillers choose first, and no two share a letter.
+ * Splits a text at its fillers; longer fillers are placed first, and none overlap.
  * @param {string} text
  * @param {{type: string, filler: string}[]} entities
  * @returns {{parts: {text: string, type: string|null}[], missing: {type: string, filler: string}[]}} `missing` are the
- *   entities whose filler does not stand in the text
+ *   entities whose filler is not in the text
  */
 export function cutAtFillers(text, entities) {
   const spans = [];

@@ -1,4 +1,4 @@
-// A frame as the page shows it: what was said with its fillers marked, the intent, the entities, how sure, how fast.
+// Shows a frame: the utterance with its fillers marked, the intent, the entities, the confidence and the latency.
 
 import { bar, byId, counted, el, inMilliseconds, inSeconds, percent, plain, setShare } from "./dom.js";
 import { cutAtFillers } from "./fillers.js";
@@ -6,10 +6,10 @@ import { hush, say } from "./notice.js";
 
 const NUM_OTHERS = 3;
 
-/** Whether an answer holds no frame: it could not be read, or no words were heard. */
+/** Whether an answer has no frame: it could not be read, or no words were heard. */
 export const hasNoFrame = ({ status }) => status === "unreadable" || status === "no_speech";
 
-/** The utterance's words with the fillers marked, each under the name of its slot. */
+/** The utterance with its fillers marked, each under the name of its slot. */
 export function marked(words, entities) {
   const { parts, missing } = cutAtFillers(words, entities);
   const nodes = parts.map(({ text, type }) =>
@@ -70,23 +70,23 @@ function showLikely({ confidence, intent, intents }, abstainBelow) {
 
 function latencyOf({ milliseconds, batch_size: size }) {
   const { total, computed, queued } = milliseconds;
-  const waited = queued >= 1 ? `, ${inMilliseconds(queued)} waited` : "";
-  const together = size > 1 ? `, together with ${counted(size - 1, "other")}` : "";
-  return `${inMilliseconds(total)}, of which ${inMilliseconds(computed)} computed${waited}${together}`;
+  const waited = queued >= 1 ? `, ${inMilliseconds(queued)} waiting` : "";
+  const together = size > 1 ? `, in a batch with ${counted(size - 1, "other")}` : "";
+  return `${inMilliseconds(total)}, of which ${inMilliseconds(computed)} computing${waited}${together}`;
 }
 
 function noticesOf(answer, about) {
   const notices = [];
   if (answer.status === "abstained") {
-    const than = about.abstain_below > 0 ? `, below the ${percent(about.abstain_below)} that an answer needs` : "";
+    const than = about.abstain_below > 0 ? `, below the required ${percent(about.abstain_below)}` : "";
     const sure = answer.confidence === null ? "" : `: ${percent(answer.confidence)}${than}`;
-    notices.push(`Not sure enough to answer${sure}. Above is its best guess.`);
+    notices.push(`Not confident enough to answer${sure}. The best guess is above.`);
   }
-  if (answer.status === "no_speech") notices.push("No words were heard in this recording, so nothing is understood.");
+  if (answer.status === "no_speech") notices.push("No words were heard in this recording, so there is nothing to understand.");
   if (answer.status === "unreadable") notices.push("The model's answer could not be read as a frame. It was:");
   if (answer.cut) {
     const of = answer.seconds === null ? "" : ` of ${inSeconds(answer.seconds)}`;
-    notices.push(`Only the first ${inSeconds(about.window_seconds)}${of} were heard; the model hears no more at once.`);
+    notices.push(`The model only hears the first ${inSeconds(about.window_seconds)}${of}.`);
   }
   return notices.join(" ");
 }
@@ -112,7 +112,7 @@ export function showPending(entry) {
   hush(byId("notice"));
 }
 
-/** Shows an entry whose `answer` has come; again when its transcript has. */
+/** Shows an entry with its `answer`, and again when its transcript arrives. */
 export function showFrame(entry, about) {
   const { answer } = entry;
   const result = byId("result");

@@ -1,4 +1,4 @@
-// What was asked in this session, newest first; kept in memory only.
+// The requests of this session, newest first; kept in memory only.
 
 import { byId, el, plain, playButton } from "./dom.js";
 import { hasNoFrame } from "./frame.js";
@@ -20,7 +20,7 @@ export class History {
     this.mark(entry);
   }
 
-  /** Says which entry is on display, and shows what has become of it since. */
+  /** Marks the entry on display, and redraws the list. */
   mark(entry) {
     this.#shown = entry;
     byId("no-history").hidden = this.#entries.length > 0;

@@ -1,10 +1,10 @@
-// The space bar as the record button: pressed shortly it toggles, held it records until it is let go.
+// The space bar as the record button: a short press toggles, holding it records until it is released.
 
 import { isForAnother } from "./dom.js";
 
 const HELD_MS = 400;
 
-/** What to press, said so that it fits phones too. */
+/** What to press, also right on phones. */
 export const HOW_TO_RECORD = matchMedia("(hover: none)").matches ? "Press the button" : "Press the button or the space bar";
 
 /**
@@ -26,7 +26,7 @@ export function spaceRecords(recorder, button, start) {
   });
   document.addEventListener("keyup", (event) => {
     if (event.code !== "Space") return;
-    if (event.target === button) event.preventDefault(); // it would press the button as well
+    if (event.target === button) event.preventDefault(); // which would press the button as well
     const held = pressedAt !== null && performance.now() - pressedAt > HELD_MS;
     pressedAt = null;
     if (held) recorder.stop(); // also while the microphone is being opened

@@ -96,7 +96,7 @@ export class Recordings {
     await this.#audio.play();
   }
 
-  /** Asks once more in the same place, since what is set aside has to be read again. */
+  /** Asks for confirmation in place, since a recording that is set aside has to be made again. */
   async #remove(id, transcript, button) {
     if (button.dataset.sure !== "true") {
       button.dataset.sure = "true";
@@ -109,7 +109,7 @@ export class Recordings {
       await api.setAside(id);
       await this.refresh();
       await this.onchange();
-      tell(byId("notice"), `Set aside: “${transcript}”`, "It will be asked for again.");
+      tell(byId("notice"), `Set aside: “${transcript}”`, "You will be asked for it again.");
     });
   }
 
@@ -124,18 +124,18 @@ export class Recordings {
   }
 }
 
-/** Says what waits in the browser: `waiting` will be sent, each of `refused` can be saved as a file or thrown away. */
+/** Shows what is still in the browser: `waiting` will be sent, each of `refused` can be saved as a file or discarded. */
 export function showWaiting(place, waiting, refused, lasting, discard) {
-  const where = lasting ? "in this browser" : "in this page only (the browser keeps nothing: leave the page open)";
-  const wait = `${counted(waiting.length, "recording waits", "recordings wait")} ${where} to be sent when the server answers.`;
+  const where = lasting ? "in this browser" : "in this page only (the browser cannot store it, so leave the page open)";
+  const wait = `${counted(waiting.length, "recording is", "recordings are")} waiting ${where} until the server answers.`;
   for (const { href } of place.querySelectorAll("a[download]")) URL.revokeObjectURL(href);
   const lines = waiting.length ? [el("p", { className: "what" }, wait)] : [];
   for (const take of refused) {
     const url = URL.createObjectURL(new Blob([take.bytes], { type: "audio/wav" }));
     const save = el("a", { href: url, download: `${take.id}.wav` }, "Save as a file");
-    const drop = el("button", { type: "button", className: "plain" }, "Throw away");
+    const drop = el("button", { type: "button", className: "plain" }, "Discard");
     drop.addEventListener("click", () => discard(take));
-    lines.push(el("p", {}, `“${take.transcript}” was not taken. ${sentence(take.what)} `, save, " ", drop));
+    lines.push(el("p", {}, `“${take.transcript}” was not accepted. ${sentence(take.what)} `, save, " ", drop));
   }
   place.replaceChildren(...lines);
   place.hidden = lines.length === 0;

@@ -1,4 +1,4 @@
-// The page of `sottovoce label`: read an utterance aloud, listen, keep it, and on to the next.
+// The page of `sottovoce label`: read an utterance aloud, listen to it, keep it, go to the next.
 
 import * as api from "./api.js";
 import { decoded } from "./audio.js";
@@ -13,9 +13,9 @@ import { newKey, Takes } from "./takes.js";
 import { Waveform } from "./waveform.js";
 
 const LOOK_AGAIN_MS = 3000;
-const AWAY = "The page looks again by itself, and nothing recorded is lost.";
+const AWAY = "The page retries by itself, and no recording is lost.";
 
-/** Builds the page into `main` and lives there. */
+/** Builds the page in `main` and runs it. */
 export async function startLabelling(main, about) {
   main.append(byId("label").content.cloneNode(true));
   new Collection(about, await Takes.open(about.collection)).begin();
@@ -23,7 +23,7 @@ export async function startLabelling(main, about) {
 
 class Collection {
   #utterance = null; // on display
-  #take = null; // recorded for it, not kept yet: as Takes has it
+  #take = null; // recorded for it, not kept yet, in the form of Takes
   #speaker = "";
   #isBusy = false;
   #wantsNext = true; // the next utterance has still to be fetched
@@ -63,7 +63,7 @@ class Collection {
     if (!this.#speaker && !this.#wantsNext) await this.#once(() => this.#nameSpeaker());
   }
 
-  /** Fetches what is missing, then sends what waits; looks again later while the server is away. */
+  /** Fetches the next utterance if needed, then sends waiting takes; retries later while the server is away. */
   async #catchUp() {
     clearTimeout(this.#timer);
     if (this.#isBusy) {
@@ -79,14 +79,14 @@ class Collection {
       if (numSent) {
         await this.recordings.refresh();
         await this.#refreshProgress();
-        tell(this.notice, `${counted(numSent, "recording that waited was", "recordings that waited were")} sent.`);
+        tell(this.notice, `${counted(numSent, "waiting recording was", "waiting recordings were")} sent.`);
       }
     } catch (error) {
       this.#away(error);
     }
   }
 
-  /** Says that the next utterance has to wait, and sees to it that it comes. */
+  /** Shows that the next utterance has to wait, and schedules a retry. */
   #away(error) {
     if (!(error instanceof api.ServerError)) throw error;
     if (this.#wantsNext) this.#display(null, "Waiting for the server …");
@@ -95,7 +95,7 @@ class Collection {
     this.#lookAgain(error);
   }
 
-  /** Tries again by itself where that helps; without a token it would only open the dialog again and again. */
+  /** Retries by itself if that can help; without a token it would only reopen the dialog again and again. */
   #lookAgain(error) {
     clearTimeout(this.#timer);
     if (error.mayPass && error.status !== 401) {
@@ -119,7 +119,7 @@ class Collection {
           if (!(error instanceof api.ServerError)) throw error;
           if (!error.mayPass) await this.takes.put({ ...take, state: "refused", what: error.what });
           else problem = error;
-          if (error.status === 0 || error.status === 401) break; // the others would fare no better
+          if (error.status === 0 || error.status === 401) break; // the others would fail as well
         }
       }
       return { numSent, problem };
@@ -139,7 +139,7 @@ class Collection {
     });
   }
 
-  /** Fetches the next utterance that no take waits for, and shows it. */
+  /** Fetches and shows the next utterance that has no waiting take. */
   async #next(after = null) {
     this.#wantsNext = true;
     const waiting = new Set((await this.takes.all("waiting")).map((take) => take.id));
@@ -165,7 +165,7 @@ class Collection {
     this.#speaker = next.speaker;
     if (!next.utterance) {
       const isDone = next.num_recorded >= next.num_wanted;
-      this.#display(null, isDone ? "Everything that was wanted is recorded. Thank you." : "Nothing more to read for now.");
+      this.#display(null, isDone ? "Everything is recorded. Thank you." : "Nothing more to read for now.");
       return;
     }
     this.#display(next.utterance, next.utterance.transcript, plain(next.utterance.intent), next.utterance.reason);
@@ -184,7 +184,7 @@ class Collection {
     this.#enable();
   }
 
-  /** A take that was made before the page was closed comes back. */
+  /** Restores a take that was made before the page was closed. */
   async #restoreDraft() {
     const draft = (await this.takes.all("draft")).find((take) => take.id === this.#utterance?.id);
     if (!draft || this.recorder.state !== "idle") return;
@@ -194,7 +194,7 @@ class Collection {
     this.#enable();
   }
 
-  /** A take was made for the utterance on display. */
+  /** Holds a new take for the utterance on display. */
   async #hold(take) {
     const { id, transcript } = this.#utterance;
     const before = this.#take;
@@ -227,8 +227,8 @@ class Collection {
         say(this.notice, { what: `Not kept. ${sentence(error.what)}`, advice: error.advice });
         return;
       }
-      const where = this.takes.lasting ? "The recording is kept in this browser" : "The recording is kept in this page";
-      tell(this.notice, error.what, `${where} and is sent when the server answers again.`);
+      const where = this.takes.lasting ? "The recording is stored in this browser" : "The recording is stored in this page";
+      tell(this.notice, error.what, `${where} and will be sent when the server answers again.`);
       await this.#showWaiting();
       if (error.status === 401) {
         this.#wantsNext = true;
@@ -265,7 +265,7 @@ class Collection {
     else byId(act).click();
   }
 
-  /** One thing at a time; what goes wrong is shown. */
+  /** Runs one action at a time, and shows its error. */
   async #once(act) {
     if (this.#isBusy) return;
     this.#isBusy = true;
@@ -282,12 +282,12 @@ class Collection {
     }
   }
 
-  /** What the speaker will want to do. */
+  /** Highlights the likely next step. */
   #stress(button) {
     for (const each of ["keep", "again"]) byId(each).classList.toggle("primary", each === button);
   }
 
-  /** Only what can be done now can be pressed. */
+  /** Enables only what can be done now. */
   #enable() {
     const isIdle = this.recorder.state === "idle" && !this.#isBusy;
     const hasUtterance = this.#utterance !== null;

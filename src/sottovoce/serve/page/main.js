@@ -11,7 +11,7 @@ const AGAIN_SECONDS = 3;
 
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** What the server is; waits for one that is starting or away. */
+/** What the server is; waits while it is starting or away. */
 async function about() {
   for (;;) {
     try {
@@ -22,7 +22,7 @@ async function about() {
         await new Promise((again) => say(byId("opening"), error, { again }));
       } else {
         const waitSeconds = error.waitSeconds || AGAIN_SECONDS;
-        tell(byId("opening"), error.what, "The page looks again by itself.");
+        tell(byId("opening"), error.what, "The page retries by itself.");
         await wait(waitSeconds);
       }
     }

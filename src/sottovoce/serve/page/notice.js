@@ -1,4 +1,4 @@
-// What went wrong or should be known: said where it happened, with what can be done about it.
+// Errors and information, shown where they belong, with what to do about them.
 
 import { el } from "./dom.js";
 
@@ -18,8 +18,8 @@ export function hush(place) {
  * Shows a notice in `place`.
  * @param {Element} place
  * @param {{what: string, advice?: string, waitSeconds?: number}} said such as a ServerError
- * @param {{kind?: "wrong"|"plain", again?: () => void, details?: string, buttons?: Node[]}} more `again` puts a button
- *   there that waits as long as the server asked for
+ * @param {{kind?: "wrong"|"plain", again?: () => void, details?: string, buttons?: Node[]}} more `again` adds a
+ *   button, disabled for as long as the server asked to wait
  */
 export function say(place, { what, advice = "", waitSeconds = 0 }, { kind = "wrong", again, details, buttons = [] } = {}) {
   place.className = `notice ${kind}`;
@@ -34,7 +34,7 @@ export function say(place, { what, advice = "", waitSeconds = 0 }, { kind = "wro
   place.hidden = false;
 }
 
-/** Says in `place` what is good to know and is no fault. */
+/** Shows information in `place`. */
 export const tell = (place, what, advice = "") => say(place, { what, advice }, { kind: "plain" });
 
 function againButton(again, waitSeconds) {

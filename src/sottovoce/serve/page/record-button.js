@@ -8,7 +8,7 @@ import { MicrophoneError, whyNoMicrophone } from "./recorder.js";
 const NAMES = { idle: "Record", starting: "Waiting for the microphone", recording: "Stop recording", stopping: "Stopping" };
 
 /**
- * Puts a record button for `recorder` into `host` and ties it, the space bar and the waveform to it.
+ * Puts a record button for `recorder` into `host` and connects it to the space bar and the waveform.
  * @param {Element} host
  * @param {import("./recorder.js").Recorder} recorder
  * @param {import("./waveform.js").Waveform} waveform shows the take while it grows

@@ -1,4 +1,4 @@
-// The microphone: asked for when first needed, let go when it was not used for a while.
+// The microphone: requested when first needed, released when it is not used for a while.
 
 import { joined, peakOf, wavBytes, wavOf } from "./audio.js";
 
@@ -21,13 +21,13 @@ export function whyNoMicrophone() {
   if (!window.isSecureContext) {
     const port = location.port || "80";
     return new MicrophoneError(
-      "The browser gives a page the microphone only over https or on localhost.",
-      `Bring the port here with ssh -L ${port}:localhost:${port} ${location.hostname} ` +
+      "Browsers allow the microphone only over https or on localhost.",
+      `Forward the port with ssh -L ${port}:localhost:${port} ${location.hostname} ` +
         `and open http://localhost:${port}/, ` +
-        "or put https before the server. Files and text work as it is.",
+        "or put the server behind https. Files and text work without it.",
     );
   }
-  return new MicrophoneError("This browser cannot record.", "Use a newer one. Files and text work as it is.");
+  return new MicrophoneError("This browser cannot record.", "Use a newer one. Files and text work without it.");
 }
 
 function explained(error) {
@@ -36,7 +36,7 @@ function explained(error) {
     case "SecurityError":
       return new MicrophoneError(
         "The microphone was not allowed.",
-        "Allow it for this page (the sign beside the address), then record again.",
+        "Allow it for this page (the icon next to the address), then record again.",
       );
     case "NotFoundError":
     case "OverconstrainedError":
@@ -56,8 +56,8 @@ function explained(error) {
  * Records takes: mono 16-bit WAV files at the rate of the browser's audio.
  *
  * `state` is idle, starting, recording or stopping. `onstate()` is called when it changes, `onlevel(peak, seconds)`
- * some twenty times a second with the peak (0..1) of the last piece, and `ontake({blob, samples, rate, seconds})` when a
- * take is finished, by `stop` or because it reached the longest the server takes.
+ * about twenty times a second with the peak (0..1) of the last piece, and `ontake({blob, samples, rate, seconds})` when a
+ * take is finished, by `stop` or at the server's limit.
  */
 export class Recorder {
   #context = null;
@@ -107,7 +107,7 @@ export class Recorder {
     await this.#context.resume();
   }
 
-  /** Begins a take; does nothing where one is being made. Throws MicrophoneError. */
+  /** Starts a take, unless one is being made. Throws MicrophoneError. */
   async start() {
     if (this.state !== "idle") return;
     clearTimeout(this.#letGo);
@@ -142,14 +142,14 @@ export class Recorder {
     if (this.#numSamples >= this.#limit) this.stop();
   }
 
-  /** Ends the take; `ontake` is called when its last samples have come. */
+  /** Ends the take; `ontake` is called when its last samples have arrived. */
   stop() {
     if (this.state === "starting") this.#wanted = false;
     if (this.state !== "recording") return;
     this.#become("stopping");
     this.#node.port.postMessage(null);
     const node = this.#node;
-    setTimeout(() => node === this.#node && this.#finish(), LAST_PIECE_MS); // an audio thread that has stopped says nothing
+    setTimeout(() => node === this.#node && this.#finish(), LAST_PIECE_MS); // a stopped audio thread sends nothing
   }
 
   #finish() {
@@ -164,7 +164,7 @@ export class Recorder {
     this.ontake({ blob: wavOf(samples, rate), samples, rate, seconds: samples.length / rate });
   }
 
-  /** However a take ended, or did not begin: the microphone is let go, if not needed soon. */
+  /** After a take, or a failed start: releases the microphone unless it is needed soon. */
   #rest() {
     this.#letGo = setTimeout(() => this.#release(), LET_GO_MS);
     this.#become("idle");

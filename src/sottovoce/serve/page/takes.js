@@ -8,7 +8,7 @@ const settled = (request) =>
     request.onerror = () => reject(request.error);
   });
 
-/** A key that no other take has; later ones sort behind. */
+/** A unique key; later ones sort after earlier ones. */
 export const newKey = (id) => `${Date.now()} ${id}`;
 
 /**
@@ -16,14 +16,14 @@ export const newKey = (id) => `${Date.now()} ${id}`;
  * a WAV file, `state`
  *   "draft"    not kept by the speaker yet,
  *   "waiting"  kept, to be sent,
- *   "refused"  kept, but the server does not take it; `what` is why.
- * Where the browser has no database, or no more room in it, they live in memory.
+ *   "refused"  kept, but the server does not accept it; `what` is why.
+ * If the browser has no database, or no room in it, they stay in memory.
  */
 export class Takes {
   #database = null;
   #memory = new Map();
 
-  /** @param {string} collection tells collections apart that are served at the same address, one after the other */
+  /** @param {string} collection a unique name, since one address may serve several collections over time */
   static async open(collection) {
     const takes = new Takes();
     try {
@@ -36,12 +36,12 @@ export class Takes {
     return takes;
   }
 
-  /** Whether all that is held outlives the page. */
+  /** Whether all takes survive closing the page. */
   get lasting() {
     return this.#memory.size === 0;
   }
 
-  /** Resolves when the take is on the disk, or in memory where that has no room. */
+  /** Resolves when the take is on disk, or in memory if there is no room on disk. */
   async put(take) {
     if (this.#database) {
       try {
@@ -60,7 +60,7 @@ export class Takes {
     if (this.#database) await this.#change((store) => store.delete(key));
   }
 
-  /** All takes of a state, the oldest first. */
+  /** All takes in a state, oldest first. */
   async all(state) {
     const stored = this.#database ? await settled(this.#database.transaction(STORE).objectStore(STORE).getAll()) : [];
     const known = new Map([...stored.map((take) => [take.key, take]), ...this.#memory]);

@@ -11,10 +11,10 @@ import { recordButton } from "./record-button.js";
 import { Recorder, whyNoMicrophone } from "./recorder.js";
 import { Waveform } from "./waveform.js";
 
-const SILENT_PEAK = 0.001; // -60 dB: a microphone that is muted
+const SILENT_PEAK = 0.001; // -60 dB: a muted microphone
 const MEGABYTE = 1_000_000;
 
-/** Builds the page into `main` and lives there. `about` is the server's answer to /v1/about. */
+/** Builds the page in `main` and runs it. `about` is the server's response to /v1/about. */
 export function startUnderstanding(main, about) {
   main.append(byId("understand").content.cloneNode(true));
   const canRecord = whyNoMicrophone() === null;
@@ -31,7 +31,7 @@ export function startUnderstanding(main, about) {
     if (play) waveform.play();
   });
 
-  /** Gives the result and the waveform to an entry. */
+  /** Shows an entry in the result and the waveform. */
   function display(entry) {
     onDisplay = entry;
     if (recorder.state !== "idle") return; // the waveform shows the take that is being made
@@ -39,7 +39,7 @@ export function startUnderstanding(main, about) {
     else waveform.clear();
   }
 
-  /** Sends an entry and shows what comes of it. */
+  /** Sends an entry and shows its answer. */
   async function ask(entry) {
     display(entry);
     showPending(entry);
@@ -54,7 +54,7 @@ export function startUnderstanding(main, about) {
     entry.number = number++;
     entry.transcript = entry.answer.transcript ?? undefined;
     const hasWords = entry.text !== undefined || entry.transcript !== undefined;
-    if (!hasWords && about.transcripts) entry.saidNote = "Writing down what was said …";
+    if (!hasWords && about.transcripts) entry.saidNote = "Transcribing …";
     if (onDisplay === entry) {
       showFrame(entry, about);
       byId("said-aloud").textContent = spoken(entry);
@@ -70,7 +70,7 @@ export function startUnderstanding(main, about) {
     try {
       return await api.understandAudio(blob, name);
     } catch (error) {
-      // The browser reads formats that the server does not: then it is sent what the browser read.
+      // The browser can read formats that the server cannot: send the samples that it decoded.
       if (error.status !== 415 || !entry.recording.samples || entry.recording.isWav) throw error;
       const { samples, rate } = entry.recording;
       Object.assign(entry.recording, { blob: wavOf(samples, rate), name: "recording.wav", isWav: true });
@@ -99,7 +99,7 @@ export function startUnderstanding(main, about) {
     const recording = { ...take, name: "recording.wav", isWav: true };
     const entry = { label: `A recording of ${inSeconds(take.seconds)}`, recording };
     if (peakOf(take.samples) < SILENT_PEAK) {
-      fail(entry, "Nothing was heard.", "Is the right microphone chosen, is it muted? Then record again.");
+      fail(entry, "Nothing was heard.", "Check that the right microphone is chosen and not muted, then record again.");
     } else ask(entry);
   };
   const record = recordButton(byId("strip"), recorder, waveform, {
@@ -113,7 +113,7 @@ export function startUnderstanding(main, about) {
     const entry = { label: file.name, recording: { blob: file, name: file.name, samples: null, seconds: null } };
     if (file.size > about.max_bytes) {
       const [size, most] = [file.size, about.max_bytes].map((bytes) => `${(bytes / MEGABYTE).toFixed(1)} MB`);
-      fail(entry, `${file.name} has ${size}; the server takes ${most}.`, "Send a shorter recording.");
+      fail(entry, `${file.name} is ${size}; the server accepts at most ${most}.`, "Send a shorter recording.");
       return;
     }
     showPending(entry);

@@ -1,4 +1,4 @@
-// A recording as a picture: bars that can be played and moved about in, and that grow while it is made.
+// A recording as a waveform: bars to play and seek in, which grow while recording.
 
 import { heightOf, peakOf } from "./audio.js";
 import { byId, inSeconds } from "./dom.js";
@@ -9,7 +9,7 @@ const SEEK_SECONDS = 0.25;
 
 let sounding = null; // only one recording plays at a time
 
-/** The picture with its play button, put into `host`. */
+/** The waveform with its play button, put into `host`. */
 export class Waveform {
   #audio = new Audio();
   #url = null;
@@ -17,9 +17,9 @@ export class Waveform {
   #seconds = 0;
   #live = null;
   #heights = [];
-  #frame = 0; // of the animation that is asked for
+  #frame = 0; // of the pending animation
 
-  /** @param {Element} host @param {string} hint what stands in place of a recording */
+  /** @param {Element} host @param {string} hint shown when there is no recording */
   constructor(host, hint) {
     host.append(byId("waveform").content.cloneNode(true));
     this.host = host;
@@ -43,7 +43,7 @@ export class Waveform {
     return !this.#audio.paused && !this.#audio.ended;
   }
 
-  /** Shows no recording, but the hint. */
+  /** Shows the hint instead of a recording. */
   clear(hint = this.idleHint) {
     this.#hold(null, null, 0);
     this.hint.textContent = hint;
@@ -56,7 +56,7 @@ export class Waveform {
     this.hint.textContent = samples ? "" : "The browser cannot draw this file.";
   }
 
-  /** Begins to show a recording that is being made. */
+  /** Starts to show a recording in progress. */
   begin() {
     this.clear("");
     this.#live = [];

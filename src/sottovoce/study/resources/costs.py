@@ -17,7 +17,7 @@ from sottovoce.data.collate import Row, collate_training, end_of_turn_id, moved
 from sottovoce.decode.batches import answered
 from sottovoce.decode.constraints import ANY_TEXT
 from sottovoce.decode.intent_confidence import IntentTree
-from sottovoce.decode.prefix_reader import goes_by_steps
+from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.models.injection import answer_loss
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
@@ -78,7 +78,7 @@ def measure(
         decoded = rows[: min(batch_size, MAX_ROWS)]
         reading, writing = _decoding_seconds(loaded, decoded)
         confidence = 0.0
-        if intents and goes_by_steps(loaded.family, loaded.model):
+        if intents and supports_steps(loaded.family, loaded.model):
             confidence = _confidence_seconds(loaded, decoded, intents, reading)
         trained: Sequence[Row] = rows[: min(train.per_device_train_batch_size, MAX_ROWS)]
         lower = 0.0
