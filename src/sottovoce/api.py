@@ -90,8 +90,6 @@ def compare(
     gold: Path | str,
     *,
     split: str | None = None,
-    num_resamples: int = 2000,
-    seed: int = 0,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Compares prediction files as `sottovoce compare` does: which of them really differ; no model is loaded.
@@ -100,8 +98,6 @@ def compare(
         systems: two or more, each a prediction file, or a list with one file for each seed.
         gold: a SLURP release file or a manifest.
         split: only this split of a manifest.
-        num_resamples: of the bootstrap behind intervals and p-values.
-        seed: of the resamples.
         say: takes notes on rows that are missing, repeated or unknown.
 
     Returns:
@@ -120,7 +116,7 @@ def compare(
     from sottovoce.score.files import read_gold
 
     names = [str(each) if isinstance(each, Path | str) else ",".join(map(str, each)) for each in systems]
-    return compare_systems(names, read_gold(Path(gold), split), say or _quiet, num_resamples, seed)
+    return compare_systems(names, read_gold(Path(gold), split), say or _quiet)
 
 
 def run_study(

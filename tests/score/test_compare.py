@@ -30,8 +30,8 @@ def system(gold: Path, name: str, num_right: int, start: int = 0, **changes: Any
     return str(write_rows(gold.parent / f"{name}.jsonl", *rows))
 
 
-def compared(gold: Path, *systems: str, **options: Any) -> dict[str, Any]:
-    return compare_systems(systems, read_gold(gold), lambda _: None, 500, **options)
+def compared(gold: Path, *systems: str) -> dict[str, Any]:
+    return compare_systems(systems, read_gold(gold), lambda _: None)
 
 
 def shown(comparison: dict[str, Any]) -> str:
@@ -49,7 +49,7 @@ def test_a_clear_difference_is_found_and_equal_figures_cannot_be_told_apart(gold
     assert intent["difference"] == pytest.approx(0.5)
     assert intent["interval"][0] < 0.5 < intent["interval"][1]
     assert intent["interval"][0] > 0.35
-    assert intent["p_value"] == intent["corrected_p_value"] == pytest.approx(1 / 501)
+    assert intent["p_value"] == intent["corrected_p_value"] < 1e-9
     assert intent["better"] == "first"
     entities = pair["figures"]["entity_f1"]
     assert (entities["difference"], entities["p_value"], entities["better"]) == (0.0, 1.0, None)
@@ -90,8 +90,9 @@ def test_p_values_of_several_pairs_are_corrected_and_that_is_said(gold: Path) ->
     assert row["corrected_p_value"] == pytest.approx(3 * row["p_value"])
     assert row["better"] is None
     assert comparison["correction"] == "holm"
+    assert row["interval"][0] > 0 > row["corrected_interval"][0]
     assert comparison["sentences"][-1] == (
-        "The p-values are corrected for 3 comparisons (Holm); the intervals are not."
+        "The p-values and intervals of differences are corrected for 3 pairs (Holm)."
     )
     assert "p, Holm" in shown(comparison)
     assert "p, Holm" not in shown(compared(gold, a, b))
@@ -125,13 +126,30 @@ def test_seeds_of_a_system_are_averaged_with_their_spread(gold: Path) -> None:
     assert "60.00 ± 10.00" in shown(comparison)
 
 
-def test_the_same_seed_gives_the_same_comparison_and_it_is_json(gold: Path) -> None:
+def test_a_comparison_is_json_and_few_utterances_are_named(gold: Path) -> None:
     files = system(gold, "a", 41), system(gold, "b", 30, start=20)
-    comparison = compared(gold, *files, seed=3)
-    assert comparison == compared(gold, *files, seed=3)
-    assert comparison != compared(gold, *files, seed=4)
+    comparison = compared(gold, *files)
     assert json.loads(json.dumps(comparison)) == comparison
-    assert (comparison["num_items"], comparison["num_utterances"], comparison["num_resamples"]) == (60, 60, 500)
+    assert (comparison["num_items"], comparison["num_utterances"]) == (60, 60)
+    assert "are few" not in " ".join(comparison["sentences"])
+    short = write_rows(gold.parent / "short.jsonl", *map(manifest_row, range(49)))
+    assert compared(short, *files)["sentences"][-1].startswith("49 test utterances are few: below 50, ")
+
+
+def test_no_verdict_contradicts_its_interval(gold: Path) -> None:
+    """Of many pairs, with and without Holm's correction, at every figure."""
+    found = set()
+    for number in range(22, 60, 3):
+        files = [system(gold, name, right) for name, right in (("a", 20), ("b", number), ("c", 40))]
+        for systems in (files[:2], files):
+            for row in (row for pair in compared(gold, *systems)["pairs"] for row in pair["figures"].values()):
+                for ends, p_value in (("interval", "p_value"), ("corrected_interval", "corrected_p_value")):
+                    low, high = row[ends]
+                    assert (not low <= 0 <= high) == (row[p_value] < 0.05)
+                low, high = row["corrected_interval"]
+                assert row["better"] == ("first" if low > 0 else "second" if high < 0 else None)
+                found.add(row["better"])
+    assert found == {"first", "second", None}
 
 
 def test_systems_are_named_by_their_files_or_by_the_path_if_that_says_more(gold: Path) -> None:

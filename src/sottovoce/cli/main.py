@@ -151,8 +151,6 @@ def compare(
     systems: Annotated[list[str], typer.Argument(help="prediction files; join the seeds of one system with commas")],
     gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
     split: Annotated[str | None, typer.Option(help="compare on only this split of a manifest")] = None,
-    num_resamples: Annotated[int, typer.Option(min=100, help="bootstrap resamples")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the resamples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
     """Compare prediction files: scores with intervals, and which of them really differ."""
@@ -160,7 +158,7 @@ def compare(
     from sottovoce.score.compare import comparison_tables
     from sottovoce.score.tables import printable
 
-    comparison = api.compare(systems, gold, split=split, num_resamples=num_resamples, seed=seed, say=say)
+    comparison = api.compare(systems, gold, split=split, say=say)
     if as_json:
         print(json.dumps(comparison))
     else:

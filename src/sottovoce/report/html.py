@@ -16,13 +16,13 @@ from sottovoce.report.cost import study_cost
 from sottovoce.report.csv_json import csv_table, json_report
 from sottovoce.report.curves import Curves, study_curves
 from sottovoce.report.differences import Comparison, difference_sentences, scheme_differences
+from sottovoce.report.estimates import Calibrations, study_calibrations, study_samples
 from sottovoce.report.figures.figure import figure_png, figure_svg, figure_title
 from sottovoce.report.figures.training import training_svg
 from sottovoce.report.findings import Finding, findings
 from sottovoce.report.headline import Answer, study_answer
 from sottovoce.report.published import Published, published_for
 from sottovoce.report.reliability import reliability
-from sottovoce.report.resamples import Calibrations, study_calibrations, study_samples
 from sottovoce.report.results import StudyResults, read_study
 from sottovoce.report.selection import chosen_on_dev, dev_metric, trained_stages
 from sottovoce.report.table import covered, latex_table, markdown_table, table_rows
