@@ -68,6 +68,8 @@ def test_wilsons_interval_is_that_of_the_book() -> None:
     for right, number, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
         assert wilson_interval(right, number) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
     assert wilson_interval(20, 20)[1] == 1.0
+    for number in range(1, 200):  # rounding leads some of them out of 0..1
+        assert wilson_interval(0, number)[0] >= 0 and wilson_interval(number, number)[1] <= 1
     with pytest.raises(ValueError, match="a share of 0"):
         wilson_interval(0, 0)
 

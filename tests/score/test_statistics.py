@@ -55,11 +55,18 @@ def test_the_same_seed_gives_the_same_and_another_another() -> None:
     sums = coin(50, 0.5, 2)
     assert np.array_equal(bootstrap(sums, share, 300, seed=5), bootstrap(sums, share, 300, seed=5))
     assert not np.array_equal(bootstrap(sums, share, 300, seed=5), bootstrap(sums, share, 300, seed=6))
+    assert np.array_equal(bootstrap(sums, share, 300), bootstrap(sums, share, 300, seed=0))
+
+
+def test_one_resample_of_one_utterance_is_that_utterance() -> None:
+    assert bootstrap(marks(1.0), share, 1).tolist() == [[1.0]]
 
 
 def test_work_in_pieces_draws_as_many_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = coin(40, 0.5, 3)
     whole = bootstrap(sums, share, 101)
+    monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 39)  # less than one resample: then it is one at once
+    assert bootstrap(sums, share, 3).shape == (3, 1)
     monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 400)  # ten resamples at once
     pieces = bootstrap(sums, share, 101)
     assert pieces.shape == whole.shape
@@ -90,6 +97,14 @@ def test_a_p_value_is_the_share_of_reshuffles_as_extreme() -> None:
     """Five utterances right in one system alone: of 32 reshuffles the two one-sided ones are as extreme."""
     first, second = marks(1, 1, 1, 1, 1, 0, 1), marks(0, 0, 0, 0, 0, 0, 1)
     assert randomisation_p_values(first, second, share, 20_000)[0] == pytest.approx(2 / 32, abs=0.006)
+
+
+def test_utterances_count_whichever_system_has_one_more_in_every_column() -> None:
+    """Of one column, as of several: five that all differ by one have two extreme reshuffles of 32."""
+    more, less = np.ones((5, 1)), np.zeros((5, 1))
+    for first, second in ((more, less), (less, more)):
+        found = randomisation_p_values(first, second, lambda sums: sums, 20_000)
+        assert found[0] == pytest.approx(2 / 32, abs=0.006)
 
 
 def test_p_values_of_equals_are_spread_evenly() -> None:
@@ -128,6 +143,7 @@ def test_seeds_are_averaged_with_their_spread() -> None:
     expected = SeedSpread(0.6, 0.1, 0.5, 0.7, 3)
     assert (spread.mean, spread.deviation) == pytest.approx((expected.mean, expected.deviation))
     assert (spread.lowest, spread.highest, spread.num_seeds) == (0.5, 0.7, 3)
+    assert over_seeds([{"f": 0.5}, {"f": 0.7}])["f"].deviation == pytest.approx(math.sqrt(0.02))
     assert over_seeds([{"f": 0.5}])["f"] == SeedSpread(0.5, 0.0, 0.5, 0.5, 1)
 
 
@@ -138,6 +154,8 @@ def test_what_cannot_be_computed_is_refused() -> None:
         bootstrap(marks(1.0), share, 0)
     with pytest.raises(ValueError, match="shapes"):
         randomisation_p_values(marks(1.0), marks(1.0, 0.0), share)
+    with pytest.raises(ValueError, match="shapes"):
+        mcnemar_p_value(np.zeros(0), np.zeros(0))
     with pytest.raises(ValueError, match="different figures"):
         over_seeds([{"a": 1.0}, {"b": 1.0}])
     with pytest.raises(ValueError, match="no scores"):
