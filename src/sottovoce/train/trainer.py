@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.core.errors import UserError
@@ -111,7 +111,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         collator = partial(_counted, pad_id=pad_id)
-        dev = [] if evaluate else None  # the Trainer asks for a data set, which only our evaluation would read
+        dev: list[Row] | None = (
+            [] if evaluate else None
+        )  # the Trainer asks for a data set, which only our evaluation would read
         super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=dev, data_collator=collator, **kwargs)
         self.engine = engine_of(self.accelerator)
         if self.engine:
@@ -174,7 +176,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             if training_forward is not None:
                 model.forward = training_forward
         self.log(scores)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        control: TrainerControl = self.control
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, scores)
         return scores
 
     def _load_best_model(self) -> None:

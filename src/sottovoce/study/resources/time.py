@@ -187,8 +187,8 @@ def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> 
         intents = [(u.frame.scenario, u.frame.action) for u in data.train] if recipe.decode.confidence else []
         return asdict(measure(lambda: study.load(model), train, rows, size, intents, num_at_once))
 
-    asked = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
-    asked |= {"instruction": data.instruction}
+    asked: Values = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
+    asked["instruction"] = data.instruction
     return Costs(**kept(study.folder, f"costs of {model}", circumstances_of(recipe, train) | asked, measured))
 
 
