@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.core.errors import UserError
@@ -176,8 +176,12 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             if training_forward is not None:
                 model.forward = training_forward
         self.log(scores)
-        control: TrainerControl = self.control
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, scores)
+        self.control = self.callback_handler.on_evaluate(
+            self.args,
+            self.state,
+            self.control,
+            scores,  # type: ignore[has-type]
+        )
         return scores
 
     def _load_best_model(self) -> None:
