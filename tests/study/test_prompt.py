@@ -65,5 +65,5 @@ def test_training_decoding_answering_and_export_ask_alike(
     assert repr(ASKED) in (out / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_study_from_before_prompts_asks_as_ever(tiny_study: Path, tmp_path: Path) -> None:
-    assert instruction_in(tiny_study) == instruction_in(tmp_path) == SLU_INSTRUCTION
+def test_a_study_from_before_prompts_asks_as_ever(tmp_path: Path) -> None:
+    assert instruction_in(tmp_path) == SLU_INSTRUCTION

@@ -113,6 +113,11 @@ class StudyResults:
         return any(cell.num_parameters is not None for cell in self.cells)
 
     @property
+    def num_unknown_labels(self) -> int:
+        """How many answers to speech name an intent or a slot type that training did not have, over all cells."""
+        return sum(int(cell.strict("speech").get("num_unknown_label", 0)) for cell in self.finished)
+
+    @property
     def is_grid(self) -> bool:
         """Whether some scheme has several cells, so that there are lines to draw and not just points."""
         return len({cell.scheme for cell in self.cells}) < len(self.cells)
