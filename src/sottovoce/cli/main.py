@@ -136,7 +136,7 @@ def score(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
-    """Score a run or a prediction file, as SLURP's official scorer does and strictly, and its confidences if it has any."""
+    """Score a run or a prediction file, as SLURP's scorer does and strictly, with confidences if it has any."""
     from sottovoce import api
     from sottovoce.score.tables import report_tables
 
