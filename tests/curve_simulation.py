@@ -1,42 +1,43 @@
 """Studies drawn from known learning curves: how often do the planner's 80 % intervals hold the truth?
 
-    python tests/curve_simulation.py 500
+    python tests/curve_simulation.py 200
 
-counts it for each truth, beside the plain percentile bootstrap (utterances and seeds resampled, least squares fits).
+counts it for each form of curve and number of test utterances.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.plan.learning_curve import LEVEL, Floats, fit_curve
-from sottovoce.score.statistics import bootstrap
+from sottovoce.plan.learning_curve import LearningCurve, fit_curve
+from sottovoce.plan.planner import covariance
+from sottovoce.score.intervals import Floats, Scored
 
 DIFFICULTY = 1.5  # standard deviation of an utterance's difficulty; that of an answer's own chance is 1
-NUM_RESAMPLES = 500
 QUESTIONS = ("score", "recordings", "gain")
+NUMBERS_TEST = (50, 100, 300, 1000)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A learning curve, error(n) = floor + (error at 0 - floor) (1 + n / offset) ** -exponent, and how it is measured.
+    """A learning curve, from ``start`` without recordings to ``end`` with the largest budget, and how it is measured.
 
-    ``seed_deviation`` and ``training_deviation`` are of what a seed adds to all its scores, and a training to its own.
-    ``entities``: an F1 of several entities an utterance in place of an accuracy.
+    ``curve`` is its form, of any scale. ``seed_deviation`` and ``training_deviation`` are of what a seed adds to all
+    its scores, and a training to its own. ``entities``: an F1 of several entities an utterance in place of an accuracy.
     """
 
     name: str
-    first_error: float
-    floor: float
-    exponent: float
-    offset: float
-    budgets: tuple[int, ...]
+    curve: Callable[[float], float] = field(repr=False)
+    start: float
+    end: float
+    budgets: tuple[int, ...] = (0, 20, 50, 100, 200)
     num_seeds: int = 3
     num_test: int = 400
     seed_deviation: float = 0.01
@@ -44,8 +45,8 @@ class Truth:
     entities: bool = False
 
     def score(self, num_recordings: float) -> float:
-        left = (1 + num_recordings / self.offset) ** -self.exponent
-        return 1 - self.floor - (self.first_error - self.floor) * left
+        none, most = self.curve(0), self.curve(self.largest)
+        return self.start + (self.end - self.start) * (self.curve(num_recordings) - none) / (most - none)
 
     @property
     def largest(self) -> int:
@@ -67,19 +68,53 @@ class Truth:
         return now, self.asked, after - now
 
 
-TRUTHS = (
-    Truth("as the quickstart", 0.8, 0.3, 0.5, 20, (0, 4, 8, 20, 40), 3, 200, 0.015, 0.015),
-    Truth("as SLURP", 0.45, 0.12, 0.3, 150, (0, 115, 230, 575, 1151), num_test=1000),
-    Truth("F1 of entities", 0.6, 0.15, 0.6, 60, (0, 20, 50, 100, 200), entities=True),
-    Truth("soon level", 0.6, 0.15, 1.0, 50, (0, 50, 100, 200, 400)),
-    Truth("still straight", 0.6, 0.0, 0.8, 200, (0, 20, 50, 100, 200)),
-    Truth("no floor", 0.6, 0.0, 0.4, 40, (0, 20, 50, 100, 200)),
-    Truth("slow", 0.5, 0.1, 0.2, 20, (0, 20, 50, 100, 200)),
-    Truth("speech worth little", 0.4, 0.38, 0.5, 40, (0, 20, 50, 100, 200)),
-    Truth("three budgets", 0.6, 0.2, 0.5, 30, (0, 20, 100)),
-    Truth("two seeds", 0.7, 0.2, 0.7, 30, (0, 10, 20, 40, 80), 2, 400, 0.02, 0.01),
-    Truth("five seeds", 0.7, 0.2, 0.7, 30, (0, 10, 20, 40, 80), 5, 400, 0.02, 0.02),
-)
+def power(exponent: float, offset: float) -> Callable[[float], float]:
+    return lambda n: -((1 + n / offset) ** -exponent)
+
+
+def exponential(scale: float) -> Callable[[float], float]:
+    return lambda n: -math.exp(-n / scale)
+
+
+def logistic(middle: float, width: float) -> Callable[[float], float]:
+    return lambda n: 1 / (1 + math.exp((middle - n) / width))
+
+
+FEW = (0, 4, 8, 20, 40)
+MANY = (0, 115, 230, 575, 1151)
+TRUTHS: dict[str, tuple[Truth, ...]] = {
+    "power": (
+        Truth("as the quickstart", power(0.5, 20), 0.2, 0.41, FEW, seed_deviation=0.015, training_deviation=0.015),
+        Truth("as SLURP", power(0.3, 150), 0.55, 0.71, MANY),
+        Truth("F1 of entities", power(0.6, 60), 0.4, 0.65, entities=True),
+        Truth("still straight", power(0.8, 200), 0.4, 0.66),
+        Truth("slow", power(0.2, 20), 0.5, 0.65),
+        Truth("worth little", power(0.5, 40), 0.6, 0.612),
+        Truth("three budgets", power(0.5, 30), 0.4, 0.61, (0, 20, 100)),
+        Truth("two seeds", power(0.7, 30), 0.3, 0.57, (0, 10, 20, 40, 80), 2, seed_deviation=0.02),
+    ),
+    "exponential": (
+        Truth("soon level", exponential(40), 0.4, 0.8),
+        Truth("half way", exponential(100), 0.4, 0.7),
+        Truth("hardly bent", exponential(250), 0.5, 0.8),
+        Truth("few recordings", exponential(15), 0.3, 0.6, FEW, seed_deviation=0.02),
+        Truth("near the top", exponential(60), 0.8, 0.96),
+    ),
+    "logistic": (
+        Truth("early", logistic(40, 20), 0.3, 0.7),
+        Truth("in the middle", logistic(90, 30), 0.3, 0.7),
+        Truth("late", logistic(150, 40), 0.4, 0.7),
+        Truth("few recordings", logistic(15, 6), 0.2, 0.6, FEW, seed_deviation=0.02),
+        Truth("near the top", logistic(60, 25), 0.75, 0.96),
+    ),
+    "others": (
+        Truth("logarithm", lambda n: math.log1p(n / 10), 0.4, 0.7),
+        Truth("Gompertz", lambda n: math.exp(-3 * math.exp(-n / 50)), 0.3, 0.7),
+        Truth("arc tangent", lambda n: math.atan(n / 60), 0.4, 0.75),
+        Truth("with a kink", lambda n: min(n, 70) + 0.2 * max(0.0, n - 70), 0.4, 0.7),
+        Truth("falls a little", lambda n: -math.sqrt(n), 0.6, 0.55),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +127,8 @@ class Study:
 
 
 def ratio(sums: Floats) -> Floats:
-    return sums[..., 0] / np.maximum(sums[..., 1], 1)
+    found: Floats = sums[..., :1] / np.maximum(sums[..., 1:2], 1)
+    return found
 
 
 def draw_study(truth: Truth, rng: np.random.Generator) -> Study:
@@ -106,23 +142,23 @@ def draw_study(truth: Truth, rng: np.random.Generator) -> Study:
     ability *= np.sqrt(1 + DIFFICULTY**2)
     difficulty = DIFFICULTY * rng.standard_normal((truth.num_test, 1))
     num_entities = rng.integers(0, 4, truth.num_test) if truth.entities else np.ones(truth.num_test, dtype=int)
-    chances = rng.standard_normal((3, len(seeds), truth.num_test, 1))
+    chances = rng.standard_normal((3 if truth.entities else 1, len(seeds), truth.num_test, 1))
     right = (ability[:, None, None] - difficulty + chances > 0)[..., 0]  # entity x training x utterance
-    counted = np.arange(3)[:, None, None] < num_entities
+    counted = np.arange(len(right))[:, None, None] < num_entities
     top = (right & counted).sum(axis=0)
     return Study(num_recordings, seeds, np.stack([top, np.broadcast_to(num_entities, top.shape)], axis=2).astype(float))
 
 
-def resampled(study: Study, num_resamples: int = NUM_RESAMPLES) -> Floats:
-    """The scores on resamples of the utterances: resamples x trainings."""
-    joined = np.hstack(list(study.sums))
-    return bootstrap(joined, lambda sums: ratio(sums.reshape(len(sums), -1, 2)), num_resamples)
+def fitted(study: Study) -> LearningCurve:
+    """The planner's curve of a study."""
+    scored = [Scored.of(sums, ratio, [True]) for sums in study.sums]
+    scores = [float(each.figures[0]) for each in scored]
+    return fit_curve(study.num_recordings.tolist(), study.seeds.tolist(), scores, covariance(scored, 0))
 
 
 def intervals(truth: Truth, study: Study) -> list[tuple[float, float]]:
     """The planner's intervals as answers to QUESTIONS."""
-    scores = ratio(study.sums.sum(axis=1)).tolist()
-    curve = fit_curve(study.num_recordings.tolist(), study.seeds.tolist(), scores, resampled(study))
+    curve = fitted(study)
     answers = (
         curve.score(truth.largest),
         curve.recordings_for(truth.score(truth.asked)),
@@ -131,67 +167,29 @@ def intervals(truth: Truth, study: Study) -> list[tuple[float, float]]:
     return [(answer.low, answer.high) for answer in answers]
 
 
-def plain_intervals(truth: Truth, study: Study, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """The baseline: utterances and seeds drawn with replacement, the best of the same curves (floor >= 0) each time."""
-    seeds, test = truth.num_seeds, truth.num_test
-    shape, solve = _least_squares(truth.budgets)
-    weights = rng.multinomial(test, np.full(test, 1 / test), NUM_RESAMPLES).astype(float)
-    sums = np.einsum("rn,tnk->rtk", weights, study.sums, optimize=True)
-    sums = sums.reshape(NUM_RESAMPLES, len(truth.budgets), seeds, 2)
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), NUM_RESAMPLES).astype(float)
-    drawn = ratio(np.einsum("rs,rbsk->rbk", chosen, sums))
-    fits = np.einsum("gpb,rb->rgp", solve, drawn, optimize=True)  # resample x curve x (start, rise to the ceiling)
-    fits[..., 1] = np.clip(fits[..., 1], 0, 1 - fits[..., 0])
-    left = drawn[:, None] - fits[..., :1] - fits[..., 1:] * shape(np.array(truth.budgets, float))
-    best = (left**2).sum(axis=2).argmin(axis=1)
-    start, rise = np.moveaxis(fits[np.arange(NUM_RESAMPLES), best], 1, 0)
-
-    def scores(number: float) -> Floats:
-        return start + rise * shape(np.array([number], float))[best, 0]
-
-    now, target = scores(truth.largest), truth.score(truth.asked)
-    numbers = np.linspace(0, 2 * truth.largest, 101)
-    reached = np.array([scores(number) >= target for number in numbers])
-    needed = np.where(reached.any(axis=0), numbers[reached.argmax(axis=0)], np.inf)
-    samples = now, needed, scores(truth.largest + truth.num_next) - now
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return [tuple(np.quantile(each, ends, method="inverted_cdf").tolist()) for each in samples]
-
-
-@cache
-def _least_squares(budgets: tuple[int, ...]):
-    exponents, offsets = (
-        each.ravel()[:, None]
-        for each in np.meshgrid(np.geomspace(0.1, 1.2, 12), np.geomspace(budgets[1], 2 * budgets[-1], 14))
-    )
-
-    def shape(numbers: Floats) -> Floats:
-        return 1 - (1 + numbers / offsets) ** -exponents
-
-    columns = shape(np.array(budgets, float))
-    return shape, np.linalg.pinv(np.stack([np.ones_like(columns), columns], axis=2))
-
-
-def coverage(truth: Truth, num_draws: int, plain: bool = False) -> Floats:
+def coverage(truth: Truth, num_draws: int) -> Floats:
     """The share of drawn studies whose interval holds the right answer, for each of QUESTIONS."""
     held = np.zeros(len(QUESTIONS))
     for draw in range(num_draws):
-        rng = np.random.default_rng([len(truth.name), truth.budgets[-1], draw])
-        study = draw_study(truth, rng)
-        found = plain_intervals(truth, study, rng) if plain else intervals(truth, study)
+        rng = np.random.default_rng([len(truth.name), truth.largest, truth.num_test, draw])
+        found = intervals(truth, draw_study(truth, rng))
         held += [low <= answer <= high for (low, high), answer in zip(found, truth.answers, strict=True)]
     return held / num_draws
 
 
+def family_coverage(family: str, num_test: int, num_draws: int) -> Floats:
+    """The mean over a family's truths of ``coverage``, with so many test utterances."""
+    return np.mean([coverage(replace(truth, num_test=num_test), num_draws) for truth in TRUTHS[family]], axis=0)
+
+
 def main(num_draws: int) -> None:
     """Prints the table of docs/evidence/planner.md."""
-    print("| truth | " + " | ".join((*QUESTIONS, *(f"plain: {each}" for each in QUESTIONS))) + " |")
-    print("| --- |" + " ---: |" * 6)
-    rows = []
-    for truth in TRUTHS:
-        rows.append(np.concatenate([coverage(truth, num_draws), coverage(truth, num_draws, plain=True)]))
-        print(f"| {truth.name} | " + " | ".join(f"{100 * each:.1f}" for each in rows[-1]) + " |", flush=True)
-    print("| all | " + " | ".join(f"{100 * each:.1f}" for each in np.mean(rows, axis=0)) + " |")
+    print("| curves | test utterances | " + " | ".join(QUESTIONS) + " |")
+    print("| --- | ---: |" + " ---: |" * len(QUESTIONS))
+    for family in TRUTHS:
+        for num_test in NUMBERS_TEST:
+            shares = family_coverage(family, num_test, num_draws)
+            print(f"| {family} | {num_test} | " + " | ".join(f"{100 * each:.1f}" for each in shares) + " |", flush=True)
 
 
 if __name__ == "__main__":

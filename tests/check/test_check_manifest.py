@@ -157,7 +157,7 @@ def test_the_budgets_that_recordings_allow_are_covered(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_not_valid_is_refused_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"manifest\.jsonl:6: id 'train0' stands already"):
+    with pytest.raises(UserError, match=r"manifest\.jsonl:6: id 'train0' is already"):
         check(tmp_path, *sound(tmp_path), row(0))
 
 

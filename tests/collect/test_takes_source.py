@@ -19,7 +19,7 @@ def test_the_sources_recordings_are_linked_and_stay_when_the_folder_is_opened_ag
     for _ in range(2):
         with opened(out, source, said):
             assert (out / "audio/source/test4.wav").samefile(source.parent / "test4.wav")
-    assert said == [f"2 recordings of the source: linked in {out / 'audio/source'}"] * 2
+    assert said == [f"2 recordings of the source are in {out / 'audio/source'}, linked"] * 2
     assert not list((out / "set-aside").iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Learning curves without files: cells whose figures and resamples are made from the scores that a test names."""
+"""Learning curves without files: cells whose scores a test names, with made-up contributions of utterances."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cell_names import cell_named
 from study_folder import scores
 
 from sottovoce.report.curves import Curves, study_curves
-from sottovoce.report.resamples import Sampled
 from sottovoce.report.results import CellResult, InputScores, StudyResults
+from sottovoce.score.intervals import Scored
 
-NUM_RESAMPLES = 400
+NUM_UTTERANCES = 400
 
 
 def made_curves(
@@ -25,9 +25,10 @@ def made_curves(
     Args:
         rights: SLU-F1 is 0.9 times the share.
         models: the study's.
-        error: of each cell's own resamples, beside one of 0.02 that all cells share, as test utterances are.
+        error: of each cell's own, beside one of 0.02 that all cells share, as test utterances are.
     """
-    shared = np.random.default_rng(0).normal(0, 0.02, (NUM_RESAMPLES, 1))
+    root, counted = np.sqrt(NUM_UTTERANCES), np.ones((NUM_UTTERANCES, 2), dtype=bool)
+    shared = np.random.default_rng(0).normal(0, 0.02, (NUM_UTTERANCES, 1)) / root
     some = InputScores(**scores(50))
     cells, samples = [], {}
     for name, both in rights.items():
@@ -38,7 +39,8 @@ def made_curves(
         rng = np.random.default_rng(random.Random(name).randrange(2**32))
         for modality, right in zip(("speech", "text"), both or (), strict=False):
             seen = np.array([right, 0.9 * right])
-            samples[name, modality] = Sampled(seen, seen + shared + rng.normal(0, error, (NUM_RESAMPLES, 2)))
+            influence = shared + rng.normal(0, error, (NUM_UTTERANCES, 2)) / root
+            samples[name, modality] = Scored(seen, influence, counted, np.array([True, True]))
     results = StudyResults(
         Path(), "made", "Made", "made.yaml", "", "2 CPU cores", ", ".join(models), "home en-US", 1000, 400, 1.0, 1000,
         tuple(cells),

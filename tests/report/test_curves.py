@@ -1,10 +1,5 @@
-import math
-
-import numpy as np
 import pytest
 from made_curves import made_curves, with_seeds
-
-from sottovoce.report.resamples import Sampled, over_seeds
 
 
 def test_cells_that_differ_in_the_seed_alone_are_one_point() -> None:
@@ -68,27 +63,3 @@ def test_an_unfinished_seed_leaves_a_point_of_the_others() -> None:
     assert (len(five.finished), len(five.cells), five.speech[0].num_seeds) == (1, 2, 1)
     assert ten.speech == ()
     assert curves.budgeted[0].last is five
-
-
-def test_the_interval_of_one_seed_is_that_of_its_resamples() -> None:
-    drawn = np.random.default_rng(0).normal(0.5, 0.1, (4000, 2))
-    estimate = over_seeds([Sampled(np.array([0.5, 0.5]), drawn)])[0]
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(drawn[:, 0], [0.025, 0.975])))
-    assert estimate.standard_error == pytest.approx(0.1, rel=0.05)
-
-
-def test_the_standard_error_covers_utterances_and_seeds() -> None:
-    values, rng = (0.4, 0.45, 0.5, 0.65), np.random.default_rng(0)
-    utterances = rng.normal(0, 0.02, (20000, 1))
-    seeds = [Sampled(np.full(2, value), value + np.repeat(utterances, 2, axis=1)) for value in values]
-    # The variance of a mean of four seeds, s^2 / 4, and that of the utterances, which all seeds share.
-    expected = math.sqrt(np.var(values, ddof=1) / 4 + 0.02**2)
-    assert over_seeds(seeds)[0].standard_error == pytest.approx(expected, rel=0.03)
-
-
-def test_a_p_value_inverts_the_interval() -> None:
-    drawn = np.linspace(-0.02, 0.98, 1001)[:, None] * np.ones(2)
-    # 21 of 1001 resamples are at most 0.
-    assert over_seeds([Sampled(np.full(2, 0.48), drawn)])[0].p_value == pytest.approx(2 * 22 / 1002)
-    with pytest.raises(ValueError):
-        over_seeds([])

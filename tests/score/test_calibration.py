@@ -20,7 +20,6 @@ from sottovoce.score.calibration import (
     reliability_bins,
 )
 from sottovoce.score.confidences import Judged
-from sottovoce.score.statistics import wilson_interval
 
 SHARES = st.floats(0, 1, allow_nan=False)
 PAIRS = st.lists(st.tuples(SHARES, st.booleans()), min_size=1, max_size=40)
@@ -61,15 +60,6 @@ def test_bins_end_where_they_should() -> None:
         (only,) = reliability_bins(judged((tenth / 10, True)))
         assert (only.low, only.high) == ((tenth - 1) / 10, tenth / 10)
     assert len(reliability_bins(judged((0.1, True), (0.95, True)))) == 2  # the empty ones are left out
-
-
-def test_wilsons_interval_is_that_of_the_book() -> None:
-    """Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine, 1998, table I."""
-    for right, number, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
-        assert wilson_interval(right, number) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-    assert wilson_interval(20, 20)[1] == 1.0
-    with pytest.raises(ValueError, match="a share of 0"):
-        wilson_interval(0, 0)
 
 
 def test_what_is_calibrated_shows_the_error_that_it_must() -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from score_rows import manifest_row, prediction_row, write_rows
 
 from sottovoce.core.errors import UserError
-from sottovoce.score.compare import compare_systems, comparison_tables
+from sottovoce.score.compare import compare_systems, comparison_tables, listed, p_words
 from sottovoce.score.files import read_gold
 from sottovoce.score.metrics.registry import in_tables
 
@@ -30,8 +30,8 @@ def system(gold: Path, name: str, num_right: int, start: int = 0, **changes: Any
     return str(write_rows(gold.parent / f"{name}.jsonl", *rows))
 
 
-def compared(gold: Path, *systems: str, **options: Any) -> dict[str, Any]:
-    return compare_systems(systems, read_gold(gold), lambda _: None, 500, **options)
+def compared(gold: Path, *systems: str) -> dict[str, Any]:
+    return compare_systems(systems, read_gold(gold), lambda _: None)
 
 
 def shown(comparison: dict[str, Any]) -> str:
@@ -49,7 +49,7 @@ def test_a_clear_difference_is_found_and_equal_figures_cannot_be_told_apart(gold
     assert intent["difference"] == pytest.approx(0.5)
     assert intent["interval"][0] < 0.5 < intent["interval"][1]
     assert intent["interval"][0] > 0.35
-    assert intent["p_value"] == intent["corrected_p_value"] == pytest.approx(1 / 501)
+    assert intent["p_value"] == intent["corrected_p_value"] < 1e-9
     assert intent["better"] == "first"
     entities = pair["figures"]["entity_f1"]
     assert (entities["difference"], entities["p_value"], entities["better"]) == (0.0, 1.0, None)
@@ -62,6 +62,9 @@ def test_a_clear_difference_is_found_and_equal_figures_cannot_be_told_apart(gold
         "good has more intents right in 30 utterances, poor in 0 (McNemar's exact test: p < 0.0001).",
     ]
     assert comparison["correction"] is None
+    good = comparison["systems"][0]
+    low, high = (f"{100 * end:.2f}" for end in good["intervals"]["strict"]["intent_accuracy"])
+    assert " 83.33 " in shown(comparison) and f"[{low}, {high}]" in shown(comparison)
 
 
 def test_the_better_one_is_named_whichever_comes_first(gold: Path) -> None:
@@ -90,8 +93,9 @@ def test_p_values_of_several_pairs_are_corrected_and_that_is_said(gold: Path) ->
     assert row["corrected_p_value"] == pytest.approx(3 * row["p_value"])
     assert row["better"] is None
     assert comparison["correction"] == "holm"
+    assert row["interval"][0] > 0 > row["corrected_interval"][0]
     assert comparison["sentences"][-1] == (
-        "The p-values are corrected for 3 comparisons (Holm); the intervals are not."
+        "The p-values and intervals of differences are corrected for 3 pairs (Holm)."
     )
     assert "p, Holm" in shown(comparison)
     assert "p, Holm" not in shown(compared(gold, a, b))
@@ -125,13 +129,30 @@ def test_seeds_of_a_system_are_averaged_with_their_spread(gold: Path) -> None:
     assert "60.00 ± 10.00" in shown(comparison)
 
 
-def test_the_same_seed_gives_the_same_comparison_and_it_is_json(gold: Path) -> None:
+def test_a_comparison_is_json_and_few_utterances_are_named(gold: Path) -> None:
     files = system(gold, "a", 41), system(gold, "b", 30, start=20)
-    comparison = compared(gold, *files, seed=3)
-    assert comparison == compared(gold, *files, seed=3)
-    assert comparison != compared(gold, *files, seed=4)
+    comparison = compared(gold, *files)
     assert json.loads(json.dumps(comparison)) == comparison
-    assert (comparison["num_items"], comparison["num_utterances"], comparison["num_resamples"]) == (60, 60, 500)
+    assert (comparison["num_items"], comparison["num_utterances"]) == (60, 60)
+    assert "are few" not in " ".join(comparison["sentences"])
+    short = write_rows(gold.parent / "short.jsonl", *map(manifest_row, range(49)))
+    assert compared(short, *files)["sentences"][-1].startswith("49 test utterances are few: below 50, ")
+
+
+def test_no_verdict_contradicts_its_interval(gold: Path) -> None:
+    """Of many pairs, with and without Holm's correction, at every figure."""
+    found = set()
+    for number in range(22, 60, 3):
+        files = [system(gold, name, right) for name, right in (("a", 20), ("b", number), ("c", 40))]
+        for systems in (files[:2], files):
+            for row in (row for pair in compared(gold, *systems)["pairs"] for row in pair["figures"].values()):
+                for ends, p_value in (("interval", "p_value"), ("corrected_interval", "corrected_p_value")):
+                    low, high = row[ends]
+                    assert (not low <= 0 <= high) == (row[p_value] < 0.05)
+                low, high = row["corrected_interval"]
+                assert row["better"] == ("first" if low > 0 else "second" if high < 0 else None)
+                found.add(row["better"])
+    assert found == {"first", "second", None}
 
 
 def test_systems_are_named_by_their_files_or_by_the_path_if_that_says_more(gold: Path) -> None:
@@ -146,6 +167,7 @@ def test_systems_are_named_by_their_files_or_by_the_path_if_that_says_more(gold:
     (gold.parent / "cells/y").mkdir()
     x, y = (system(gold, f"cells/{cell}/predictions-speech", 9) for cell in "xy")
     assert names(x, y) == ["x", "y"]
+    assert names(a, system(gold, "b,c", 9)) == ["a", "b,c"]  # one file, not two seeds
 
 
 def test_every_figure_is_compared_and_those_of_tables_are_shown(gold: Path) -> None:
@@ -153,6 +175,13 @@ def test_every_figure_is_compared_and_those_of_tables_are_shown(gold: Path) -> N
     assert {metric.key for metric in in_tables()} < set(comparison["pairs"][0]["figures"])
     assert comparison["pairs"][0]["figures"].keys() == comparison["systems"][0]["strict"].keys()
     assert all(f"│ {metric.label} " in shown(comparison) for metric in in_tables())
+
+
+def test_names_and_p_values_in_a_sentence() -> None:
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [p_words(value) for value in (1.0, 0.04567, 0.0001, 0.00009)] == [
+        "= 1.0000", "= 0.0457", "= 0.0001", "< 0.0001",
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_compared_is_refused(gold: Path) -> None:

@@ -13,8 +13,8 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe, Train
 from sottovoce.data.load import load_data
 from sottovoce.report.curves import study_curves
+from sottovoce.report.estimates import study_samples
 from sottovoce.report.html import read_report, report_html
-from sottovoce.report.resamples import study_samples
 from sottovoce.report.results import read_study
 from sottovoce.report.table import gaps_closed, markdown_table
 from sottovoce.study.card import add_facts, read_card, trained_alike, write_card

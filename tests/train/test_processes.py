@@ -55,7 +55,7 @@ def test_a_study_in_two_processes_gives_the_files_of_one(
     schemes = ["text_only", "curriculum"]
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, schemes=schemes, budgets=[0.3], train=train)
     said = launched("-m", "sottovoce", "study", str(path))
-    assert said.count("preflight proofs hold") == 1
+    assert said.count("preflight proofs passed") == 1
     study = tmp_path / "runs/tiny"
     found = results_of(study)
     assert (study / "report.html").exists() and len([name for name in found if name.endswith("scores.json")]) == 2

@@ -144,7 +144,7 @@ def test_a_sharded_study_gives_the_weights_of_one_process_and_is_scored(
     alone = run_tiny_study(tmp_path / "one", tiny_model_dir, tiny_corpus, **asked)
     path = write_recipe(tmp_path, tiny_model_dir, tiny_corpus, **asked)
     said = launched(two_processes.__file__, "study", str(path), config=config)
-    assert said.count("preflight proofs hold") == 1
+    assert said.count("preflight proofs passed") == 1
     study = tmp_path / "runs/tiny"
     assert (study / "report.html").exists() and len(list(study.glob("cells/*/scores.json"))) == 2
     for cell in study.glob("cells/*"):

@@ -145,6 +145,8 @@ def test_modalities_and_lengths_meet_in_a_batch() -> None:
         ("_load_from_checkpoint", ["resume_from_checkpoint", "model"]),
         ("_save_optimizer_and_scheduler", ["output_dir"]),
         ("_load_optimizer_and_scheduler", ["checkpoint"]),
+        ("evaluate", ["eval_dataset", "ignore_keys", "metric_key_prefix"]),
+        ("_load_best_model", []),
         ("log", ["logs", "start_time"]),
     ],
 )

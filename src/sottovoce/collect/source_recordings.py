@@ -50,7 +50,7 @@ def bring_recordings(
             aside(path)
     if spoken:
         how = f"linked, {num_copied} of them copied" if num_copied else "linked"
-        say(f"{len(spoken)} recordings of the source: {how} in {folder}")
+        say(f"{len(spoken)} recordings of the source are in {folder}, {how}")
     return brought
 
 

@@ -24,6 +24,7 @@ from sottovoce.core.types import Labels, Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
+from sottovoce.data.dev_split import split_off_dev
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import SYNTHETIC, SharedExamples
 from sottovoce.data.prompts import instruction_of
@@ -37,6 +38,8 @@ class Data:
         manifest: the target's, with its sha256.
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
+        dev: what training is evaluated on, empty if it is not: those with speech if any have it, else all as text.
+        dev_line: where ``dev`` comes from, for the user.
         others: training utterances of the sources, by their names in the recipe; under ``SYNTHETIC`` those with
             synthetic speech.
         shared: examples that cells share, and the instruction of all prompts.
@@ -51,6 +54,8 @@ class Data:
     others: Mapping[str, list[Utterance]] = field(default_factory=dict)
     shared: SharedExamples = field(default_factory=SharedExamples, compare=False, repr=False)
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    dev: list[Utterance] = field(default_factory=list)
+    dev_line: str = ""
 
     @property
     def instruction(self) -> str:
@@ -81,8 +86,18 @@ def load_data(recipe: Recipe) -> Data:
     test = [u for u in utterances if u.split == "test" and u.audio is not None]
     if not test:
         raise UserError(f"{path}: no utterance of split test has a recording", "record some test utterances")
+    dev, dev_line = [u for u in utterances if u.split == "dev"], ""
+    if recipe.train.eval_strategy == "no":
+        dev = []
+    elif not dev:
+        train, dev, dev_line = split_off_dev(train, recipe.seed)
     train = limited(train, recipe.num_train_utterances, recipe.seed)
     test = limited(test, recipe.num_test_utterances, recipe.seed)
+    if dev:
+        dev = [utterance for utterance in dev if utterance.audio is not None] or dev
+        dev = limited(dev, recipe.num_dev_utterances, recipe.seed)
+        kind = "recordings" if dev[0].audio is not None else "texts, as none has a recording"
+        dev_line = "; ".join(filter(None, (dev_line, f"training is evaluated on {len(dev)} dev {kind}")))
     unseen = {u.frame.intent for u in test if not u.frame.is_rejection} - {u.frame.intent for u in train}
     if unseen:
         advice = "add training utterances for them, raise num_train_utterances, or remove them from test"
@@ -91,7 +106,8 @@ def load_data(recipe: Recipe) -> Data:
     if recipe.synthetic_speech:
         others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
     instruction = instruction_of(recipe.prompt, Labels.of(utterance.frame for utterance in train))
-    return Data(path, sha256_of(path), train, test, others, SharedExamples(instruction))
+    shared = SharedExamples(instruction)
+    return Data(path, sha256_of(path), train, test, others, shared, dev=dev, dev_line=dev_line)
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:

@@ -9,26 +9,29 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
 from sottovoce.core.errors import UserError, nearest
 from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.plan.curve_families import Floats
 from sottovoce.plan.intents import IntentGain, first_intents, recordings_of
 from sottovoce.plan.learning_curve import LEVEL, Interval, LearningCurve, NoCurveError, fit_curve
 from sottovoce.report.curves import Curves, Line, Point, study_curves
-from sottovoce.report.resamples import study_samples
+from sottovoce.report.estimates import study_samples
 from sottovoce.report.results import StudyResults, prediction_file, read_study
 from sottovoce.report.wording import line_label, percent
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import read_gold
+from sottovoce.score.intervals import Scored, figures
 from sottovoce.score.matching import Answers
 from sottovoce.score.metrics.registry import headline_keys
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import find_manifest
 
 NUM_NEXT = 100
+MIN_TEST = 50
+"""Test utterances that a curve needs: from so many on, the coverage of its intervals was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class CurvePlan:
 class Level:
     """A score on speech (0..1, mean over seeds) reached without training recordings, to compare with a target.
 
-    Its LEVEL interval is normal, from the standard error over test utterances and seeds.
+    Its LEVEL interval is over the choice of test utterances and seeds.
     """
 
     name: str
@@ -219,20 +222,32 @@ def _levels(curves: Curves, line: Line, targets: Sequence[Target]) -> Iterator[L
         return
     for target in targets:
         seen = last.speech[headline_keys().index(target.metric)]
-        half = NormalDist().inv_cdf((1 + LEVEL) / 2) * seen.standard_error
-        yield Level(_label(curves, line), target, Interval(seen.mean, seen.mean - half, seen.mean + half))
+        yield Level(_label(curves, line), target, Interval(seen.mean, *seen.source.bounds(LEVEL)))
 
 
 def _fit(curves: Curves, line: Line, metric: str) -> LearningCurve | NoCurveError:
     trained = [(_num_recordings(point), cell) for point in line.drawn for cell in point.finished]
     numbers, seeds = [number for number, _ in trained], [cell.seed for _, cell in trained]
     samples, place = [curves.samples[cell.name, "speech"] for _, cell in trained], headline_keys().index(metric)
-    scores = [float(each.seen[place]) for each in samples]
-    resampled = np.stack([each.drawn[:, place] for each in samples], axis=1)
+    scores = [float(each.figures[place]) for each in samples]
+    number = min(figures([each])[place].number for each in samples)
+    if number < MIN_TEST:
+        return NoCurveError(f"measured on {number} test utterances; a curve needs {MIN_TEST}")
     try:
-        return fit_curve(numbers, seeds, scores, resampled)
+        return fit_curve(numbers, seeds, scores, covariance(samples, place))
     except NoCurveError as error:
         return error
+
+
+def covariance(samples: Sequence[Scored], place: int) -> Floats:
+    """Of the scores of several trainings over the choice of test utterances, in the metric of that place.
+
+    A score of 0 or 1 varies over no utterances that were tested, so variances are at least those of smoothed shares.
+    """
+    influence = np.stack([each.influence[:, place] for each in samples], axis=1)
+    found: Floats = influence.T @ influence
+    smoothed = np.array([figures([each])[place].standard_error ** 2 for each in samples])
+    return found + np.diag(np.maximum(0.0, smoothed - np.diag(found)))
 
 
 def _num_recordings(point: Point) -> int:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 from sottovoce.report.curves import Curves
 from sottovoce.report.differences import Comparison
-from sottovoce.report.resamples import Estimate
 from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import line_label, speech_words
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A difference (shares), its corrected p-value and whether that is significant; both None if nothing is tested."""
+    """A difference (a share), its interval and p-value, both corrected, and whether it is real by them; the last two
+    are None if nothing is tested."""
 
-    figure: Estimate
+    mean: float
+    low: float
+    high: float
     p_value: float | None = None
     real: bool | None = None
 
@@ -35,7 +37,8 @@ def difference_matrix(results: StudyResults, comparisons: Sequence[Comparison], 
     for each in comparisons:
         first, second = (line_label(results, name, each.sources, each.model) for name in (each.first, each.second))
         row = speech_words(each.share, 0, each.first, each.size)
-        entry = Entry(each.figures[place], each.p_values[place], each.better(place) is not None)
+        mean = each.figures[place].mean
+        entry = Entry(mean, *each.bounds(place), each.p_values[place], each.better(place) is not None)
         entries[each.share, row, f"{first} − {second.lower()}"] = entry
     return _matrix(entries)
 
@@ -47,7 +50,8 @@ def gap_matrix(curves: Curves, place: int) -> Matrix:
         column = line_label(curves.results, line.scheme, line.sources, line.model)
         for point in line.drawn:
             budget = speech_words(point.share, 0, point.scheme, point.size)
-            entries[point.share, budget, column] = Entry(point.gap[place])
+            gap = point.gap[place]
+            entries[point.share, budget, column] = Entry(gap.mean, gap.low, gap.high)
     return _matrix(entries)
 
 

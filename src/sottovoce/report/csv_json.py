@@ -13,10 +13,10 @@ from sottovoce.core.types import MODALITIES
 from sottovoce.report.cost import study_cost
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.differences import Comparison
+from sottovoce.report.estimates import Calibrations, Estimate
 from sottovoce.report.findings import Finding
 from sottovoce.report.measures import share_unreadable, standard_error
 from sottovoce.report.published import Published
-from sottovoce.report.resamples import Calibrations, Estimate
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.table import covered, gaps_closed, point_gaps_closed
 from sottovoce.report.wording import display_models, display_path, state_of
@@ -25,7 +25,8 @@ from sottovoce.score.statistics import LEVEL, NUM_RESAMPLES
 
 _COUNTS = ("num_scored", "num_missing", "num_unreadable")
 _TRUST = ("ece", "ece_if_calibrated", "adaptive_ece", "brier", "risk_coverage_area", "mean_confidence")
-_COST = ("asr", "word_error_rate", "seconds_per_utterance", "num_parameters")  # only if a cell has any of them
+_COST = ("asr", "word_error_rate", "seconds_per_utterance", "num_parameters")  # only where a cell has any of them
+_ESTIMATE = ("mean", "low", "high", "standard_error", "num_seeds")
 _PLAIN = (
     *("cell", "scheme", "budget_share", "num_clips", "speech_seconds", "num_speech_rows", "num_text_rows"),
     *("seed", "sources", "model_name", "seconds", "failed"),
@@ -73,6 +74,7 @@ def json_report(
     findings: Sequence[Finding],
     published: Sequence[Published],
     headline: str,
+    chosen_on_dev: str,
     calibrations: Calibrations,
 ) -> str:
     """The study as one JSON object; shares and differences of shares from 0 to 1, times in seconds.
@@ -87,6 +89,7 @@ def json_report(
     report = {
         "study": {key: getattr(results, key) for key in (*own, "majority_intent_accuracy", "unheard_voices")} | shown,
         "headline": headline,
+        "chosen_on_dev": chosen_on_dev,
         "intervals": {"level": LEVEL, "num_resamples": NUM_RESAMPLES, "cover": covered(curves)},
         "lines": [_line(curves, line) for line in curves.lines],
         "differences": [_comparison(each) for each in comparisons],
@@ -147,12 +150,14 @@ def _closed(curves: Curves, line: Line, point: Point) -> dict[str, Any]:
 def _estimates(estimates: Sequence[Estimate]) -> dict[str, Any]:
     """Without the p-value, which is meaningless for a score."""
     named = zip(registry.headline_keys(), estimates, strict=True) if estimates else ()
-    return {name: {k: v for k, v in asdict(each).items() if k != "p_value"} for name, each in named}
+    return {name: {key: getattr(each, key) for key in _ESTIMATE} for name, each in named}
 
 
 def _comparison(each: Comparison) -> dict[str, Any]:
     figures = {
-        name: {**asdict(figure), "corrected_p_value": corrected, "better": each.better(place)}
+        name: {key: getattr(figure, key) for key in (*_ESTIMATE, "p_value")}
+        | dict(zip(("corrected_low", "corrected_high"), each.bounds(place), strict=True))
+        | {"corrected_p_value": corrected, "better": each.better(place)}
         for place, (name, figure, corrected) in enumerate(
             zip(registry.headline_keys(), each.figures, each.p_values, strict=True)
         )

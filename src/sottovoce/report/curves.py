@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sottovoce.core.types import MODALITIES, Modality
-from sottovoce.report.resamples import Estimate, Samples, over_seeds
+from sottovoce.report.estimates import Estimate, Samples, differences, shares
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.train.schemes import SCHEMES
 
@@ -169,7 +169,7 @@ def _point(cells: Sequence[CellResult], samples: Samples) -> Point:
         return Point(tuple(cells))
     on = {modality: [samples[name, modality] for name in names] for modality in MODALITIES}
     gaps = [text - speech for text, speech in zip(on["text"], on["speech"], strict=True)]
-    return Point(tuple(cells), over_seeds(on["speech"]), over_seeds(on["text"]), over_seeds(gaps))
+    return Point(tuple(cells), shares(on["speech"]), shares(on["text"]), differences(gaps))
 
 
 def _sorted(points: list[Point]) -> tuple[Point, ...]:

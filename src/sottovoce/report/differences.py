@@ -1,7 +1,7 @@
 """Which schemes really differ on test speech, budget by budget: paired intervals, Holm's p-values, and sentences.
 
-Two schemes are compared on the same resamples of the test utterances and, seed by seed, on the same recordings. The
-correction is over all comparisons of a figure within a mixture and a model.
+Two schemes are compared utterance by utterance and seed by seed, on the same recordings. The correction is over all
+comparisons of a figure within a mixture and a model.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sottovoce.report.curves import Curves, Line, Point
-from sottovoce.report.resamples import Estimate, Sampled, Samples, over_seeds
+from sottovoce.report.estimates import Estimate, Samples, differences
 from sottovoce.report.results import StudyResults
 from sottovoce.report.wording import line_label, size_words
 from sottovoce.score.compare import listed
+from sottovoce.score.intervals import Scored, corrected_level
 from sottovoce.score.metrics.registry import headline
 from sottovoce.score.statistics import LEVEL, holm
 
@@ -24,7 +25,7 @@ PAPER = ("curriculum", "direct_mixing")  # the schemes with speech of Choi et al
 class Comparison:
     """How much higher ``first`` (a scheme) is than ``second`` on speech, at one budget.
 
-    ``figures`` and ``p_values``, which are corrected, are in the order of the headline metrics.
+    ``figures`` and the corrected ``p_values`` are in the order of the headline metrics.
     """
 
     sources: tuple[str, ...]
@@ -42,9 +43,14 @@ class Comparison:
             return None
         return self.first if self.figures[place].mean > 0 else self.second
 
+    def bounds(self, place: int = 0) -> tuple[float, float]:
+        """The interval that is corrected as the p-value is: 0 is outside exactly if one of the two is better."""
+        figure, corrected = self.figures[place], self.p_values[place]
+        return figure.source.bounds(corrected_level(LEVEL, figure.p_value, corrected))
 
-def paired(first: Point, second: Point, samples: Samples) -> dict[int, Sampled]:
-    """How much higher ``first`` is on speech than ``second``, for each seed that both have finished."""
+
+def paired(first: Point, second: Point, samples: Samples) -> dict[int, Scored]:
+    """By each seed that both points have finished: how much higher ``first`` is on speech than ``second``."""
     others = {cell.seed: cell for cell in second.finished}
     return {
         cell.seed: samples[cell.name, "speech"] - samples[others[cell.seed].name, "speech"]
@@ -87,7 +93,7 @@ def _family(curves: Curves, sources: tuple[str, ...], model: str) -> Iterator[tu
             for point in line.points if second else ():
                 other = second.at(point.size) if isinstance(second, Line) else second
                 if other and (pairs := paired(point, other, curves.samples)):
-                    yield point, other.scheme, over_seeds(list(pairs.values()))
+                    yield point, other.scheme, differences(list(pairs.values()))
 
 
 def _sentence(first: str, second: str, group: list[Comparison], place: int) -> str:

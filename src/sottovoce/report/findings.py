@@ -13,8 +13,9 @@ from typing import Literal
 
 from sottovoce.report.curves import Curves, Line, Point
 from sottovoce.report.differences import PAPER, paired
-from sottovoce.report.resamples import Estimate, Sampled, over_seeds
+from sottovoce.report.estimates import Estimate, differences
 from sottovoce.report.wording import line_label, percent, signed_points, size_words
+from sottovoce.score.intervals import Scored
 
 Verdict = Literal["seen", "not seen", "not decidable"]
 
@@ -103,8 +104,8 @@ def _curriculum(curves: Curves, lines: Sequence[Line], text_only: Point | None) 
     large = [paired(*pair, curves.samples) for pair in pairs if pair[0].share >= LARGE_SHARE][-1:]
     verdicts: list[Verdict] = []
     reasons = []
-    for name, differences in (("At scarce budgets", scarce), ("At the largest budget", large)):
-        lead = _mean_lead(differences)
+    for name, leads in (("At scarce budgets", scarce), ("At the largest budget", large)):
+        lead = _mean_lead(leads)
         if lead is None:
             verdicts.append("not decidable")
             reasons.append(f"{name}: no budget that both have finished.")
@@ -152,19 +153,14 @@ def _above(gain: Estimate, bound: float) -> Verdict:
 def _gain(curves: Curves, point: Point | None, text_only: Point | None) -> Estimate | None:
     """The gain in intent accuracy on speech over text-only."""
     pairs = paired(point, text_only, curves.samples) if point and text_only else {}
-    return over_seeds(list(pairs.values()))[0] if pairs else None
+    return differences(list(pairs.values()))[0] if pairs else None
 
 
-def _mean_lead(differences: list[dict[int, Sampled]]) -> Estimate | None:
-    """The mean over several budgets, seed by seed; a seed that is missing from any of them is left out."""
-    averaged = []
-    for seed in differences[0] if differences else ():
-        if any(seed not in budget for budget in differences):
-            continue
-        of_seed = [budget[seed] for budget in differences]
-        seen, drawn = (sum(getattr(each, name) for each in of_seed) / len(of_seed) for name in ("seen", "drawn"))
-        averaged.append(Sampled(seen, drawn))
-    return over_seeds(averaged)[0] if averaged else None
+def _mean_lead(budgets: list[dict[int, Scored]]) -> Estimate | None:
+    """Of several budgets, averaged seed by seed; seeds that not all of them have are left out."""
+    seeds = [seed for seed in budgets[0] if all(seed in budget for budget in budgets)] if budgets else []
+    averaged = [Scored.mean([budget[seed] for budget in budgets]) for seed in seeds]
+    return differences(averaged)[0] if averaged else None
 
 
 def _named(curves: Curves, point: Point) -> str:

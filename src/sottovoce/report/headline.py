@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from sottovoce.core.types import Utterance
 from sottovoce.report.curves import Curves, Point
-from sottovoce.report.differences import Comparison, difference_sentences, paired
+from sottovoce.report.differences import Comparison, difference_sentences
 from sottovoce.report.examples import Answers, Example, fixed_and_remaining
 from sottovoce.report.findings import SCARCE_SHARE
-from sottovoce.report.measures import intent_difference, intent_right
-from sottovoce.report.resamples import over_seeds
+from sottovoce.report.measures import intent_differences, intent_right
 from sottovoce.report.results import CellResult, StudyResults, read_predictions
 from sottovoce.report.table import point_gaps_closed
 from sottovoce.report.wording import (
@@ -89,7 +88,8 @@ def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | 
     fixed, remaining = fixed_and_remaining(gold, before[0], after[0])
     name = line_label(results, line.scheme, line.sources, line.model)
     if results.is_grid:
-        sentence, notes = _grid_headline(curves, best, text_only, name), difference_sentences(results, comparisons)
+        sentence = _grid_headline(curves, comparisons, best, text_only, name)
+        notes = difference_sentences(results, comparisons)
         name = f"{name} at {speech_words(best.share, 0, best.scheme, best.size)}"
     else:
         cell = best.finished[0]
@@ -124,31 +124,32 @@ def _of_cells(
     before: Answers,
     after: Answers,
 ) -> tuple[str, list[str]]:
-    """Headline and notes of a study with one cell per scheme."""
-    gain = intent_difference(gold, before, after)
-    notes = [comparison(label(results, text_only), label(results, best), gain)]
-    for cell in results.finished:
-        compared = cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts"
-        if compared and cell.name != best.name:
-            other = intent_difference(gold, read_predictions(results, cell, "speech"), after)
-            notes.append(comparison(label(results, cell), label(results, best), other))
-    return headline(results, gain), notes
+    """Heading and notes of a study with a cell a scheme."""
+    others = [
+        cell
+        for cell in results.finished
+        if (cell.uses_speech or SCHEMES[cell.scheme].reads == "transcripts") and cell.name != best.name
+    ]
+    befores = [before, *(read_predictions(results, cell, "speech") for cell in others)]
+    gains = intent_differences(gold, befores, after)
+    cells = [text_only, *others]
+    notes = [comparison(label(results, c), label(results, best), gain) for c, gain in zip(cells, gains, strict=True)]
+    return headline(results, gains[0]), notes
 
 
-def _grid_headline(curves: Curves, best: Point, text_only: Point, name: str) -> str:
-    """Headline of a study with learning curves: the gain from all speech, and from the first of it."""
+def _grid_headline(curves: Curves, comparisons: Sequence[Comparison], best: Point, text_only: Point, name: str) -> str:
+    """Heading of a study with learning curves: what all of the speech brings, and what the first of it brings."""
     budget = f"{speech_words(best.share, 0, best.scheme, best.size)} speech ({clips(best.num_clips)})"
     before, after = (f"{percent(point.speech[0].mean)}\u00a0%" for point in (text_only, best))
-    pairs = paired(best, text_only, curves.samples)
-    gain = over_seeds(list(pairs.values()))[0] if pairs else None
-    if gain is None or gain.low <= 0 <= gain.high:
-        return (
-            f"{name} with {budget} and text-only cannot be told apart on speech: intent accuracy {after} and {before}."
-        )
+    line = next(line for line in curves.budgeted if best in line.points)
+    of_line = (line.sources, line.model, best.size, best.scheme, text_only.scheme)
+    tests = [each for each in comparisons if (each.sources, each.model, each.size, each.first, each.second) == of_line]
+    if not tests or tests[0].better() is None:
+        return f"{name} with {budget} and text-only are not distinguishable on speech: {after} and {before}."
+    gain = tests[0].figures[0]
     if gain.mean < 0:
         return f"{name} with {budget} is worse than text-only on speech: intent accuracy {after} instead of {before}."
     text = f"With {budget}, {name.lower()} raises intent accuracy on speech from text-only’s {before} to {after}"
-    line = next(line for line in curves.budgeted if best in line.points)
     small = [p for p in line.points if p.speech and 0 < p.share <= SCARCE_SHARE and p is not best]
     if not small:
         return f"{text}."

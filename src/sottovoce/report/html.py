@@ -16,13 +16,15 @@ from sottovoce.report.cost import study_cost
 from sottovoce.report.csv_json import csv_table, json_report
 from sottovoce.report.curves import Curves, study_curves
 from sottovoce.report.differences import Comparison, difference_sentences, scheme_differences
+from sottovoce.report.estimates import Calibrations, study_calibrations, study_samples
 from sottovoce.report.figures.figure import figure_png, figure_svg, figure_title
+from sottovoce.report.figures.training import training_svg
 from sottovoce.report.findings import Finding, findings
 from sottovoce.report.headline import Answer, study_answer
 from sottovoce.report.published import Published, published_for
 from sottovoce.report.reliability import reliability
-from sottovoce.report.resamples import Calibrations, study_calibrations, study_samples
 from sottovoce.report.results import StudyResults, read_study
+from sottovoce.report.selection import chosen_on_dev, dev_metric, trained_stages
 from sottovoce.report.table import covered, latex_table, markdown_table, table_rows
 from sottovoce.report.wording import (
     display_models,
@@ -48,6 +50,7 @@ class Report:
     published: tuple[Published, ...]
     answer: Answer | None
     calibrations: Calibrations
+    chosen_on_dev: str = ""
 
     @property
     def page(self) -> Path:
@@ -79,7 +82,8 @@ def read_report(folder: Path, published: Path | None = None) -> Report:
     comparisons = scheme_differences(curves)
     found = tuple(findings(curves))
     shown, answer = published_for(results, published), study_answer(curves, comparisons)
-    return Report(curves, comparisons, found, shown, answer, study_calibrations(results))
+    calibrations, chosen = study_calibrations(results), chosen_on_dev(curves)
+    return Report(curves, comparisons, found, shown, answer, calibrations, chosen)
 
 
 def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
@@ -96,7 +100,13 @@ def write_report(report: Report, refresh_seconds: int | None = None) -> Path:
     files = {
         "report.csv": csv_table(curves.results, report.calibrations),
         "report.json": json_report(
-            curves, report.comparisons, report.findings, report.published, report.headline, report.calibrations
+            curves,
+            report.comparisons,
+            report.findings,
+            report.published,
+            report.headline,
+            report.chosen_on_dev,
+            report.calibrations,
         ),
         "report.md": markdown_table(curves),
         "report.tex": latex_table(curves),
@@ -141,6 +151,7 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "figure": Markup(figure_svg(curves, report.published, inline=True)),
         "figure_narrow": Markup(figure_svg(curves, report.published, inline=True, narrow=True)),
         "reliability": reliability(results, report.calibrations),
+        "training": _training(results),
         "two_scorers": _two_scorers(results),
         "cost": study_cost(results),
         "versions": sorted({f"{name} {version}" for cell in results.cells for name, version in cell.versions.items()}),
@@ -148,6 +159,19 @@ def report_html(report: Report, refresh_seconds: int | None = None) -> str:
         "data": sorted({(Path(c.data.get("manifest", "")).name, c.data.get("sha256", "")) for c in results.cells}),
     }
     return environment.get_template("report.html.j2").render(context)
+
+
+def _training(results: StudyResults) -> dict[str, Any] | None:
+    """The figure of the stages' training with its caption; None if no stage kept its log."""
+    stages = [stage for stage in trained_stages(results) if stage.losses]
+    if not stages:
+        return None
+    metric = dev_metric(results)
+    caption = "The training loss of every stage, each stage once, in its scheme’s colour."
+    if any(stage.dev for stage in stages):
+        caption += " Below it the score on the dev utterances, which chooses the weights if the recipe says so."
+    narrow = Markup(training_svg(stages, metric, narrow=True))
+    return {"figure": Markup(training_svg(stages, metric)), "figure_narrow": narrow, "caption": caption}
 
 
 def _two_scorers(results: StudyResults) -> list[dict[str, Any]]:

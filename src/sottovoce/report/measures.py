@@ -8,29 +8,33 @@ from dataclasses import dataclass
 
 from sottovoce.core.types import MODALITIES, Prediction, Utterance
 from sottovoce.report.results import CellResult, Scores
+from sottovoce.score import intervals
+from sottovoce.score.intervals import Figure, corrected_level
 from sottovoce.score.metrics.metric import Metric
+from sottovoce.score.statistics import LEVEL, holm
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two accuracies on the same utterances, with its standard error."""
+    """A difference of two accuracies on the same utterances, with its 95 % interval."""
 
     value: float
-    standard_error: float
+    low: float
+    high: float
 
     @property
     def distinguishable(self) -> bool:
-        """Whether it is not 0 and at least two standard errors."""
-        return self.value != 0 and abs(self.value) >= 2 * self.standard_error
+        """Whether 0 is outside the interval."""
+        return not self.low <= 0 <= self.high
 
 
 def standard_error(scores: Scores, metric: Metric) -> float | None:
-    """Standard error sqrt(p(1-p)/n) of a share p of n items, which covers the choice of test utterances but not the
-    training run; None if the metric is not a share of items."""
+    """Standard error of a share of items, above 0 for none and all too; it covers the choice of test utterances, not of
+    the run. None of a metric that is no share of items."""
     if metric.of != "items":
         return None
     share, number = scores[metric.key], scores["num_scored"]
-    return math.sqrt(share * (1 - share) / number) if number else math.nan
+    return Figure(share, share * (1 - share) / number, int(number), True).standard_error if number else math.nan
 
 
 SMALLEST_GAP = 0.1  # of a score; shares of less are mostly noise: a few hundred utterances have errors of 3 points
@@ -62,14 +66,17 @@ def intent_right(prediction: Prediction | None, gold: Utterance) -> bool:
     return prediction is not None and prediction.frame is not None and prediction.frame.intent == gold.frame.intent
 
 
-def intent_difference(
-    gold: Sequence[Utterance], before: Mapping[str, Prediction], after: Mapping[str, Prediction]
-) -> Difference:
-    """How much higher the intent accuracy of ``after`` is than that of ``before``, paired by utterance.
+def intent_differences(
+    gold: Sequence[Utterance], befores: Sequence[Mapping[str, Prediction]], after: Mapping[str, Prediction]
+) -> list[Difference]:
+    """How much higher the intent accuracy of ``after`` is than each of the others, paired by utterance.
 
-    With w utterances won and l lost of n, the difference is (w - l) / n, with standard error
-    sqrt(w + l - (w - l)^2 / n) / n: utterances on which both agree do not add to it.
+    Utterances on which both agree say nothing about it. The intervals are corrected for their number, by Holm.
     """
-    steps = [intent_right(after.get(row.id), row) - intent_right(before.get(row.id), row) for row in gold]
-    number, net = len(steps), sum(steps)
-    return Difference(net / number, math.sqrt(sum(map(abs, steps)) - net**2 / number) / number)
+    found = []
+    for before in befores:
+        steps = [intent_right(after.get(row.id), row) - intent_right(before.get(row.id), row) for row in gold]
+        number, value = len(steps), sum(steps) / len(steps)
+        found.append(intervals.Difference(value, (sum(map(abs, steps)) / number - value**2) / number, number, True))
+    corrected = zip(found, holm([each.p_value for each in found]), strict=True)
+    return [Difference(e.value, *e.bounds(corrected_level(LEVEL, e.p_value, p_value))) for e, p_value in corrected]

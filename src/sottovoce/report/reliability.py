@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.report.estimates import Calibrations
 from sottovoce.report.figures.reliability import NAMES, reliability_svg
-from sottovoce.report.resamples import Calibrations
 from sottovoce.report.results import CellResult, StudyResults
 from sottovoce.report.wording import label, percent
 from sottovoce.score.calibration import Calibration

@@ -151,8 +151,9 @@ def no_answer(results: StudyResults) -> str:
 
 
 def comparison(before: str, after: str, difference: Difference) -> str:
-    """A difference in intent accuracy on speech as a sentence; below two standard errors it counts as none."""
-    size = f"{signed_points(difference.value)} ± {percent(difference.standard_error)} points"
+    """One difference of intent accuracy on speech in words; where 0 is inside its interval it is called none."""
+    ends = f"{signed_points(difference.low)} to {signed_points(difference.high)}"
+    size = f"{signed_points(difference.value)} points, {ends}"
     if not difference.distinguishable:
         return f"{after} and {before.lower()} cannot be told apart ({size})."
     return f"{after} is {'better' if difference.value > 0 else 'worse'} than {before.lower()} ({size})."

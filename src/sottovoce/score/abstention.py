@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sottovoce.core.errors import UserError
+from sottovoce.score.binomial import share_bounds
 from sottovoce.score.confidences import Judged, by_confidence
-from sottovoce.score.statistics import Floats, wilson_interval
+from sottovoce.score.intervals import Floats
+from sottovoce.score.statistics import LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ def answered_above(judged: Judged, threshold: float) -> Answered:
     right = judged.right[judged.confidence >= threshold]
     if not len(right):
         return Answered(threshold, 0, 0.0, None, None)
-    accuracy, bounds = float(right.mean()), wilson_interval(int(right.sum()), len(right))
+    accuracy, bounds = float(right.mean()), share_bounds(float(right.sum()), len(right), LEVEL)
     return Answered(threshold, len(right), len(right) / len(judged), accuracy, bounds)
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.score.abstention import Answered, answered_above, risk_coverage_area
+from sottovoce.score.binomial import share_bounds
 from sottovoce.score.confidences import Judged, by_confidence
-from sottovoce.score.statistics import Floats, bootstrap, interval, wilson_interval
+from sottovoce.score.intervals import Floats
+from sottovoce.score.statistics import LEVEL, bootstrap, interval
 
 NUM_BINS = 10
 THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # shown in tables
@@ -24,7 +26,7 @@ _NUM_DRAWS = 200  # in error_if_calibrated; its mean then has a standard error o
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The answers with a confidence above ``low`` and up to ``high``; the accuracy's 95 % interval is Wilson's."""
+    """The answers with a confidence above ``low`` and up to ``high``; with the 95 % interval of the accuracy."""
 
     low: float
     high: float
@@ -104,7 +106,7 @@ def reliability_bins(judged: Judged, num_bins: int = NUM_BINS) -> tuple[Bin, ...
     bins = []
     for place in np.unique(places).tolist():
         confidence, right = (column[places == place] for column in (judged.confidence, judged.right))
-        share = wilson_interval(int(right.sum()), len(right))
+        share = share_bounds(float(right.sum()), len(right), LEVEL)
         means = float(confidence.mean()), float(right.mean())
         bins.append(Bin(place / num_bins, (place + 1) / num_bins, len(right), *means, share))
     return tuple(bins)

@@ -20,20 +20,11 @@ from sottovoce.core.errors import UserError
 from sottovoce.score.counts import CountsTable, counts_tables
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import Gold
+from sottovoce.score.intervals import FEW_UTTERANCES, Difference, Floats, Scored, corrected_level, differences, figures
 from sottovoce.score.matching import VIEWS
 from sottovoce.score.metrics import registry
 from sottovoce.score.metrics.metric import Metric
-from sottovoce.score.statistics import (
-    LEVEL,
-    NUM_RESAMPLES,
-    Floats,
-    bootstrap,
-    holm,
-    interval,
-    mcnemar_p_value,
-    over_seeds,
-    randomisation_p_values,
-)
+from sottovoce.score.statistics import LEVEL, holm, mcnemar_p_value, over_seeds
 from sottovoce.score.tables import NONE, printable
 
 _ALPHA = 1 - LEVEL
@@ -45,36 +36,32 @@ class _System:
     files: list[Path]
     kind: str = ""
     tables: dict[str, list[CountsTable]] = field(default_factory=dict)
-    samples: dict[str, Floats] = field(default_factory=dict)
 
     def sums(self, view: str) -> Floats:
         """Counts of each utterance, averaged over the seeds."""
         tables = self.tables[view]
         return sum((table.per_utterance() for table in tables[1:]), tables[0].per_utterance()) / len(tables)
 
+    def scored(self, view: str) -> Scored:
+        """The figures of those counts."""
+        return self.tables[view][0].scored(self.sums(view))
 
-def compare_systems(
-    systems: Sequence[str],
-    gold: Gold,
-    say: Callable[[str], None],
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Any]:
+
+def compare_systems(systems: Sequence[str], gold: Gold, say: Callable[[str], None]) -> dict[str, Any]:
     """Scores each system and tests each pair of systems.
 
     Args:
         systems: a path each, or the paths of one system's seeds joined by commas.
         gold: the right answers.
         say: receives notes on missing, unknown and duplicate rows.
-        num_resamples: for the bootstrap and the randomisation test.
-        seed: for both.
 
     Returns:
         ``systems``: name, files, ``official`` and ``strict`` figures (0..1), ``intervals`` of both views and, with
         several seeds, ``seeds`` with mean, deviation, lowest and highest of each strict figure. ``pairs``: first,
         second, ``mcnemar_intent``, and for each strict figure the ``difference`` (first minus second), its
-        ``interval``, ``p_value``, ``corrected_p_value`` and ``better``: "first", "second" or None if they cannot be
-        told apart. ``sentences``: the conclusions in words. The correction is Holm's over the pairs, for each figure.
+        ``interval`` (95 %), ``p_value``, ``corrected_p_value``, ``corrected_interval`` and ``better``: "first",
+        "second" or None if they cannot be told apart. ``sentences``: the conclusions in words. The correction is Holm's
+        over the pairs, for each figure. A p-value is below 0.05 exactly if 0 is outside its interval.
 
     Raises:
         UserError: fewer than two systems, a file that cannot be read, or files with different kinds of keys.
@@ -86,22 +73,19 @@ def compare_systems(
         if (system.kind == "file") != (read[0].kind == "file"):
             kinds = f"{system.files[0]} is keyed by {system.kind}, {read[0].files[0]} by {read[0].kind}"
             raise UserError(kinds, "compare files that answer the same items")
-    for system in read:
-        for view, (table, *_) in system.tables.items():
-            system.samples[view] = bootstrap(system.sums(view), table.figures_of, num_resamples, seed)
     table = read[0].tables["strict"][0]
-    pairs = [_pair(first, second, num_resamples, seed) for first, second in combinations(read, 2)]
-    _correct(pairs)
+    both = list(combinations(read, 2))
+    gains = [differences([first.scored("strict") - second.scored("strict")]) for first, second in both]
+    pairs = [_pair(*systems, of_pair) for systems, of_pair in zip(both, gains, strict=True)]
+    _correct(pairs, gains)
     return {
         "num_items": len(table.rows),
         "num_utterances": table.num_utterances,
-        "num_resamples": num_resamples,
-        "seed": seed,
         "level": LEVEL,
         "correction": "holm" if len(pairs) > 1 else None,
         "systems": [_scores(system) for system in read],
         "pairs": pairs,
-        "sentences": _sentences(pairs),
+        "sentences": _sentences(pairs, table.num_utterances),
     }
 
 
@@ -124,17 +108,18 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
             table.add_row("", f"{spreads[0][1]['num_seeds']} seeds", *cells)
     yield table
     corrected = comparison["correction"] is not None
-    heads = ("p", "p, Holm") if corrected else ("p",)
+    heads = ("95 %, Holm", "p", "p, Holm") if corrected else ("95 %", "p")
     title = "differences of strict scores (shares in points)"
-    table = Table("pair", "metric", "first - second", "95 %", *heads, "", title=title, title_justify="left")
+    table = Table("pair", "metric", "first - second", *heads, "", title=title, title_justify="left")
     for pair in comparison["pairs"]:
         label = f"{pair['first']} - {pair['second']}"
         for metric in metrics:
             row = pair["figures"][metric.key]
-            p_values = [p_words(row[key]).removeprefix("= ") for key in ("p_value", "corrected_p_value")[: len(heads)]]
+            keys = ("p_value", "corrected_p_value") if corrected else ("p_value",)
+            p_values = [p_words(row[key]).removeprefix("= ") for key in keys]
             verdict = "cannot be told apart" if row["better"] is None else f"{row['better']} is better"
-            difference, bounds = metric.text(row["difference"], 2, "+"), Text(metric.bounds(row["interval"], 2))
-            table.add_row(printable(label), metric.label, difference, bounds, *p_values, verdict)
+            difference, bounds = metric.text(row["difference"], 2, "+"), metric.bounds(row["corrected_interval"], 2)
+            table.add_row(printable(label), metric.label, difference, Text(bounds), *p_values, verdict)
             label = ""
     yield table
 
@@ -178,8 +163,9 @@ def _read(name: str, files: list[Path], gold: Gold, say: Callable[[str], None]) 
 def _scores(system: _System) -> dict[str, Any]:
     scores: dict[str, Any] = {"name": system.name, "files": [str(path) for path in system.files], "intervals": {}}
     for view, (table, *_) in system.tables.items():
-        scores[view] = table.named(table.figures_of(system.sums(view).sum(axis=0)).tolist())
-        scores["intervals"][view] = table.named(interval(system.samples[view]).tolist())
+        found = figures([system.scored(view)])
+        scores[view] = table.named(each.value for each in found)
+        scores["intervals"][view] = table.named(list(each.bounds(LEVEL)) for each in found)
     if len(system.files) > 1:
         spreads = over_seeds([table.figures() for table in system.tables["strict"]])
         names = ("mean", "deviation", "lowest", "highest", "num_seeds")
@@ -189,18 +175,15 @@ def _scores(system: _System) -> dict[str, Any]:
     return scores
 
 
-def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dict[str, Any]:
+def _pair(first: _System, second: _System, gains: Sequence[Difference]) -> dict[str, Any]:
     one, other, table = first.sums("strict"), second.sums("strict"), first.tables["strict"][0]
-    differences = table.figures_of(one.sum(axis=0)) - table.figures_of(other.sum(axis=0))
-    bounds = interval(first.samples["strict"] - second.samples["strict"])  # both use the same resamples
-    p_values = randomisation_p_values(one, other, table.figures_of, num_resamples, seed)
     right, other_right = (sums[:, table.columns["intent"]] for sums in (one, other))
-    rows = zip(differences.tolist(), bounds.tolist(), p_values.tolist(), strict=True)
-    names = ("difference", "interval", "p_value")
     return {
         "first": first.name,
         "second": second.name,
-        "figures": table.named(dict(zip(names, row, strict=True)) for row in rows),
+        "figures": table.named(
+            {"difference": each.value, "interval": list(each.bounds(LEVEL)), "p_value": each.p_value} for each in gains
+        ),
         "mcnemar_intent": {
             "num_first_better": int((right > other_right).sum()),
             "num_second_better": int((right < other_right).sum()),
@@ -209,18 +192,21 @@ def _pair(first: _System, second: _System, num_resamples: int, seed: int) -> dic
     }
 
 
-def _correct(pairs: Sequence[dict[str, Any]]) -> None:
-    """Adds Holm's p-values and, by them, which system is better."""
-    for key in (*pairs[0]["figures"], "mcnemar_intent"):
-        rows = [pair["figures"].get(key) or pair[key] for pair in pairs]
-        for row, p_value in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+def _correct(pairs: Sequence[dict[str, Any]], gains: Sequence[Sequence[Difference]]) -> None:
+    """Adds Holm's p-values and, by them, the intervals and which system is better."""
+    for place, key in enumerate(pairs[0]["figures"]):
+        rows = [pair["figures"][key] for pair in pairs]
+        for row, of_pair, p_value in zip(rows, gains, holm([row["p_value"] for row in rows]), strict=True):
+            first = (row["difference"] > 0) == registry.metric_named(key).higher_is_better
             row["corrected_p_value"] = p_value
-            if "difference" in row:
-                first = (row["difference"] > 0) == registry.metric_named(key).higher_is_better
-                row["better"] = ("first" if first else "second") if p_value < _ALPHA else None
+            row["corrected_interval"] = list(of_pair[place].bounds(corrected_level(LEVEL, row["p_value"], p_value)))
+            row["better"] = ("first" if first else "second") if p_value < _ALPHA else None
+    tests = [pair["mcnemar_intent"] for pair in pairs]
+    for row, p_value in zip(tests, holm([row["p_value"] for row in tests]), strict=True):
+        row["corrected_p_value"] = p_value
 
 
-def _sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _sentences(pairs: Sequence[Mapping[str, Any]], num_utterances: int) -> list[str]:
     sentences, metrics = [], registry.in_tables()
     for pair in pairs:
         sides = {"first": (pair["first"], pair["second"]), "second": (pair["second"], pair["first"])}
@@ -234,8 +220,15 @@ def _sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
         p_value = p_words(test["corrected_p_value"])
         sentences.append(f"{counts} in {test['num_second_better']} (McNemar's exact test: p {p_value}).")
     if len(pairs) > 1:
-        sentences.append(f"The p-values are corrected for {len(pairs)} comparisons (Holm); the intervals are not.")
+        sentences.append(f"The p-values and the intervals of differences are corrected for {len(pairs)} pairs (Holm).")
+    if num_utterances < FEW_UTTERANCES:
+        sentences.append(few_utterances(num_utterances))
     return sentences
+
+
+def few_utterances(number: int) -> str:
+    """What to know of intervals from fewer than FEW_UTTERANCES."""
+    return f"{number} test utterances are few: below {FEW_UTTERANCES}, the intervals of F1 figures are rough."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.core.types import ANSWERED
+from sottovoce.score.intervals import Floats
 from sottovoce.score.matching import Answer, same_intent
-from sottovoce.score.statistics import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.score.intervals import Scored
 from sottovoce.score.matching import VIEWS, Answer, Pair, View
 from sottovoce.score.metrics import registry
 from sottovoce.score.metrics.metric import ITEMS, Floats, Metric, Sums
@@ -51,6 +52,11 @@ class CountsTable:
     def figures_of(self, sums: Floats) -> Floats:
         """The metrics of sums of rows: (..., columns) to (..., metrics)."""
         return figures_of(self.metrics, Sums(self.columns, sums))
+
+    def scored(self, sums: Floats | None = None) -> Scored:
+        """The metrics with what each utterance contributes; ``sums``: others than its own, utterances x columns."""
+        rows = self.per_utterance() if sums is None else sums
+        return Scored.of(rows, self.figures_of, [metric.unit == "%" for metric in self.metrics])
 
     def named(self, values: Iterable[_Value]) -> dict[str, _Value]:
         """Values in the order of the metrics, keyed by metric."""

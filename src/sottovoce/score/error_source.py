@@ -16,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.score.counts import CountsTable, counts_table
+from sottovoce.score.intervals import Scored, differences, figures
 from sottovoce.score.matching import Answers
 from sottovoce.score.metrics import registry
-from sottovoce.score.metrics.metric import Metric
-from sottovoce.score.statistics import LEVEL, Floats, bootstrap, interval
+from sottovoce.score.metrics.metric import Floats, Metric, ratio
+from sottovoce.score.statistics import LEVEL
 
 Input = Literal["text", "cascade", "speech"]
 INPUTS: dict[Input, str] = {"text": "gold text", "cascade": "cascade", "speech": "speech"}
@@ -40,7 +41,7 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
         ``inputs``: for each input the strict figures (0..1) and their ``intervals``. ``losses``: for each of LOSSES and
         each figure the ``difference`` (0..1) and its ``interval``. ``errors``: for intents and whole frames the counts
         of ``_ERROR_COLUMNS`` and ``heard_wrong_interval``, the interval of their share of the errors (None without
-        errors). ``sentences``: the conclusions in words. Intervals are bootstrapped over utterances.
+        errors). ``sentences``: the conclusions in words. Intervals are over the choice of utterances.
 
     Raises:
         ValueError: the answers are to different items.
@@ -49,19 +50,21 @@ def gap_report(answers: Mapping[Input, Answers]) -> dict[str, Any]:
     if len({tuple(answer.item.key for answer in answers[name].all) for name in INPUTS}) > 1:
         raise ValueError("answers to different items")
     errors = {part: _errors(tables, part) for part in PARTS}
-    seen = {name: table.figures() for name, table in tables.items()}
-    drawn = {name: bootstrap(table.per_utterance(), table.figures_of) for name, table in tables.items()}
+    scored = {name: table.scored() for name, table in tables.items()}
     named = tables["text"].named
+    seen = {name: named(figures([each])) for name, each in scored.items()}
+    lost = {name: named(differences([scored[one] - scored[other]])) for name, (one, other) in LOSSES.items()}
     return {
         "num_items": len(answers["speech"].all),
         "level": LEVEL,
-        "inputs": {name: seen[name] | {"intervals": named(interval(drawn[name]).tolist())} for name in INPUTS},
+        "inputs": {
+            name: {key: each.value for key, each in found.items()}
+            | {"intervals": {key: list(each.bounds(LEVEL)) for key, each in found.items()}}
+            for name, found in seen.items()
+        },
         "losses": {
-            name: {
-                key: {"difference": seen[upper][key] - seen[lower][key], "interval": ends}
-                for key, ends in named(interval(drawn[upper] - drawn[lower]).tolist()).items()
-            }
-            for name, (upper, lower) in LOSSES.items()
+            name: {key: {"difference": each.value, "interval": list(each.bounds(LEVEL))} for key, each in found.items()}
+            for name, found in lost.items()
         },
         "errors": errors,
         "sentences": _sentences(errors["intent"]),
@@ -96,13 +99,14 @@ def _errors(tables: Mapping[Input, CountsTable], part: str) -> dict[str, Any]:
     heard = wrong & right["text"]
     counts = np.stack((wrong, heard, heard & right["cascade"], wrong & ~right["text"]), axis=1).astype(float)
     totals = dict(zip(_ERROR_COLUMNS, map(int, counts.sum(axis=0)), strict=True))
-    drawn = bootstrap(tables["text"].summed(counts), _share_heard) if totals["errors"] else None
-    return {**totals, "heard_wrong_interval": None if drawn is None else interval(drawn)[0].tolist()}
+    if not totals["errors"]:
+        return {**totals, "heard_wrong_interval": None}
+    (share,) = figures([Scored.of(tables["text"].summed(counts), _share_heard, [True])])
+    return {**totals, "heard_wrong_interval": list(share.bounds(LEVEL))}
 
 
 def _share_heard(sums: Floats) -> Floats:
-    errors, heard = sums[..., :1], sums[..., 1:2]
-    return np.divide(heard, errors, out=np.zeros_like(heard), where=errors > 0)
+    return ratio(sums[..., 1:2], sums[..., :1])
 
 
 def _sentences(errors: Mapping[str, Any]) -> list[str]:

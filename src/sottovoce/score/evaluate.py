@@ -15,10 +15,11 @@ from sottovoce.score.calibration import calibration
 from sottovoce.score.confidences import Judged, judged_answers
 from sottovoce.score.counts import CountsTable, counts_table, counts_tables
 from sottovoce.score.files import Gold, PredictionRow, stream_predictions
+from sottovoce.score.intervals import figures
 from sottovoce.score.matching import Answers, View, match_answers
 from sottovoce.score.metrics import registry, rejection
 from sottovoce.score.metrics.metric import ITEMS
-from sottovoce.score.statistics import bootstrap, interval
+from sottovoce.score.statistics import LEVEL
 
 Scores = dict[str, dict[str, float | int]]
 _RARE = ("unknown_label", "abstained", "out_of_scope", "no_speech", "unreadable_input")
@@ -157,5 +158,5 @@ def _judged(answers: Answers, name: str) -> Judged:
 
 
 def intervals_of(table: CountsTable) -> dict[str, list[float]]:
-    """The 95 % interval of each figure, bootstrapped over utterances."""
-    return table.named(interval(bootstrap(table.per_utterance(), table.figures_of)).tolist())
+    """The 95 % interval of each figure, over the choice of test utterances."""
+    return table.named(list(figure.bounds(LEVEL)) for figure in figures([table.scored()]))

@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sottovoce.core.errors import UserError, first_fault
+from sottovoce.core.recipe import DevMetric
 from sottovoce.core.storage import write_whole
+from sottovoce.core.types import Modality
 from sottovoce.study.layout import CellFolder
 from sottovoce.train.schemes import SCHEMES
 
@@ -26,6 +28,25 @@ def _known(scheme: str) -> str:
     return scheme
 
 
+class DevScores(BaseModel):
+    """A cell's scores on the dev utterances, with the weights that its last stage ends with.
+
+    ``metric`` is the one that selects; ``step`` of ``num_steps`` has these weights; ``loss`` is in nats a token, the
+    others are strict scores, 0..1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    modality: Modality
+    num_utterances: Annotated[int, Field(ge=1)]
+    metric: DevMetric
+    step: int
+    num_steps: int
+    intent_accuracy: float
+    slu_f1: float
+    loss: float
+
+
 class CellCard(BaseModel):
     """A cell.json: written when the study is opened, completed when the cell is trained and decoded.
 
@@ -34,7 +55,7 @@ class CellCard(BaseModel):
     mixture adds. ``model_name`` is the model as the recipe names it, ``model`` identifies its weights; likewise ``asr``
     and ``recogniser`` for a cascade, whose word error rate is on the test recordings. ``stages`` are the keys of the
     trained stages, None until they are known. ``seconds_per_utterance`` and ``num_parameters`` are the cost of an
-    answer, None if not measured.
+    answer, None if not measured. ``dev`` is there if training was evaluated.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +82,7 @@ class CellCard(BaseModel):
     word_error_rate: Annotated[float, Field(ge=0)] | None = None
     seconds_per_utterance: Annotated[float, Field(ge=0)] | None = None
     num_parameters: Annotated[int, Field(ge=0)] | None = None
+    dev: DevScores | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -27,7 +27,7 @@ from sottovoce.models.lower_states import LowerStates
 from sottovoce.score.evaluate import score
 from sottovoce.score.files import read_gold, read_predictions, stream_predictions
 from sottovoce.study.answer_cost import note_cost
-from sottovoce.study.card import trained_alike, write_card
+from sottovoce.study.card import DevScores, trained_alike, write_card
 from sottovoce.study.cell_inputs import (
     card_of,
     examples_to_answer,
@@ -35,14 +35,17 @@ from sottovoce.study.cell_inputs import (
     recogniser_of_cell,
 )
 from sottovoce.study.cells import Cell
+from sottovoce.study.dev import dev_evaluation
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import resolve_checkpointing
 from sottovoce.study.runs import answer_form, intent_tree, known_labels, load_finetuned, write_answers
+from sottovoce.study.start import starting_weights
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
 from sottovoce.train.processes import processes, wait_for
-from sottovoce.train.stage import DONE, WEIGHTS, run_stage
+from sottovoce.train.stage import run_stage
+from sottovoce.train.stage_files import DONE, WEIGHTS
 
 MEASURED = ("word_error_rate", "seconds_per_utterance", "num_parameters")  # fields of the card that later runs keep
 
@@ -126,7 +129,10 @@ def train_stage(study: Study, item: Work) -> Path:
         if train.gradient_checkpointing != study.recipe.train.gradient_checkpointing and train.gradient_checkpointing:
             study.say(f"{item.plan.stage.name}: gradient checkpointing is on, because memory is short")
         lower = study.lower.setdefault(model, LowerStates(train.lora.first_layer))
-        return run_stage(study.load(model), item.plan, rows, train, folder, item.cell.seed, lower)
+        loaded = study.load(model)
+        evaluate = dev_evaluation(study, model, loaded) if study.data.dev else None
+        start = starting_weights(study.recipe, model)
+        return run_stage(loaded, item.plan, rows, train, folder, item.cell.seed, lower, evaluate, start)
 
 
 def other_grammar(recipe: Recipe, grammar: Grammar) -> Grammar | None:
@@ -203,12 +209,25 @@ def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:
         **({"recogniser": recogniser_of_cell(study, cell)} if cell.asr else {}),
         "stages": tuple(item.plan.key for item in work),
         "versions": {name: version(name) for name in ("sottovoce", "torch", "transformers", "peft")},
+        **({"dev": dev} if work and (dev := _dev_scores(study, work[-1].plan.key)) else {}),
         "data": {"manifest": manifest_name(study.recipe.corpus, study.folder), "sha256": study.data.sha256},
     }
     earlier = card_of(study, cell)
     if earlier and _is_same(study, cell):
         facts |= earlier.model_dump(include=set(MEASURED), exclude_unset=True)
     write_card(study.layout.cell(cell.name), cell.card().model_copy(update=facts))
+
+
+def _dev_scores(study: Study, stage: str) -> DevScores | None:
+    """What the weights that a trained stage ends with scored on dev; None if it was not evaluated."""
+    done = study.layout.stages / stage / DONE
+    summary = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
+    kept = [each for each in summary.get("evaluations", []) if each["step"] == summary["kept_step"]]
+    if not kept:
+        return None
+    modality = "text" if study.data.dev and study.data.dev[0].audio is None else "speech"
+    metric, number = study.recipe.train.metric_for_best_model, len(study.data.dev)
+    return DevScores(modality=modality, num_utterances=number, metric=metric, num_steps=summary["steps"], **kept[-1])
 
 
 def score_cell(study_folder: Path, name: str, other: Grammar | None = None) -> dict[str, Any]:

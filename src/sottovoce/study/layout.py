@@ -1,7 +1,7 @@
 """Where everything is in a study's folder; these names are defined nowhere else.
 
-The exceptions: train/stage.py knows the inside of a trained stage's folder, report/html.py report.html and the files
-next to it.
+The exceptions: train/stage_files.py names the inside of a trained stage's folder, report/html.py report.html and the
+files next to it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class StudyFolder:
         self.recipe = path / "recipe.yaml"  # as last run
         self.summary = path / "study.json"  # the study's facts, its cells' names, how long it took
         self.gold = path / "gold.jsonl"  # the test utterances, a manifest
+        self.dev = path / "dev.jsonl"  # the dev utterances, if training is evaluated
         self.ontology = path / "ontology.lark"  # the grammar of the training labels
         self.instruction = path / "instruction.txt"  # of all prompts
         self.preflight = path / "preflight.json"  # what was proven and measured before the first step

@@ -15,7 +15,7 @@ from sottovoce.core.recipe_file import load_recipe
 from sottovoce.core.types import MODALITIES, Example, Frame, Labels, Modality
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import SLU_INSTRUCTION
-from sottovoce.decode.batches import decode
+from sottovoce.decode.batches import RawAnswer, decode
 from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import GrammarForm, labels_of
@@ -171,23 +171,29 @@ def write_answers(
 ) -> None:  # fmt: skip
     """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
 
-    An unreadable answer has empty labels, its raw text and its status; examples without words are not asked about and
-    have the status ``no_speech``. For the other arguments see :func:`sottovoce.decode.batches.decode`.
+    Examples without words are not asked about and have the status ``no_speech``. For the other arguments see
+    :func:`sottovoce.decode.batches.decode`.
 
     Args:
         known: the training labels; an answer with others has the status ``unknown_label``.
     """
     partial = target.with_suffix(".sure.partial" if tree else ".partial")
-    silent = {example.utterance.id for example in examples if holds_no_words(example, store)}
-    asked = [example for example in examples if example.utterance.id not in silent]
+    asked = [example for example in examples if not holds_no_words(example, store)]
     answers = decode(loaded, model, asked, store, settings, partial, progress, title, form, tree)
-    rows = []
-    for name in (example.utterance.id for example in examples):
-        if name in silent:
-            rows.append(PredictionRow("id", name, Frame("no_speech", ""), "", "no_speech"))
-            continue
-        prediction, confidence = parse_answer(name, answers[name].text, known), answers[name].confidence
-        frame = prediction.frame or Frame("", "")
-        rows.append(PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=confidence))
-    write_predictions(rows, target)
+    names = [example.utterance.id for example in examples]
+    write_predictions([prediction_row(name, answers.get(name), known) for name in names], target)
     partial.unlink()
+
+
+def prediction_row(name: str, answer: RawAnswer | None, known: Labels) -> PredictionRow:
+    """An answer as a row of SLURP's format; an unreadable one has empty labels, its raw text and its status.
+
+    Args:
+        answer: None where there were no words to ask about.
+        known: see :func:`write_answers`.
+    """
+    if answer is None:
+        return PredictionRow("id", name, Frame("no_speech", ""), "", "no_speech")
+    prediction = parse_answer(name, answer.text, known)
+    frame = prediction.frame or Frame("", "")
+    return PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=answer.confidence)

@@ -38,9 +38,20 @@ from sottovoce.study.runs import load_for
 from sottovoce.study.work import ExampleKeys, Work, cell_work
 from sottovoce.train.parts import reencodes_audio
 from sottovoce.train.processes import processes
-from sottovoce.train.stage import DONE
+from sottovoce.train.stage_files import DONE
 
-AXES = {"schemes", "asr", "budgets", "seeds", "sources", "mixtures", "synthetic_speech", "model", "models"}
+AXES = {
+    "schemes",
+    "asr",
+    "budgets",
+    "seeds",
+    "sources",
+    "mixtures",
+    "synthetic_speech",
+    "model",
+    "models",
+    "start_from",
+}
 
 
 @dataclass
@@ -120,6 +131,8 @@ def open_study(recipe: Recipe, recipe_path: Path, data: Data, cells: list[Cell],
     recipe.folder.mkdir(parents=True, exist_ok=True)
     _write_inputs(study, cells)
     _write_summary(recipe.folder, _summary(study, cells, earlier) | {"fingerprint": fingerprint})
+    if data.dev_line:
+        say(data.dev_line)
     for model in recipe.all_models:
         for line in cut_clips_lines(data, cells, study.store(model).window_seconds):
             say(line if len(recipe.all_models) == 1 else f"{model}: {line}")
@@ -147,6 +160,8 @@ def _write_inputs(study: Study, cells: list[Cell]) -> None:
     layout, data = study.layout, study.data
     write_whole(layout.recipe, yaml.safe_dump(json.loads(study.recipe.model_dump_json()), sort_keys=False))
     write_whole(layout.gold, json_lines([row_of(utterance, layout.path) for utterance in data.test]))
+    if data.dev:
+        write_whole(layout.dev, json_lines([row_of(utterance, layout.path) for utterance in data.dev]))
     write_whole(layout.ontology, ontology_of(utterance.frame for utterance in data.train))
     write_whole(layout.instruction, data.instruction)
     for files, cell in ((layout.cell(cell.name), cell) for cell in cells):
@@ -183,7 +198,7 @@ def _summary(study: Study, cells: list[Cell], earlier: dict[str, Any]) -> dict[s
 
 def check_recordings(data: Data, cells: list[Cell]) -> None:
     """Raises UserError if a recording that the study needs is missing or unreadable. Checked now, not hours later."""
-    for clip in _training_clips(data, cells) + data.test:
+    for clip in _training_clips(data, cells) + data.test + [row for row in data.dev if row.audio is not None]:
         audio_header(clip.audio or Path(), clip.where)
 
 
@@ -226,9 +241,10 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
 
 def deciding_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that all of a study's results depend on."""
-    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus"})
+    settings = recipe.model_dump(mode="json", exclude=AXES | {"name", "title", "out", "corpus", "start_from"})
     for key in ("logging_steps", "save_steps", "gradient_checkpointing", "noise"):  # noise: in its stages' keys
         del settings["train"][key]
+    settings["train"].pop("report_to", None)  # written only if set
     del settings["decode"]["confidence"]  # does not change answers (in bfloat16, except near ties)
     if recipe.decode.grammar == "none":  # so that studies older than grammars can be resumed
         del settings["decode"]["grammar"]

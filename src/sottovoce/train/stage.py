@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments, set_seed
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Train
@@ -25,20 +25,16 @@ from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
+from sottovoce.train.callbacks import EvaluateAt, StopWhenDiverged
 from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
 from sottovoce.train.sharding import asked_engine, whole
-from sottovoce.train.trainer import (
-    AnswerTrainer,
-    Rows,
-    StopWhenDiverged,
-    last_checkpoint,
-    training_order,
-)
+from sottovoce.train.stage_files import DIVERGED, DONE, HISTORY, WEIGHTS
+from sottovoce.train.trainer import AnswerTrainer, Evaluate, Rows, last_checkpoint, training_order
 from sottovoce.train.weights import save_weights
 
-WEIGHTS, DONE, DIVERGED = "weights", "done.json", "diverged.json"
+NEVER = 10**9  # steps
 # Settings that are part of a stage's mixture if it uses them.
 IN_MIXTURE = {"speech_repeats", "perturb_repeats", "max_speech_share"}
 
@@ -79,7 +75,7 @@ def _settings_of(part: Part) -> dict[str, Any]:
 
 def run_stage(
     loaded: LoadedModel, plan: StagePlan, rows: Sequence[Row], train: Train, folder: Path, seed: int,
-    lower: LowerStates | None = None,
+    lower: LowerStates | None = None, evaluate: Evaluate | None = None, start: Path | None = None,
 ) -> Path:  # fmt: skip
     """Trains a stage, resuming from its last checkpoint if there is one; returns at once if it is done.
 
@@ -88,6 +84,8 @@ def run_stage(
         rows: one epoch's tokenised examples.
         folder: the folder of all stages; this one's is ``folder / plan.key``.
         lower: if ``train.lora.first_layer`` is above 0, the states already computed for earlier stages' rows.
+        evaluate: scores the model on dev; needed where ``train.eval_strategy`` asks for it.
+        start: weights that a first stage starts from, None for the loaded model's own.
 
     Returns:
         the folder of the weights.
@@ -98,7 +96,7 @@ def run_stage(
     home = folder / plan.key
     if (home / DONE).exists():
         return home / WEIGHTS
-    parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else None
+    parent = folder / plan.parent_key / WEIGHTS if plan.parent_key else start
     first_layer = train.lora.first_layer
     if first_layer and (engine := asked_engine()):
         raise UserError(f"train.lora.first_layer does not work with {engine}", "set it to 0, or do not shard")
@@ -108,7 +106,11 @@ def run_stage(
         data = Rows((lower or LowerStates(first_layer)).of(loaded, data.rows), data.order)
     set_seed(seed)  # a new adapter's initial weights must not depend on what this process did before
     model = with_weights(loaded, train, parent)
-    trainer = AnswerTrainer(model, arguments, data, loaded.pad_id, first_layer, callbacks=[StopWhenDiverged()])
+    callbacks = [StopWhenDiverged(), *_evaluations(train, plan.stage.settings.num_train_epochs, arguments, data)]
+    trainer = AnswerTrainer(
+        model, arguments, data, loaded.pad_id, first_layer, None if train.eval_strategy == "no" else evaluate,
+        callbacks=callbacks,
+    )  # fmt: skip
     frozen = _frozen_sums(model)
     result = trainer.train_shown(plan.stage.name, last_checkpoint(home))
     if moved := [name for name, total in _frozen_sums(model).items() if total != frozen[name]]:
@@ -124,11 +126,43 @@ def run_stage(
     if not processes().is_main_process:
         wait_for(home / DONE)
         return home / WEIGHTS
+    write_whole(home / HISTORY, json.dumps(trainer.state.log_history, indent=1))
     summary = {"loss": result.training_loss, "steps": result.global_step, "seconds": result.metrics["train_runtime"]}
-    (home / DONE).write_text(json.dumps({**summary, "num_rows": len(rows), "parent": plan.parent_key}, indent=1))
+    summary |= {"num_rows": len(rows), "parent": plan.parent_key} | _dev_summary(trainer)
+    (home / DONE).write_text(json.dumps(summary, indent=1))
     for checkpoint in home.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return home / WEIGHTS
+
+
+def _evaluations(train: Train, num_epochs: int, arguments: TrainingArguments, data: Rows) -> list[TrainerCallback]:
+    """What decides when to evaluate, and when to stop.
+
+    Raises:
+        UserError: several processes train the stage.
+    """
+    if train.eval_strategy == "no":
+        return []
+    if processes().num_processes > 1:
+        raise UserError("train.eval_strategy does not work with several processes", "set it to no, or use one process")
+    num_steps = math.ceil(len(data) / (arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps))
+    by_epoch = [round(num_steps * epoch / num_epochs) for epoch in range(1, num_epochs + 1)]
+    at = by_epoch if train.eval_strategy == "epoch" else range(train.eval_steps, num_steps, train.eval_steps)
+    patience = train.early_stopping_patience
+    return [EvaluateAt(list(at), train.save_steps), *([EarlyStoppingCallback(patience)] if patience else [])]
+
+
+def _dev_summary(trainer: AnswerTrainer) -> dict[str, Any]:
+    """The evaluations of a stage, and the step whose weights it ends with; empty if it had none."""
+    seen = [
+        {"step": row["step"]} | {name.removeprefix("eval_"): row[name] for name in row if name.startswith("eval_")}
+        for row in trainer.state.log_history
+        if any(name.startswith("eval_") for name in row)
+    ]
+    if not seen:
+        return {}
+    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else seen[-1]["step"]
+    return {"evaluations": seen, "kept_step": best}
 
 
 def _epochs(rows: Sequence[Row], num_epochs: int, arguments: TrainingArguments, pad_id: int) -> Rows:
@@ -156,6 +190,7 @@ def _finite(model: Any) -> bool:
 
 def training_arguments(train: Train, stage: Stage, home: Path, seed: int, bf16: bool) -> TrainingArguments:
     """The Trainer's arguments for a stage."""
+    selects = train.eval_strategy != "no"
     return TrainingArguments(
         output_dir=str(home),
         num_train_epochs=1,  # the rows already cover all epochs, in order
@@ -170,9 +205,14 @@ def training_arguments(train: Train, stage: Stage, home: Path, seed: int, bf16: 
         use_cpu=not torch.cuda.is_available(),
         logging_steps=train.logging_steps,
         logging_nan_inf_filter=False,  # would hide a loss that is not finite
-        save_steps=train.save_steps,
+        save_steps=NEVER if selects else train.save_steps,  # see EvaluateAt
         save_total_limit=1,
-        report_to="tensorboard",
+        eval_strategy="steps" if selects else "no",
+        eval_steps=NEVER if selects else None,
+        load_best_model_at_end=train.load_best_model_at_end,
+        metric_for_best_model=train.metric_for_best_model if selects else None,
+        greater_is_better=train.metric_for_best_model != "loss" if selects else None,
+        report_to=list(train.report_to),
         disable_tqdm=True,
         seed=seed,
     )

@@ -1,10 +1,10 @@
-"""transformers' Trainer with two changes: only answers are scored, and we set the order of rows."""
+"""transformers' Trainer with three changes: only answers are scored, we set the order of rows, and an evaluation is a
+function of the model."""
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.progress import progress_bar
 from sottovoce.data.collate import Batch, Row, collate_training
 from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import answer_loss, bare
+from sottovoce.train.callbacks import ProgressLine
 from sottovoce.train.sharding import (
     engine_of,
     load_optimizer,
@@ -30,6 +30,9 @@ from sottovoce.train.sharding import (
     sharded,
 )
 from sottovoce.train.weights import TRAINED, load_trained, save_weights
+
+Evaluate = Callable[[Any], dict[str, float]]
+"""From the model as it is trained to its scores on the dev utterances, by name."""
 
 
 class Rows(Dataset[Row]):
@@ -85,32 +88,39 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
                                     and continue without the weights
     _save_optimizer_and_scheduler,  with FSDP2, the files are those that a single process would write; DeepSpeed has its
     _load_optimizer_and_scheduler   own, which include the weights
+    evaluate                        scores are of decoded answers; the Trainer would compute logits of every position
+    _load_best_model                as _load_from_checkpoint
     ==============================  ====================================================================================
 
     Args:
         first_layer: the rows hold the states below that layer of the language model; 0: they hold none.
+        evaluate: scores the model; when, :class:`EvaluateAt` decides.
 
     Raises:
         UserError: one process has several GPUs, or the model does not support the launcher's sharding.
     """
 
     def __init__(
-        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0, **kwargs: Any
-    ) -> None:
+        self, model: Any, args: TrainingArguments, rows: Rows, pad_id: int, first_layer: int = 0,
+        evaluate: Evaluate | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if args.n_gpu > 1:
             advice = f"run `accelerate launch --num_processes {args.n_gpu} -m sottovoce ...`"
             raise UserError(f"one process cannot train on {args.n_gpu} GPUs", advice)
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         collator = partial(_counted, pad_id=pad_id)
-        super().__init__(model=model, args=args, train_dataset=rows, data_collator=collator, **kwargs)
+        dev: list[Row] | None = (
+            [] if evaluate else None
+        )  # the Trainer asks for a data set, which only our evaluation would read
+        super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=dev, data_collator=collator, **kwargs)
         self.engine = engine_of(self.accelerator)
         if self.engine:
             set_up(self.accelerator, self.engine, model, args.bf16)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # makes the Trainer count labels over the accumulated batches
         self._num_tokens = self._num_computed = 0
-        self._first_layer = first_layer
+        self._first_layer, self._evaluate_model = first_layer, evaluate
 
     def train_shown(self, name: str, resumed: str | None) -> Any:
         """Trains with a progress bar of that name, resuming from a checkpoint if given; returns what ``train`` does.
@@ -149,6 +159,31 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             total, num_labels = total * self.args.world_size, num_items_in_batch
         loss: torch.Tensor = total / num_labels
         return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        assert self._evaluate_model is not None
+        model = self.model
+        training_forward = model.__dict__.pop("forward", None)  # decoding needs the model's own
+        model.eval()
+        try:
+            with self.accelerator.autocast():
+                scores = {f"eval_{name}": value for name, value in self._evaluate_model(model).items()}
+        finally:
+            model.train()
+            if training_forward is not None:
+                model.forward = training_forward
+        self.log(scores)
+        args, handler = self.args, self.callback_handler
+        self.control = handler.on_evaluate(args, self.state, self.control, scores)  # type: ignore[has-type]
+        return scores
+
+    def _load_best_model(self) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._load_best_model()
+        else:
+            load_trained(self.model, Path(self.state.best_model_checkpoint) / TRAINED)
 
     def _count(self, num_tokens: int, num_positions: int) -> None:
         self._num_tokens += num_tokens
@@ -206,40 +241,3 @@ def _connected_loss(model: Any, first_layer: int, batch: Any) -> tuple[torch.Ten
     if not total.requires_grad:  # a batch of only text, when only the audio part is trained
         total = total + 0.0 * next(parameter for parameter in model.parameters() if parameter.requires_grad).sum()
     return total, num_labels
-
-
-class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
-    """Stops the training at the first logged loss that is not finite."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and not math.isfinite(float(logs.get("loss", 0.0))):
-            control.should_training_stop = True
-
-
-class ProgressLine(TrainerCallback):  # type: ignore[misc]
-    """A rich progress bar with the loss and the remaining time."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._loss = name, ""
-        self._progress = progress_bar()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self._progress.start()
-        self._task = self._progress.add_task(
-            f"training {self._name}", total=state.max_steps, completed=state.global_step
-        )
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            self._loss = f" loss {float(logs['loss']):.3f}"
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._progress.update(self._task, completed=state.global_step, description=f"training {self._name}{self._loss}")
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Restores the terminal; also needed after an error, when the Trainer does not call `on_train_end`."""
-        self._progress.stop()

@@ -1,7 +1,7 @@
 """The reliability diagram: how often intents of a given confidence are right, on speech and on gold text.
 
-A dot for each tenth of confidence, at its mean confidence and its share of right intents, with Wilson's 95 % interval.
-The shaded bar from the diagonal to the dot is the model's over- or underconfidence; columns below count answers.
+A dot for each tenth of confidence, at its mean confidence and its share of right intents, with its 95 % interval.
+The shaded bar from the diagonal to the dot is what the model is too sure or too unsure by; columns below count answers.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from sottovoce.study.kept import Values, circumstances_of, kept
 from sottovoce.study.resources.costs import MAX_ROWS, Costs, measure
 from sottovoce.study.resources.fit import resolve_checkpointing
 from sottovoce.study.transcripts import is_file_of_transcripts
-from sottovoce.study.work import Work, epochs_by_model
+from sottovoce.study.work import Work, dev_examples, epochs_by_model
 from sottovoce.study.workspace import Study
 
 SAMPLE = 32  # examples whose mean length stands for all
@@ -115,7 +115,27 @@ def _jobs(study: Study, cells: list[Cell], training: dict[str, float], decoding:
 def _training_seconds(study: Study, item: Work, costs: Costs) -> float:
     length = _mean_length(study, item.cell.model, item.examples)
     once = len(set(item.plan.example_keys)) * costs.lower
-    return costs.starting + (length.prompt + length.answer) * (once + item.num_rows * costs.training)
+    training = (length.prompt + length.answer) * (once + item.num_rows * costs.training)
+    return costs.starting + training + _evaluations(study, item) * _dev_seconds(study, item.cell.model, costs)
+
+
+def _evaluations(study: Study, item: Work) -> int:
+    """How often a stage is scored on dev, if nothing stops it early."""
+    train, settings = study.recipe.train, item.plan.stage.settings
+    if train.eval_strategy == "no":
+        return 0
+    num_steps = item.num_rows / (train.per_device_train_batch_size * train.gradient_accumulation_steps)
+    return settings.num_train_epochs if train.eval_strategy == "epoch" else math.ceil(num_steps / train.eval_steps)
+
+
+def _dev_seconds(study: Study, model: str, costs: Costs) -> float:
+    """One evaluation: the loss of every row, then its answer decoded."""
+    if not study.data.dev:
+        return 0.0
+    length, size = _mean_length(study, model, dev_examples(study.data)), study.recipe.decode.batch_size
+    size = min(size, len(study.data.dev))
+    reading = (2 * length.prompt + length.answer) * costs.reading
+    return len(study.data.dev) * (reading + length.answer * costs.step(size) / size)
 
 
 def _test_rows(study: Study, model: str, modality: Modality) -> _RowLength:
@@ -168,7 +188,7 @@ def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> 
         return asdict(measure(lambda: study.load(model), train, rows, size, intents, num_at_once))
 
     asked: Values = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
-    asked |= {"instruction": data.instruction}
+    asked["instruction"] = data.instruction
     return Costs(**kept(study.folder, f"costs of {model}", circumstances_of(recipe, train) | asked, measured))
 
 
