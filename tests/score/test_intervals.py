@@ -33,7 +33,7 @@ def test_recordings_of_an_utterance_say_as_much_as_they_differ() -> None:
     alike = figures([scored(*(10 * each for each in once), of=10)])[0].bounds(0.95)
     assert alike == pytest.approx(figures([scored(*once)])[0].bounds(0.95), abs=0.003)
     spread = figures([scored(*np.random.default_rng(0).binomial(10, 0.8, 200).astype(float), of=10)])[0].bounds(0.95)
-    assert spread[1] - spread[0] == pytest.approx((alike[1] - alike[0]) / math.sqrt(10), rel=0.15)
+    assert spread[1] - spread[0] == pytest.approx((alike[1] - alike[0]) / math.sqrt(10), rel=0.25)
 
 
 def test_all_right_in_every_recording_counts_utterances_only() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sottovoce.check.distributions import Distributions, distributions
 from sottovoce.check.listen import listen
+from sottovoce.core.power import num_independent, power_sentence
 from sottovoce.core.types import SPLITS, Split, Utterance
 from sottovoce.data.audio import SAMPLING_RATE
 from sottovoce.data.budget import choose_speech
@@ -131,7 +132,12 @@ def check_manifest(path: Path, window_seconds: float = 30.0, allow_outside: bool
         coverage=tuple(_coverage(train, seed)),
         faults_by_kind={kind: lines for kind, lines in faults.items() if lines},
         warnings_by_kind={kind: lines for kind, lines in warnings.items() if lines},
-        notes=[*_other_rates(recordings.rates), *_shared_speakers(by_split), *_untranscribed(train)],
+        notes=[
+            *_other_rates(recordings.rates),
+            *_shared_speakers(by_split),
+            *_untranscribed(train),
+            *_power(by_split["test"]),
+        ],
         distributions=distributions(utterances, recordings.rates),
         window_seconds=window_seconds,
     )
@@ -213,6 +219,11 @@ def _shared_speakers(by_split: dict[Split, list[Utterance]]) -> Iterator[str]:
     train, test = ({u.speaker for u in by_split[split] if u.audio} - {None} for split in ("train", "test"))
     if shared := sorted(speaker for speaker in train & test if speaker is not None):
         yield f"{len(shared)} speakers are in both train and test, such as {shared[0]!r}"
+
+
+def _power(test: Sequence[Utterance]) -> Iterator[str]:
+    if test:
+        yield power_sentence(num_independent(test))
 
 
 def _untranscribed(train: Sequence[Utterance]) -> Iterator[str]:

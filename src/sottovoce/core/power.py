@@ -12,7 +12,10 @@ differences in proportions for the paired-sample design", Biometrics 43, 1987).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
+
+from sottovoce.core.types import Utterance
 
 LEVEL = 0.95
 POWER = 0.8
@@ -20,6 +23,11 @@ WANTED = 0.03
 """Three points: less is seldom worth a training."""
 USUAL_DISAGREEMENT = 0.2
 """Assumed before any system is there. docs/evidence/scores.md has what was seen."""
+
+
+def num_independent(utterances: Iterable[Utterance]) -> int:
+    """How many different utterances there are: recordings of the same words and labels count as one."""
+    return len({(each.locale, each.transcript, each.frame) for each in utterances})
 
 
 def utterances_to_see(difference: float, disagreement: float) -> int:

@@ -11,9 +11,10 @@ utterances. How large the other two are is not known: their deviations and the p
 grids. Given these, start and rise are normal, so that curves can be drawn from the posterior without a chain. Quantiles
 of the draws are the intervals.
 
-How much a family counts is decided by how well it predicts a budget from all others: its weight is the product, over
-the budgets, of the density that it gives to the scores there (the pseudo-Bayesian weights of Geisser and Eddy, JASA 74,
-1979). A family that fits what it has seen, and predicts badly, so counts for little.
+How much a family counts is decided by how well it predicts a budget from all others: its weight is the product of the
+densities that it gives to the scores there (the pseudo-Bayesian weights of Geisser and Eddy, JASA 74, 1979). A family
+that fits what it has seen, and predicts badly, so counts for little. Each budget but the first and the last is left
+out: without one of the ends, what a family says there is hardly more than how free its form is.
 
 A curve may end above 1, since a bound that far outside the measured range bends the curve inside it. The score must lie
 between 0 and 1 as far as the curve is used, SUPPORT times the largest number measured. docs/evidence/planner.md counts
@@ -221,7 +222,7 @@ def _family_weights(
     """What to add to the log weight of every curve of a family, so that the family counts by its predictions."""
     evidence = posterior.evidence(families)
     predicted = np.zeros(len(FAMILIES))
-    for budget in np.unique(n):
+    for budget in np.unique(n)[1:-1]:
         rest = n != budget
         others = _Posterior.of(y[rest], shapes[rest], full[:, rest][:, :, rest])
         predicted += evidence - others.evidence(families)  # log p(scores of the budget | all others)

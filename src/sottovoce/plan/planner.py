@@ -242,12 +242,16 @@ def _fit(curves: Curves, line: Line, metric: str) -> LearningCurve | NoCurveErro
 def covariance(samples: Sequence[Scored], place: int) -> Floats:
     """Of the scores of several trainings over the choice of test utterances, in the metric of that place.
 
-    A score of 0 or 1 varies over no utterances that were tested, so variances are at least those of smoothed shares.
+    All trainings get the mean variance and the mean covariance. A training's own would go with its very score, as
+    p (1 - p) does, and a fit that trusts low scores more ends up below them all (Peelle's puzzle, 1987). Variances are
+    those of smoothed shares: a score of 0 or 1 varies over no utterances that were tested.
     """
     influence = np.stack([each.influence[:, place] for each in samples], axis=1)
-    found: Floats = influence.T @ influence
-    smoothed = np.array([figures([each])[place].standard_error ** 2 for each in samples])
-    return found + np.diag(np.maximum(0.0, smoothed - np.diag(found)))
+    number, own = len(samples), float((influence**2).sum())
+    shared = (float((influence.sum(axis=1) ** 2).sum()) - own) / (number * (number - 1))
+    smoothed = float(np.mean([figures([each])[place].standard_error ** 2 for each in samples]))
+    found: Floats = np.full((number, number), shared) + np.eye(number) * (max(smoothed, own / number) - shared)
+    return found
 
 
 def _num_recordings(point: Point) -> int:

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sottovoce.core.power import num_independent, power_sentence
 from sottovoce.core.types import Utterance
 from sottovoce.report.curves import Curves, Point
 from sottovoce.report.differences import Comparison, difference_sentences
 from sottovoce.report.examples import Answers, Example, fixed_and_remaining
 from sottovoce.report.findings import SCARCE_SHARE
-from sottovoce.report.measures import intent_differences, intent_right
+from sottovoce.report.measures import disagreement, intent_differences, intent_right
 from sottovoce.report.results import CellResult, StudyResults, read_predictions
 from sottovoce.report.table import point_gaps_closed
 from sottovoce.report.wording import (
@@ -52,6 +53,7 @@ class Answer:
         headline: the answer in one sentence.
         gap_closed: the share of text-only's gap that it closes, in intent accuracy.
         notes: differences between schemes, a sentence each.
+        power: which difference so many test utterances can show, a sentence.
         intents: every intent, lowest accuracy first.
         fixed, remaining: examples.
     """
@@ -62,6 +64,7 @@ class Answer:
     headline: str
     gap_closed: float | None
     notes: list[str]
+    power: str
     intents: list[IntentChange]
     fixed: list[Example]
     remaining: list[Example]
@@ -97,7 +100,8 @@ def study_answer(curves: Curves, comparisons: Sequence[Comparison]) -> Answer | 
         name = label(results, cell)
     closed = point_gaps_closed(curves, line, best)[0]
     intents = intent_changes(gold, before, after)
-    return Answer(best, text_only, name, sentence, closed, notes, intents, fixed, remaining)
+    power = power_sentence(num_independent(gold), disagreement(gold, before[0], after[0]))
+    return Answer(best, text_only, name, sentence, closed, notes, power, intents, fixed, remaining)
 
 
 def intent_changes(

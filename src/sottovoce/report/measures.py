@@ -80,3 +80,9 @@ def intent_differences(
         found.append(intervals.Difference(value, (sum(map(abs, steps)) / number - value**2) / number, number, True))
     corrected = zip(found, holm([each.p_value for each in found]), strict=True)
     return [Difference(e.value, *e.bounds(corrected_level(LEVEL, e.p_value, p_value))) for e, p_value in corrected]
+
+
+def disagreement(gold: Sequence[Utterance], first: Mapping[str, Prediction], second: Mapping[str, Prediction]) -> float:
+    """The share of the utterances whose intent exactly one of the two has right."""
+    differ = [intent_right(first.get(row.id), row) != intent_right(second.get(row.id), row) for row in gold]
+    return sum(differ) / len(differ)

@@ -220,7 +220,7 @@ def _sentences(pairs: Sequence[Mapping[str, Any]], num_utterances: int) -> list[
         p_value = p_words(test["corrected_p_value"])
         sentences.append(f"{counts} in {test['num_second_better']} (McNemar's exact test: p {p_value}).")
     if len(pairs) > 1:
-        sentences.append(f"The p-values and the intervals of differences are corrected for {len(pairs)} pairs (Holm).")
+        sentences.append(f"The p-values and intervals of differences are corrected for {len(pairs)} pairs (Holm).")
     if num_utterances < FEW_UTTERANCES:
         sentences.append(few_utterances(num_utterances))
     return sentences

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from sottovoce.core.errors import UserError
+from sottovoce.core.power import num_independent, power_sentence
 from sottovoce.core.progress import Say
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.types import MODALITIES
@@ -70,6 +71,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE
                 prove_ready(study, todo)
             for line in forecast_lines(study, todo, at_once):
                 say(line)
+            say(power_sentence(num_independent(study.data.test)))
         earlier, failures = float(summary_of(study.folder)["seconds"]), []
         for failure in engine.run(study, todo):
             if failure:
@@ -98,6 +100,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HER
     work = study.work_of(cells)
     for line in forecast_lines(study, todo, engine.num_at_once(study, todo)):
         say(line)
+    say(power_sentence(num_independent(data.test)))
     uses = Counter(item.plan.key for item in work)
     table = [["cell", "stages", "clips", "minutes of speech", "rows per epoch", "state"]]
     for cell in cells:
