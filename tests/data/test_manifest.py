@@ -80,8 +80,8 @@ def test_a_row_says_that_there_is_no_intent(tmp_path: Path, split: str) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        (ROW | {"intent": "out_of_scope"}, "beside the key 'intent' stand other labels"),
-        (NO_LABELS | {"intent": "out_of_scope", "entities": ROW["entities"]}, "beside the key 'intent'"),
+        (ROW | {"intent": "out_of_scope"}, "other labels next to the key 'intent'"),
+        (NO_LABELS | {"intent": "out_of_scope", "entities": ROW["entities"]}, "other labels next to the key 'intent'"),
         (NO_LABELS | {"intent": "alarm_set"}, "intent: Input should be 'no_speech' or 'out_of_scope'"),
         (NO_LABELS | {"intent": "no_speech"}, "a transcript, though there is no speech"),
         (without("audio") | {"transcript": ""}, "'transcript' must not be empty"),

@@ -54,7 +54,7 @@ def test_confidences_are_added_to_answers_that_stay_as_they_were(run: Path, monk
     assert all(0 <= row["confidence"] <= 1 for row in after)
     assert [{key: value for key, value in row.items() if key != "confidence"} for row in after] == before
     assert ((run / "cell.json").read_bytes(), (run / "scores.json").read_bytes()) == (card, scores)
-    monkeypatch.setattr(cell_run, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(cell_run, "write_answers", lambda *_: pytest.fail("decoded again"))
     decode(run)
     assert rows_of(run) == after and not list(run.glob("*.partial"))
 

@@ -11,6 +11,7 @@ import soundfile
 from spoken_rows import tone
 from tiny_study import run_tiny_study
 
+from sottovoce.core.recipe import Recipe
 from sottovoce.core.recipe_file import load_recipe
 from sottovoce.data.load import load_data
 from sottovoce.inference.model import load_model_of
@@ -62,3 +63,15 @@ def test_rejections_are_trained_answered_and_scored(tiny_model_dir: Path, tiny_c
     assert (gold["test-hum"], gold["test-other"], gold["test-0"]) == ("no_speech", "out_of_scope", None)
     likely = {each.intent for each in load_model_of(run).understand(tone(0.5)).intents}
     assert likely <= {"light_on", "light_off", "music_play", "no_speech", "out_of_scope"}
+
+
+def test_dev_is_text_if_only_rows_without_an_intent_are_recorded(tiny_corpus: Path) -> None:
+    rows = [json.loads(line) for line in with_rejections(tiny_corpus).read_text().splitlines()]
+    dev = [row | {"id": f"dev-{row['id']}", "split": "dev"} for row in rows if row["split"] == "test"]
+    texts = [{key: row[key] for key in row if "intent" in row or key != "audio"} for row in dev]
+    settings = {"corpus": {"manifest": tiny_corpus}, "model": "m", "name": "n", "train": {"eval_strategy": "epoch"}}
+    for added, audio in ((dev, True), (texts, False)):
+        tiny_corpus.write_text("".join(json.dumps(row) + "\n" for row in rows + added))
+        found = load_data(Recipe.model_validate(settings)).dev
+        assert {each.audio is not None for each in found} == {audio}
+        assert [each.id for each in found] == [row["id"] for row in added if audio or row["transcript"]]

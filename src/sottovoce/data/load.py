@@ -38,7 +38,8 @@ class Data:
         manifest: the target's, with its sha256.
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
-        dev: what training is evaluated on, empty if it is not: those with speech if any have it, else all as text.
+        dev: what training is evaluated on, empty if it is not: those with speech if any with an intent
+            have it, else all as text.
         dev_line: where ``dev`` comes from, for the user.
         others: training utterances of the sources, by their names in the recipe; under ``SYNTHETIC`` those with
             synthetic speech.
@@ -94,9 +95,8 @@ def load_data(recipe: Recipe) -> Data:
     train = limited(train, recipe.num_train_utterances, recipe.seed)
     test = limited(test, recipe.num_test_utterances, recipe.seed)
     if dev:
-        dev = [utterance for utterance in dev if utterance.audio is not None] or dev
-        dev = limited(dev, recipe.num_dev_utterances, recipe.seed)
-        kind = "recordings" if dev[0].audio is not None else "texts, as none has a recording"
+        dev = limited(_evaluated(dev), recipe.num_dev_utterances, recipe.seed)
+        kind = "recordings" if dev[0].audio is not None else "texts, as none with an intent has a recording"
         dev_line = "; ".join(filter(None, (dev_line, f"training is evaluated on {len(dev)} dev {kind}")))
     unseen = {u.frame.intent for u in test if not u.frame.is_rejection} - {u.frame.intent for u in train}
     if unseen:
@@ -108,6 +108,14 @@ def load_data(recipe: Recipe) -> Data:
     instruction = instruction_of(recipe.prompt, Labels.of(utterance.frame for utterance in train))
     shared = SharedExamples(instruction)
     return Data(path, sha256_of(path), train, test, others, shared, dev=dev, dev_line=dev_line)
+
+
+def _evaluated(dev: Sequence[Utterance]) -> list[Utterance]:
+    """The recordings, or the texts if at most rows without an intent are recorded: those alone would select nothing."""
+    spoken = [utterance for utterance in dev if utterance.audio is not None]
+    if any(not utterance.frame.is_rejection for utterance in spoken):
+        return spoken
+    return [replace(utterance, audio=None) for utterance in dev if utterance.transcript] or spoken
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:

@@ -194,7 +194,7 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
 def _frame(row: _Row, where: str) -> Frame:
     if row.intent is not None:
         if row.scenario is not None or row.action is not None or row.entities:
-            raise UserError(f"{where}: beside the key 'intent' stand other labels", "leave either out")
+            raise UserError(f"{where}: other labels next to the key 'intent'", "leave either out")
         return Frame(row.intent, "")
     for key, text in (("scenario", row.scenario), ("action", row.action)):
         if text is None:

@@ -75,10 +75,8 @@ class SharedExamples:
         key = id(utterance), modality, copy, transcript
         if key not in self._made:
             shown = utterance if transcript is None else replace(utterance, transcript=transcript)
-            self._made[key] = (
-                utterance,
-                slu_example(shown, modality, copy, self.instruction),
-            )  # kept, so that no other one has its id
+            # The utterance is kept too, so that no other one gets its id.
+            self._made[key] = utterance, slu_example(shown, modality, copy, self.instruction)
         return self._made[key][1]
 
 
