@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,20 @@ def test_intents_of_the_best_scheme_are_ranked(plan: Plan) -> None:
     assert sum(gains) == pytest.approx(0.916 - rising(160), abs=0.005)  # together they are the gap to gold text
     assert plan.intents[0].num_recordings is None  # its manifest does not exist
     assert any("manifest was not found" in sentence for sentence in plan_sentences(plan))
+
+
+def test_a_curve_whose_form_is_not_clear_is_said_to_be_so(plan: Plan) -> None:
+    made = curve(plan)
+    assert made.forms is not None and sum(made.forms.values()) == pytest.approx(1)
+    for forms, unclear in (({"power": 0.5, "logistic": 0.5}, True), ({"power": 0.9, "logistic": 0.1}, False)):
+        told = plan_sentences(replace(plan, curves=(replace(made, forms=forms),)))
+        assert any("The form of the curve is not clear (power 50 %" in line for line in told) == unclear
+
+
+def test_few_test_utterances_make_no_curve(tmp_path: Path) -> None:
+    made = make_plan(write_curves(tmp_path, {"curriculum": rising}, num_test=48), [HALF])
+    assert made.curves[0].refusal == "measured on 48 test utterances; a curve needs 50"
+    assert made.curves[0].recordings is None
 
 
 def test_two_budgets_make_no_curve(tmp_path: Path) -> None:
