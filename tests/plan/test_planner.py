@@ -2,6 +2,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,23 @@ def test_intents_of_the_best_scheme_are_ranked(plan: Plan) -> None:
     assert any("manifest was not found" in sentence for sentence in plan_sentences(plan))
 
 
+def test_a_curve_whose_form_is_not_clear_is_said_to_be_so(plan: Plan) -> None:
+    made = curve(plan)
+    assert made.forms is not None and sum(made.forms.values()) == pytest.approx(1)
+    for forms, unclear in (({"power": 0.5, "logistic": 0.5}, True), ({"power": 0.9, "logistic": 0.1}, False)):
+        told = plan_sentences(replace(plan, curves=(replace(made, forms=forms),)))
+        assert any("The form of the curve is not clear (power 50 %" in line for line in told) == unclear
+
+
+def test_few_test_utterances_make_no_curve(tmp_path: Path) -> None:
+    made = make_plan(write_curves(tmp_path, {"curriculum": rising}, num_test=48), [HALF])
+    assert made.curves[0].refusal == "measured on 48 test utterances; a curve needs 50"
+    assert made.curves[0].recordings is None
+
+
 def test_two_budgets_make_no_curve(tmp_path: Path) -> None:
     made = make_plan(write_study(tmp_path / "study", audio=False), [HALF])
-    assert {each.refusal for each in made.curves} == {
-        "measured with 0, 20 recordings; a curve needs 3 budgets, one of them 0"
-    }
+    assert {each.refusal for each in made.curves} == {"measured on 16 test utterances; a curve needs 50"}
     assert all(each.recordings is None and each.gain is None for each in made.curves)
     list(plan_tables(made))
 
@@ -153,7 +166,8 @@ def test_targets_that_are_none(text: str, message: str) -> None:
 
 
 def test_why_a_number_of_recordings_is_not_known() -> None:
-    fitted = LearningCurve(*np.array([[0.4], [0.3], [0.6], [60.0]]), largest=200)
+    drawn = (np.array([number]) for number in (0.4, 0.3, 0, 0.6, 60.0))
+    fitted = LearningCurve(*drawn, largest=200)
 
     def why(low: float, high: float) -> str:
         return _refusal(fitted, Interval(low, low, high), fitted.score(400))

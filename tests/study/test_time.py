@@ -64,9 +64,9 @@ def test_a_dry_run_forecasts_processes_with_their_threads(
     monkeypatch.setattr(costs, "threads_of_one", noted)
     plan_study(recipe, path, said.append, InProcesses(8))
     assert numbers == [2]  # there are no more cells
-    assert "on this machine with 2 cells at once (one after the other: training" in said[-1]
+    assert any("on this machine with 2 cells at once (one after the other: training" in line for line in said)
     plan_study(recipe, path, said.append)
-    assert "on this machine (training" in said[-1]
+    assert any("on this machine (training" in line for line in said)
     assert not recipe.folder.exists()  # nothing is done in a dry run
 
 

@@ -30,8 +30,7 @@ Shape = Callable[[Floats, Floats, Floats], Floats]
 class Family:
     """A form of curves, and the grid of its two parameters for a smallest budget above 0 and a largest one.
 
-    The grids are log-uniform. A curve beyond them is one that the budgets cannot tell from one within.
-    """
+    The grids are log-uniform. A curve beyond them is one that the budgets cannot tell from one within."""
 
     name: str
     shape: Shape

@@ -226,8 +226,7 @@ def _family_weights(
         rest = n != budget
         others = _Posterior.of(y[rest], shapes[rest], full[:, rest][:, :, rest])
         predicted += evidence - others.evidence(families)  # log p(scores of the budget | all others)
-    sizes = np.bincount(families)
-    added: Floats = predicted - evidence - np.log(sizes)
+    added: Floats = predicted - evidence - np.log(np.bincount(families))
     return added
 
 

@@ -57,7 +57,8 @@ class CurvePlan:
 
     ``recordings``, ``hours`` (of speech) and ``cost`` are the totals for the target, including existing recordings;
     infinite beyond ``limit``, the most recordings that the curve supports, where the score is ``at_limit``. ``gain`` is
-    that of the next ``num_next`` recordings. ``refusal`` says why there is no prediction; None fields are unknown.
+    that of the next ``num_next`` recordings. ``forms`` is how much each family of curves counts. ``refusal`` says why
+    there is no prediction; None fields are unknown.
     """
 
     name: str
@@ -72,6 +73,7 @@ class CurvePlan:
     num_next: int | None = None
     gain: Interval | None = None
     at_limit: Interval | None = None
+    forms: dict[str, float] | None = None
     refusal: str = ""
 
 
@@ -213,6 +215,7 @@ def _plans(curves: Curves, line: Line, targets: Sequence[Target], cost_per_hour:
             num_next=after - largest,
             gain=fitted.gain(largest, after),
             at_limit=at_limit,
+            forms=fitted.weights,
             refusal=_refusal(fitted, recordings, at_limit),
         )
 

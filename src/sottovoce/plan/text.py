@@ -19,6 +19,7 @@ from sottovoce.score.tables import printable
 
 MOST_INTENTS = 10
 FEW_TEST = 10
+CLEAR_FORM = 0.8  # how much one family of curves must count
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -114,7 +115,15 @@ def _gain_sentence(curve: CurvePlan, gain: Interval) -> str:
     nothing = "" if gain.low > 0 else "; the gain may be zero"
     value, low, high = _signed(gain)
     what = f"{value} points of {metric_named(curve.target.metric).label} ({low} to {high})"
-    return f"{curve.name}: the next {curve.num_next} recordings{less} add {what}{nothing}."
+    return f"{curve.name}: the next {curve.num_next} recordings{less} add {what}{nothing}.{_form_unclear(curve)}"
+
+
+def _form_unclear(curve: CurvePlan) -> str:
+    """That the gain depends on the form of the curve, if no form predicts the budgets clearly best."""
+    if curve.forms is None or max(curve.forms.values()) >= CLEAR_FORM:
+        return ""
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in curve.forms.items())
+    return f" The form of the curve is not clear ({shares}); if it is level from here on, they add less."
 
 
 def _intent_sentences(plan: Plan) -> Iterator[str]:
