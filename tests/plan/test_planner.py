@@ -172,7 +172,7 @@ def test_why_a_number_of_recordings_is_not_known() -> None:
     def why(low: float, high: float) -> str:
         return _refusal(fitted, Interval(low, low, high), fitted.score(400))
 
-    assert why(0, math.inf) == "cannot be told: anything from none to more than 400 recordings may be needed"
+    assert why(0, math.inf) == "unknown: anything from none to more than 400 recordings may be needed"
     assert why(math.inf, math.inf).startswith("not within 400 recordings: with 400, ")
     assert [why(0, 50), why(1, math.inf), why(20, 50)] == [""] * 3
 

@@ -117,7 +117,7 @@ def test_small_differences_are_not_called_wins(folder: Path) -> None:
         "With 20 spoken training examples, curriculum raises intent accuracy on speech from text-only’s 60.0 % "
         "to 81.0 %, closing 70 % of the gap to gold text."
     )
-    assert "cannot be told apart (+0.0 points, -1.0 to +1.0)" in comparison("A", "B", Difference(0.0, -0.01, 0.01))
+    assert "cannot be told apart (+0.0 points, −1.0 to +1.0)" in comparison("A", "B", Difference(0.0, -0.01, 0.01))
 
 
 def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:

@@ -105,7 +105,7 @@ def test_only_recordings_that_are_not_heard_yet_take_time(
     clips = [(utterance, 0) for utterance in study.data.test]
     store = study.store(recipe.model)
     missing = store.missing(clips + clips)
-    assert len(missing) in (0, len(clips))  # other tests may have heard them before
+    assert len(missing) <= len(clips)  # other tests may have encoded some before
     module._encoding_seconds(study, recipe.model, ())
     assert not store.missing(clips)
     assert module._encoding_seconds(study, recipe.model, ()) == 0.0

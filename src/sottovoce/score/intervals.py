@@ -161,7 +161,9 @@ class Difference(_Uncertain):
         """Two-sided, of the hypothesis that it is 0: 1 - the level at which the interval ends at 0."""
         centre, variance, degrees = self._smoothed()
         spread = math.sqrt(variance + self.seed_variance)
-        return max(_SMALLEST, t_two_sided(centre / spread, degrees)) if centre and spread < math.inf else 1.0
+        if not centre or spread == math.inf:
+            return 1.0
+        return max(_SMALLEST, t_two_sided(centre / spread, degrees)) if spread else _SMALLEST
 
     def bounds(self, level: float) -> tuple[float, float]:
         """The interval (low, high)."""
