@@ -97,14 +97,14 @@ def test_the_difference_of_two_schemes_is_paired_by_utterance(folder: Path) -> N
 
 def test_small_differences_are_not_called_wins(folder: Path) -> None:
     results = read_study(folder)
-    assert "not distinguishable" in headline(results, Difference(0.03, -0.01, 0.07))
+    assert "cannot be told apart" in headline(results, Difference(0.03, -0.01, 0.07))
     assert "is worse than text-only" in headline(results, Difference(-0.2, -0.24, -0.16))
     won = headline(results, Difference(0.21, 0.13, 0.29)).replace("\u00a0", " ")
     assert won == (
         "With 20 spoken training examples, curriculum raises intent accuracy on speech from text-only’s 60.0 % "
         "to 81.0 %, closing 70 % of the gap to gold text."
     )
-    assert "not distinguishable (+0.0 points, -1.0 to +1.0)" in comparison("A", "B", Difference(0.0, -0.01, 0.01))
+    assert "cannot be told apart (+0.0 points, −1.0 to +1.0)" in comparison("A", "B", Difference(0.0, -0.01, 0.01))
 
 
 def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
@@ -119,11 +119,11 @@ def test_an_unfinished_cell_keeps_its_row(folder: Path) -> None:
 
 
 def test_the_tables_tell_the_same(folder: Path) -> None:
-    row = "| Curriculum | 5 % (20 clips) | 81.0 ± 3.9 | 72.9 | 89.0 ± 3.1 | 80.1 | 3.0 | 70.0 | 70.0 |"
+    row = "| Curriculum | 5 % (20 clips) | 81.0 ± 3.9 | 72.9 | 89.0 ± 3.2 | 80.1 | 3.0 | 70.0 | 70.0 |"
     assert row in markdown_table(curves_of(folder))
     console = Console(width=80, record=True, file=(folder / "out").open("w"))
     console.print(terminal_table(curves_of(folder)))
-    assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.1 80.1     3.0   70.0 70.0" in console.export_text()
+    assert "Curriculum    5 % (20 clips) 81.0±3.9 72.9 89.0±3.2 80.1     3.0   70.0 70.0" in console.export_text()
 
 
 def test_several_budgets_stand_in_the_names(folder: Path) -> None:
