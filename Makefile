@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 ALL := .venv-all
 # All but gemma: the package index has torchvision for torch's CUDA build only, which a CPU build cannot import.
-EXTRAS := speech,hub,qlora,ray,slurm,deepspeed,grammar,serve,browser,reference,dev
+EXTRAS := speech,hub,qlora,ray,slurm,deepspeed,serve,browser,reference,dev
 # Two processes, of one torch thread each (tests/conftest.py); files stay whole, as a browser is open for one file at a time.
 PYTEST := -m pytest -n 2 --dist loadfile
 

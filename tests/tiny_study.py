@@ -29,7 +29,7 @@ def tiny_recipe(out: Path, model: Path, manifest: Path, **changes: Any) -> dict[
             "per_device_train_batch_size": 4,
             "save_steps": 2,
         },
-        "decode": {"batch_size": 4, "max_new_tokens": 12},
+        "decode": {"batch_size": 4, "max_new_tokens": 80},
         **changes,
     }
 

@@ -10,6 +10,7 @@ from sottovoce.core.errors import UserError
 
 if TYPE_CHECKING:
     from sottovoce.core.recipe import Grammar, Recipe
+    from sottovoce.core.types import Modality
     from sottovoce.inference.model import Model
     from sottovoce.report.html import Report
     from sottovoce.study.engines.base import Engine, Failure
@@ -42,23 +43,27 @@ def load(run: Path | str, grammar: Grammar | None = None) -> Model:
 
 def score(
     predictions: Path | str,
-    gold: Path | str,
+    gold: Path | str | None = None,
     *,
+    modality: Modality = "speech",
     split: str | None = None,
     by: Sequence[str] = (),
     intervals: bool = False,
     target_accuracy: float | None = None,
+    dev: Path | str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Scores a prediction file as `sottovoce score` does; no model is loaded.
 
     Args:
-        predictions: JSONL in SLURP's format.
-        gold: a SLURP release file or a manifest.
+        predictions: JSONL in SLURP's format, or a run (STUDY/cells/CELL).
+        gold: a SLURP release file or a manifest; by default the gold of the study that the predictions are in.
+        modality: of a run, its answers from `speech` or from gold `text`.
         split: only this split of a manifest.
         by: breakdowns, such as `intent`, `slot` or `speaker`.
         intervals: adds 95 % intervals (bootstrap over utterances).
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
+        dev: predictions for the manifest's dev split, on which that threshold is chosen.
         say: takes notes on rows that are missing, repeated or unknown, which `num_missing`, `num_duplicates` and
             `num_unknown` count in any case.
 
@@ -77,23 +82,29 @@ def score(
     """
     from sottovoce.score.evaluate import read_answers, score_report
     from sottovoce.score.files import read_gold
+    from sottovoce.study.answered import gold_of, predictions_of
 
-    answers = read_answers(Path(predictions), read_gold(Path(gold), split), say or _quiet)
-    return score_report(answers, by, intervals, target_accuracy)
+    gold = gold_of(None if gold is None else Path(gold), [Path(predictions)])
+    answers = read_answers(predictions_of(Path(predictions), modality), read_gold(gold, split), say or _quiet)
+    dev_answers = None if dev is None else read_answers(Path(dev), read_gold(gold, "dev"), say or _quiet)
+    return score_report(answers, by, intervals, target_accuracy, dev_answers)
 
 
 def compare(
     systems: Sequence[Path | str | Sequence[Path | str]],
-    gold: Path | str,
+    gold: Path | str | None = None,
     *,
+    modality: Modality = "speech",
     split: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Compares prediction files as `sottovoce compare` does: which of them really differ; no model is loaded.
 
     Args:
-        systems: two or more, each a prediction file, or a list with one file for each seed.
-        gold: a SLURP release file or a manifest.
+        systems: two or more, each a prediction file or run, or a list of these with one for each seed; or a single
+            study, whose cells are compared, seeds together.
+        gold: a SLURP release file or a manifest; by default the gold of the study that the first system is in.
+        modality: of runs, their answers from `speech` or from gold `text`.
         split: only this split of a manifest.
         say: takes notes on rows that are missing, repeated or unknown.
 
@@ -111,9 +122,17 @@ def compare(
     """
     from sottovoce.score.compare import compare_systems
     from sottovoce.score.files import read_gold
+    from sottovoce.study.answered import gold_of, predictions_of, systems_of
 
-    names = [str(each) if isinstance(each, Path | str) else ",".join(map(str, each)) for each in systems]
-    return compare_systems(names, read_gold(Path(gold), split), say or _quiet)
+    listed = [[each] if isinstance(each, Path | str) else each for each in systems]
+    gold = gold_of(None if gold is None else Path(gold), [Path(listed[0][0])])
+    found: list[list[Path]] = []
+    for seeds in listed:
+        paths = [Path(path) for path in seeds]
+        several = len(paths) > 1
+        found += [[predictions_of(path, modality) for path in paths]] if several else systems_of(paths[0], modality)
+    names = [",".join(map(str, files)) for files in found]
+    return compare_systems(names, read_gold(gold, split), say or _quiet)
 
 
 def run_study(

@@ -11,6 +11,8 @@ from sottovoce.data.audio import (
     TooLongError,
     audio_header,
     audio_level,
+    is_silent,
+    is_silent_file,
     load_audio,
 )
 
@@ -143,6 +145,16 @@ def test_digital_silence_and_a_clip_shorter_than_a_frame_have_levels(tmp_path: P
     soundfile.write(tmp_path / "short.wav", np.full(80, 0.5), 16_000)
     assert audio_level(tmp_path / "still.wav").loudest_db == -np.inf
     assert audio_level(tmp_path / "short.wav").loudest_db == pytest.approx(-6.02, abs=0.01)
+
+
+@pytest.mark.parametrize(("level_db", "silent"), [(-61, True), (-59, False)])
+def test_a_recording_is_silent_if_no_part_reaches_the_level(tmp_path: Path, level_db: float, silent: bool) -> None:
+    samples = np.zeros(16_000, np.float32)
+    samples[8_000:8_800] = 10 ** (level_db / 20)  # one frame of 50 ms
+    assert is_silent(samples) == silent
+    soundfile.write(tmp_path / "clip.wav", samples, 16_000, subtype="FLOAT")
+    assert is_silent_file(tmp_path / "clip.wav") == silent
+    assert is_silent(np.zeros(10, np.float32))
 
 
 def test_a_recording_without_a_level_is_one_clear_error(tmp_path: Path) -> None:

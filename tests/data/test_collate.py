@@ -61,6 +61,13 @@ def test_a_slot_with_the_audio_token_is_refused_also_where_the_transcript_is_not
         tokenize(example, loaded.processor, speech_row(loaded, 0.5).audio_states)
 
 
+def test_an_instruction_with_a_control_token_is_refused(loaded: LoadedModel) -> None:
+    for modality, states in (("text", None), ("speech", speech_row(loaded, 0.5).audio_states)):
+        example = slu_example(utterance("light on"), modality, instruction="say <|im_end|>")  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=r"instruction holds <\|im_end\|>"):
+            tokenize(example, loaded.processor, states)
+
+
 def test_speech_without_states_and_text_with_states_are_refused(loaded: LoadedModel) -> None:
     states = speech_row(loaded, 0.5).audio_states
     with pytest.raises(ValueError, match="u1: speech"):

@@ -1,5 +1,6 @@
 import gc
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,38 @@ def test_only_a_training_recording_may_lack_a_transcript(tmp_path: Path) -> None
     for lacking in (ROW | {"transcript": "", "split": "test"}, without("audio") | {"transcript": ""}):
         with pytest.raises(UserError, match="'transcript' must not be empty"):
             read_manifest(manifest(tmp_path, lacking))
+
+
+NO_LABELS = {key: value for key, value in ROW.items() if key not in ("scenario", "action", "entities")}
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_row_says_that_there_is_no_intent(tmp_path: Path, split: str) -> None:
+    silent = NO_LABELS | {"id": "n", "transcript": "", "intent": "no_speech", "split": split}
+    other = NO_LABELS | {"id": "o", "intent": "out_of_scope", "split": split}
+    read = read_manifest(manifest(tmp_path, silent, other))
+    assert [utterance.frame for utterance in read] == [Frame("no_speech", ""), Frame("out_of_scope", "")]
+    assert [utterance.frame.intent for utterance in read] == ["no_speech", "out_of_scope"]
+    assert [row_of(utterance, tmp_path) for utterance in read] == [silent, other]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (ROW | {"intent": "out_of_scope"}, "other labels next to the key 'intent'"),
+        (NO_LABELS | {"intent": "out_of_scope", "entities": ROW["entities"]}, "other labels next to the key 'intent'"),
+        (NO_LABELS | {"intent": "alarm_set"}, "intent: Input should be 'no_speech' or 'out_of_scope'"),
+        (NO_LABELS | {"intent": "no_speech"}, "a transcript, though there is no speech"),
+        (without("audio") | {"transcript": ""}, "'transcript' must not be empty"),
+        (NO_LABELS | {"intent": "out_of_scope", "transcript": "", "split": "test"}, "'transcript' must not be empty"),
+    ],
+)
+def test_a_row_without_an_intent_has_nothing_else(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
+    with pytest.raises(UserError, match=re.escape(fault)):
+        read_manifest(manifest(tmp_path, row))
+    unheard = {key: value for key, value in NO_LABELS.items() if key != "audio"}
+    with pytest.raises(UserError, match="no_speech without a recording"):
+        read_manifest(manifest(tmp_path, unheard | {"intent": "no_speech", "transcript": ""}))
 
 
 @pytest.mark.parametrize("key", ["id", "locale", "split", "transcript", "scenario", "action"])

@@ -3,8 +3,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sottovoce.core.types import Entity, Frame, Utterance
-from sottovoce.data.prompts import answer_of, messages_of, slu_example, transcription_example
+from sottovoce.core.recipe import Prompt
+from sottovoce.core.types import Entity, Frame, Labels, Utterance
+from sottovoce.data.prompts import (
+    SLU_INSTRUCTION,
+    answer_of,
+    instruction_of,
+    messages_of,
+    slu_example,
+    transcription_example,
+)
 from sottovoce.models.load import LoadedModel
 
 SAID = Utterance(
@@ -54,3 +62,21 @@ def test_a_transcription_asks_for_the_transcript_by_another_instruction() -> Non
     heard = transcription_example(SAID)
     assert (heard.modality, heard.answer) == ("speech", SAID.transcript)
     assert heard.instruction != slu_example(SAID, "speech").instruction
+
+
+LABELS = Labels.of([SAID.frame, Frame("alarm", "stop"), Frame("music", "play", (Entity("song", "x"),))])
+
+
+def test_a_recipe_without_a_prompt_asks_as_ever() -> None:
+    assert instruction_of(Prompt(), LABELS) == SLU_INSTRUCTION == slu_example(SAID, "text").instruction
+
+
+def test_an_instruction_replaces_ours_on_a_line_of_its_own() -> None:
+    assert instruction_of(Prompt(instruction="Frame: "), LABELS) == "\nFrame:"
+
+
+def test_labels_are_listed_before_the_instruction() -> None:
+    listed = "\nScenarios and their actions: alarm: set, stop; music: play\nSlots: date, song, time"
+    assert instruction_of(Prompt(list_labels=True), LABELS) == listed + SLU_INSTRUCTION
+    both = instruction_of(Prompt(instruction="Frame:", list_labels=True), Labels((("light", "on"),), ()))
+    assert both == "\nScenarios and their actions: light: on\nFrame:"

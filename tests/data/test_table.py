@@ -4,6 +4,7 @@ import pytest
 from corpus_files import clip, fault_of, table
 
 from sottovoce.core.types import Entity, Frame, Utterance
+from sottovoce.data.corpora.labelled import scenario_and_action
 from sottovoce.data.corpora.registry import prepare
 from sottovoce.data.manifest import read_manifest
 
@@ -140,3 +141,9 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "did you mean 'semicolon'?" in fault_of("table", file, tmp_path / "out", delimiter="semi")
     assert "split is 'tset'; did you mean 'test'?" in fault_of("table", file, tmp_path / "out", split="tset")
     assert "no column" in fault_of("table", file, tmp_path / "out", delimiter="tab")
+
+
+@pytest.mark.parametrize("rejection", ["no_speech", "out_of_scope"])
+def test_a_row_without_an_intent_says_so_in_the_intent_s_column(rejection: str) -> None:
+    assert scenario_and_action(f" {rejection} ", "command") == (rejection, "")
+    assert scenario_and_action(f"{rejection}_at_all", "command")[1] != ""

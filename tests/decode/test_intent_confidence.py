@@ -84,7 +84,6 @@ def test_answers_are_the_same_with_and_without_probabilities(lively: LoadedModel
     rows, tree = mixed_rows(lively), IntentTree(KNOWN, lively.processor.tokenizer)
     form: Form = ANY_TEXT
     if grammar == "ontology":
-        pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
         frames = [Frame(*intent, (Entity("room", "den"),)) for intent in KNOWN]
         form = GrammarForm(ontology_of(frames), lively.processor.tokenizer)
     alone = greedy(lively, lively.model, rows, [form.new_state() for _ in rows], 60)

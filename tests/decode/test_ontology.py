@@ -9,12 +9,10 @@ from lively import enlivened, steps_of
 from spoken_rows import mixed_rows
 from tiny_model import tiny_tokenizer
 
-from sottovoce.core.errors import UserError
-from sottovoce.core.types import Entity, Frame
+from sottovoce.core.types import REJECTIONS, Entity, Frame, Labels
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.prompts import answer_of
-from sottovoce.decode import ontology as module
 from sottovoce.decode.batches import generate
 from sottovoce.decode.ontology import GrammarForm, labels_of, ontology_of
 from sottovoce.decode.parse import parse_answer
@@ -26,11 +24,6 @@ FRAMES = [
     Frame("music", "play", (Entity("artist", "x"),)),
 ]
 ODD_FILLERS = ('say "on"', "a\\b", "été", "東京", "}]}", "\t", "\x01", "")
-
-
-@pytest.fixture
-def llguidance() -> None:
-    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
 
 
 def accepts(form: GrammarForm, tokenizer: Any, answer: str) -> bool:
@@ -60,7 +53,6 @@ def test_the_ontology_is_a_function_of_intents_and_slot_types_alone() -> None:
     assert "den" not in ontology_of(FRAMES)
 
 
-@pytest.mark.usefixtures("llguidance")
 @pytest.mark.parametrize(
     "frame",
     [
@@ -74,7 +66,6 @@ def test_answers_as_training_writes_them_are_accepted(frame: Frame) -> None:
     assert accepts(GrammarForm(ontology_of(FRAMES), tokenizer), tokenizer, answer_of(frame))
 
 
-@pytest.mark.usefixtures("llguidance")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -96,7 +87,6 @@ def test_other_answers_are_refused(answer: str) -> None:
     assert not accepts(GrammarForm(ontology_of(FRAMES), tokenizer), tokenizer, answer)
 
 
-@pytest.mark.usefixtures("llguidance")
 def test_labels_of_any_letters_are_written_as_json_writes_them() -> None:
     odd = Frame('a"b\\', "é|/(\n", (Entity("[x]*", "y"),))
     tokenizer = tiny_tokenizer()
@@ -105,7 +95,6 @@ def test_labels_of_any_letters_are_written_as_json_writes_them() -> None:
     assert not accepts(form, tokenizer, answer_of(odd).replace("[x]*", "x"))
 
 
-@pytest.mark.usefixtures("llguidance")
 def test_without_slot_types_there_are_no_entities() -> None:
     tokenizer = tiny_tokenizer()
     form = GrammarForm(ontology_of(FRAMES[1:2]), tokenizer)
@@ -114,7 +103,6 @@ def test_without_slot_types_there_are_no_entities() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("llguidance")
 @pytest.mark.parametrize("locale", ["en-US", "fr-FR"])
 def test_all_training_answers_of_home_are_accepted_with_the_embedded_tokenizer(locale: str) -> None:
     from transformers import AutoTokenizer
@@ -129,7 +117,6 @@ def test_all_training_answers_of_home_are_accepted_with_the_embedded_tokenizer(l
     assert not accepts(form, tokenizer, answer_of(Frame("alarm", "play")))
 
 
-@pytest.mark.usefixtures("llguidance")
 def test_every_answer_of_a_random_model_is_a_frame_of_the_ontology(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,17 +139,18 @@ def test_every_answer_of_a_random_model_is_a_frame_of_the_ontology(
     assert len(theirs) > len(steps) + 40
 
 
-def test_without_llguidance_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(UserError) as caught:
-        GrammarForm(ontology_of(FRAMES), tiny_tokenizer())
-    assert str(caught.value) == "decode.grammar: ontology needs llguidance; pip install 'sottovoce[grammar]'"
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_that_there_is_no_intent_is_allowed_where_training_said_so(rejection: str) -> None:
+    tokenizer, frame = tiny_tokenizer(), Frame(rejection, "")
+    assert accepts(GrammarForm(ontology_of([*FRAMES, frame]), tokenizer), tokenizer, answer_of(frame))
+    assert not accepts(GrammarForm(ontology_of(FRAMES), tokenizer), tokenizer, answer_of(frame))
+    assert (rejection, "") in labels_of(ontology_of([*FRAMES, frame])).intents
 
 
 def test_the_labels_of_a_grammar_are_those_it_was_made_of() -> None:
     odd = Frame('say "on"', "a\\b", (Entity("été\u2028: | x", "y"),))
-    assert labels_of(ontology_of([*FRAMES, odd])) == (
-        [("light", "off"), ("light", "on"), ("music", "play"), ('say "on"', "a\\b")],
-        ["artist", "colour", "room", "été\u2028: | x"],
+    assert labels_of(ontology_of([*FRAMES, odd])) == Labels(
+        (("light", "off"), ("light", "on"), ("music", "play"), ('say "on"', "a\\b")),
+        ("artist", "colour", "room", "été\u2028: | x"),
     )
-    assert labels_of(ontology_of(FRAMES[1:2])) == ([("light", "off")], [])
+    assert labels_of(ontology_of(FRAMES[1:2])) == Labels((("light", "off"),), ())

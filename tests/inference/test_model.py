@@ -15,7 +15,9 @@ from tiny_whisper_lm import save_tiny_whisper_lm
 import sottovoce
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode
+from sottovoce.core.types import Labels
 from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.constraints import JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import labels_of
@@ -60,7 +62,7 @@ def test_recordings_and_texts_are_understood_together_as_alone(model: Model) -> 
 
 
 def test_every_known_intent_has_a_share_of_certainty(model: Model, tiny_study: Path) -> None:
-    known = {f"{a}_{b}" for a, b in labels_of((tiny_study / "ontology.lark").read_text("utf-8"))[0]}
+    known = {f"{a}_{b}" for a, b in labels_of((tiny_study / "ontology.lark").read_text("utf-8")).intents}
     found = model.understand_text("turn the light on")
     shares = [each.probability for each in found.intents]
     assert {each.intent for each in found.intents} <= known and len(shares) == min(5, len(known))
@@ -101,10 +103,10 @@ def hearing(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("whisper_lm")
     save_tiny_whisper_lm(folder)
     loaded = load_model(str(folder), bf16=False)
-    tokenizer, intents = loaded.processor.tokenizer, [("light", "on"), ("light", "off")]
+    tokenizer, known = loaded.processor.tokenizer, Labels((("light", "off"), ("light", "on")), ("room",))
     settings = Decode(batch_size=4, max_new_tokens=8)
-    tree = IntentTree(intents, tokenizer)
-    return Model(loaded, loaded.model, JsonObject(tokenizer), tree, "en-US", settings)
+    tree = IntentTree(known.intents, tokenizer)
+    return Model(loaded, loaded.model, JsonObject(tokenizer), SLU_INSTRUCTION, tree, known, "en-US", settings)
 
 
 def test_what_was_heard_stands_beside_the_frame(hearing: Model) -> None:
@@ -128,6 +130,15 @@ def test_where_no_words_are_heard_nothing_is_answered(hearing: Model, monkeypatc
     assert silent.as_json()["intent"] == "" and silent.seconds == pytest.approx(0.5)
     assert [spoken.raw, typed.raw] == [each.raw for each in whole]
     assert hearing.understand(tone(0.5)).status == "no_speech"
+
+
+def test_a_silent_recording_is_never_an_intent(model: Model, hearing: Model) -> None:
+    still = np.zeros(8_000, np.float32)
+    for each in (model, hearing):
+        silent, spoken = each.understand_all([still, tone(0.6)])
+        assert (silent.status, silent.frame, silent.confidence, silent.raw) == ("no_speech", None, None, "")
+        assert silent.transcript == ("" if each.hears_words else None)
+        assert spoken.raw == each.understand(tone(0.6)).raw and spoken.status != "no_speech"
 
 
 def test_other_models_cannot_tell_what_they_heard(model: Model, hearing: Model) -> None:

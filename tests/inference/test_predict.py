@@ -245,6 +245,16 @@ def test_without_confidences_there_is_nothing_to_abstain_by(tmp_path: Path) -> N
     assert run(asking, tmp_path / "rows.jsonl", abstain_below=0.5)[1][0]["status"] == "ok"  # as the model says
 
 
+def test_what_holds_no_words_needs_no_confidence_to_abstain(tmp_path: Path) -> None:
+    class Deaf(Parrot):
+        def understand_all(self, inputs: Sequence[Any]) -> list[Understanding]:
+            return [Understanding(None, "no_speech", None, (), "") for _ in inputs]
+
+    out = tmp_path / "rows.jsonl"
+    assert not predict_all(Deaf(), asked(text="on"), 2, out, set(), Lines(), abstain_below=0.5)
+    assert json.loads(out.read_text())["status"] == "no_speech"
+
+
 def test_rows_go_to_standard_output_while_a_bar_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,8 +65,9 @@ def test_the_number_for_a_target_is_where_the_curve_meets_it() -> None:
 def test_a_curve_is_not_used_beyond_its_support() -> None:
     curve = exact(TRUTH)
     assert curve.limit == 400
-    with pytest.raises(ValueError, match="supports only 400"):
-        curve.score(401)
+    for number in (-1, 401):
+        with pytest.raises(ValueError, match="supports 400"):
+            curve.score(number)
 
 
 def test_every_drawn_curve_stays_a_score() -> None:

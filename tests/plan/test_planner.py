@@ -1,16 +1,19 @@
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from grid_folder import NUM_TRAIN, learning_rights, write_grid
 from study_folder import write_study
 
 from sottovoce.cli.main import main
 from sottovoce.core.errors import UserError
-from sottovoce.plan.planner import CurvePlan, Plan, Target, gains_by_intent, make_plan, parse_target
+from sottovoce.plan.learning_curve import Interval, LearningCurve
+from sottovoce.plan.planner import CurvePlan, Plan, Target, _refusal, gains_by_intent, make_plan, parse_target
 from sottovoce.plan.text import plan_json, plan_sentences, plan_tables
 
 HALF = Target("intent_accuracy", 0.5)
@@ -117,9 +120,7 @@ def test_few_test_utterances_make_no_curve(tmp_path: Path) -> None:
 
 def test_two_budgets_make_no_curve(tmp_path: Path) -> None:
     made = make_plan(write_study(tmp_path / "study", audio=False), [HALF])
-    assert {each.refusal for each in made.curves} == {
-        "measured with 0, 20 recordings; a curve needs 3 budgets, one of them 0"
-    }
+    assert {each.refusal for each in made.curves} == {"measured on 16 test utterances; a curve needs 50"}
     assert all(each.recordings is None and each.gain is None for each in made.curves)
     list(plan_tables(made))
 
@@ -141,7 +142,7 @@ def test_fewer_than_the_next_hundred(tmp_path: Path) -> None:
 
 
 def test_json_has_no_infinity(folder: Path) -> None:
-    made = make_plan(folder, [Target("intent_accuracy", 0.68)], cost_per_hour=60)
+    made = make_plan(folder, [Target("intent_accuracy", 0.68)], cost_per_hour=0.5)
     text = json.dumps(plan_json(made), allow_nan=False)
     assert json.loads(text)["curves"][0]["target"] == {"metric": "intent_accuracy", "score": 0.68}
 
@@ -154,11 +155,26 @@ def test_json_has_no_infinity(folder: Path) -> None:
         ("slu_f1=75", "between 0 and 1"),
         ("slu_f1=nan", "between 0 and 1"),
         ("slu_f1=much", "between 0 and 1"),
+        ("slu_f1=0", "between 0 and 1"),
+        ("slu_f1=1", "between 0 and 1"),
+        ("slu_f1=-0.5", "between 0 and 1"),
     ],
 )
 def test_targets_that_are_none(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_target(text)
+
+
+def test_why_a_number_of_recordings_is_not_known() -> None:
+    drawn = (np.array([number]) for number in (0.4, 0.3, 0, 0.6, 60.0))
+    fitted = LearningCurve(*drawn, largest=200)
+
+    def why(low: float, high: float) -> str:
+        return _refusal(fitted, Interval(low, low, high), fitted.score(400))
+
+    assert why(0, math.inf) == "cannot be told: anything from none to more than 400 recordings may be needed"
+    assert why(math.inf, math.inf).startswith("not within 400 recordings: with 400, ")
+    assert [why(0, 50), why(1, math.inf), why(20, 50)] == [""] * 3
 
 
 def test_faults_of_the_request(folder: Path) -> None:

@@ -16,7 +16,6 @@ from tiny_study import results_of
 from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe_file import load_recipe
-from sottovoce.decode import ontology as grammar
 from sottovoce.export.export import export_run
 from sottovoce.inference.model import load_model_of
 from sottovoce.report.decodings import decodings_table
@@ -33,11 +32,6 @@ def run(tiny_study: Path, tmp_path: Path) -> Path:
     study = tmp_path / "runs/tiny"
     shutil.copytree(tiny_study, study, ignore=shutil.ignore_patterns("stages"))
     return study / "cells" / CELL
-
-
-@pytest.fixture
-def llguidance() -> None:
-    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
 
 
 def asking_for_the_ontology(run: Path) -> Path:
@@ -63,7 +57,6 @@ def test_settings_without_a_grammar_decide_what_they_did_before_there_were_gramm
         load_recipe(path, ["decode.grammar=json"])
 
 
-@pytest.mark.usefixtures("llguidance")
 def test_another_grammars_answers_and_scores_stand_beside_the_recipes(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,20 +87,6 @@ def test_the_recipes_own_grammar_named_is_the_recipes_decoding(run: Path) -> Non
     assert len(decodings_table(run)) == 3
 
 
-def test_without_llguidance_nothing_is_begun(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grammar, "find_spec", lambda name: None)
-    before = sorted(run.iterdir())
-    with pytest.raises(UserError, match=r"needs llguidance; pip install 'sottovoce\[grammar\]'"):
-        running.decode_run(run, lambda line: None, "ontology")
-    assert sorted(run.iterdir()) == before
-    path = run.parent.parent / "recipe.yaml"
-    recipe = load_recipe(path, ["decode.grammar=ontology", f"out={run.parent}", "name=new"])
-    with pytest.raises(UserError, match="needs llguidance"):
-        running.run_study(recipe, path, lambda line: None)
-    assert not recipe.folder.exists()
-
-
-@pytest.mark.usefixtures("llguidance")
 def test_a_recording_is_answered_within_the_ontology_if_recipe_or_user_say_so(run: Path, tmp_path: Path) -> None:
     wave = 0.3 * np.sin(2 * np.pi * 600 * np.arange(9_600) / 16_000)
     soundfile.write(tmp_path / "clip.wav", wave, 16_000)

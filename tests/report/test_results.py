@@ -8,6 +8,7 @@ from study_folder import write_planned, write_study
 from sottovoce.core.errors import UserError
 from sottovoce.report.curves import Curves, study_curves
 from sottovoce.report.estimates import study_samples
+from sottovoce.report.html import read_report, report_html
 from sottovoce.report.measures import (
     Difference,
     gap_closed,
@@ -53,6 +54,18 @@ def test_gap_closed_is_the_share_of_text_onlys_loss_won_back(folder: Path) -> No
     assert gap_closed(curriculum, text_only, "slu_f1") == pytest.approx((72.9 - 54) / (81 - 54))
     assert gap_closed(text_only, text_only, "slu_f1") == 0
     assert results.best is curriculum
+
+
+def test_answers_with_unknown_labels_are_counted_under_the_table(folder: Path) -> None:
+    assert read_study(folder).num_unknown_labels == 0
+    for name, number in (("text_only", 3), ("curriculum-5pct", 4)):
+        path = folder / f"cells/{name}/scores.json"
+        scores = json.loads(path.read_text())
+        scores["speech"]["strict"]["num_unknown_label"] = number
+        path.write_text(json.dumps(scores))
+    assert read_study(folder).num_unknown_labels == 7
+    assert str(terminal_table(curves_of(folder)).caption).endswith("; 7 answers to speech name unknown labels")
+    assert "7 answers to speech, over all cells, name an intent or a slot" in report_html(read_report(folder))
 
 
 @pytest.mark.parametrize(("gap", "told"), [(0.09, False), (0.11, True)])

@@ -9,7 +9,7 @@ from rich.console import Console
 from score_rows import manifest_row, prediction_row, write_rows
 
 from sottovoce.core.errors import UserError
-from sottovoce.score.compare import compare_systems, comparison_tables
+from sottovoce.score.compare import compare_systems, comparison_tables, listed, p_words
 from sottovoce.score.files import read_gold
 from sottovoce.score.metrics.registry import in_tables
 
@@ -62,6 +62,9 @@ def test_a_clear_difference_is_found_and_equal_figures_cannot_be_told_apart(gold
         "good has more intents right in 30 utterances, poor in 0 (McNemar's exact test: p < 0.0001).",
     ]
     assert comparison["correction"] is None
+    good = comparison["systems"][0]
+    low, high = (f"{100 * end:.2f}" for end in good["intervals"]["strict"]["intent_accuracy"])
+    assert " 83.33 " in shown(comparison) and f"[{low}, {high}]" in shown(comparison)
 
 
 def test_the_better_one_is_named_whichever_comes_first(gold: Path) -> None:
@@ -164,6 +167,7 @@ def test_systems_are_named_by_their_files_or_by_the_path_if_that_says_more(gold:
     (gold.parent / "cells/y").mkdir()
     x, y = (system(gold, f"cells/{cell}/predictions-speech", 9) for cell in "xy")
     assert names(x, y) == ["x", "y"]
+    assert names(a, system(gold, "b,c", 9)) == ["a", "b,c"]  # one file, not two seeds
 
 
 def test_every_figure_is_compared_and_those_of_tables_are_shown(gold: Path) -> None:
@@ -171,6 +175,13 @@ def test_every_figure_is_compared_and_those_of_tables_are_shown(gold: Path) -> N
     assert {metric.key for metric in in_tables()} < set(comparison["pairs"][0]["figures"])
     assert comparison["pairs"][0]["figures"].keys() == comparison["systems"][0]["strict"].keys()
     assert all(f"│ {metric.label} " in shown(comparison) for metric in in_tables())
+
+
+def test_names_and_p_values_in_a_sentence() -> None:
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [p_words(value) for value in (1.0, 0.04567, 0.0001, 0.00009)] == [
+        "= 1.0000", "= 0.0457", "= 0.0001", "< 0.0001",
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_compared_is_refused(gold: Path) -> None:

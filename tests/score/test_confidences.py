@@ -91,8 +91,34 @@ def test_a_report_has_calibration_where_there_are_confidences(tmp_path: Path) ->
     assert report["abstain"] == {
         "target_accuracy": 1.0, "threshold": 0.6, "number": 4, "share": pytest.approx(4 / 6), "accuracy": 1.0,
         "accuracy_interval": report["abstain"]["accuracy_interval"],
+        "false_accept_rate": 0.0, "false_reject_rate": pytest.approx(2 / 6),
     }  # fmt: skip
     json.dumps(report, allow_nan=False)
+
+
+def test_a_threshold_chosen_on_dev_is_only_tested_on_the_others(tmp_path: Path) -> None:
+    """On dev 0.6 is needed; the same rows as test alone would need 0.8."""
+    labels = ("scenario", "action", "entities")
+    unwanted = {key: value for key, value in manifest_row(3).items() if key not in labels} | {"intent": "out_of_scope"}
+    gold = [*map(manifest_row, range(3)), unwanted, *(manifest_row(n, split="dev") for n in range(4, 7))]
+    path = write_rows(tmp_path / "gold.jsonl", *gold)
+    dev = [prediction_row(n, confidence=0.6 if n < 6 else 0.5, action="set" if n < 6 else "stop") for n in range(4, 7)]
+    test = [prediction_row(n, confidence=c) for n, c in enumerate((0.9, 0.8, 0.3, 0.7))]
+    answers, on_dev = (
+        read_answers(write_rows(tmp_path / f"{split}.jsonl", *rows), read_gold(path, split), silent)
+        for split, rows in (("test", test), ("dev", dev))
+    )
+    found = score_report(answers, target_accuracy=1.0, dev=on_dev)["abstain"]
+    assert (found["threshold"], found["dev"]["number"], found["dev"]["accuracy"]) == (0.6, 2, 1.0)
+    assert (found["number"], found["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert (found["false_accept_rate"], found["false_reject_rate"]) == (1.0, pytest.approx(1 / 3))
+    alone = score_report(answers, target_accuracy=1.0)["abstain"]
+    assert (alone["threshold"], alone["false_accept_rate"]) == (0.8, 0.0)
+    with pytest.raises(UserError, match="no target accuracy"):
+        score_report(answers, dev=on_dev)
+    with pytest.raises(UserError, match="the dev predictions have no confidences"):
+        bare = write_rows(tmp_path / "bare.jsonl", prediction_row(4))
+        score_report(answers, target_accuracy=1.0, dev=read_answers(bare, read_gold(path, "dev"), silent))
 
 
 def test_a_target_without_confidences_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def test_entities_take_the_next_free_tokens_in_the_order_they_are_said() -> None
     assert missed == [Entity("time", "five am")]
 
 
+def test_a_filler_that_is_said_twice_is_placed_first_and_no_token_has_two_slots() -> None:
+    assert slot_tags(["five", "or", "five"], frame("a b", "time:five").entities)[0] == tags("time - -")
+    found, missed = slot_tags(SAID.split(), frame("a b", "time:five am", "date:am today").entities)
+    assert (found, missed) == (tags("- - - time time - - -"), [Entity("date", "am today")])
+
+
 @pytest.mark.parametrize("filler", ["six", "five pm", "fiv", "", "wake me at five am today at five and on"])
 def test_a_filler_that_was_not_said_is_a_false_positive(filler: str) -> None:
     predicted = Frame("a", "b", (Entity("time", filler),))
@@ -94,7 +100,7 @@ def test_a_gold_filler_that_cannot_be_placed_is_found_by_slot_and_filler() -> No
 
 def test_no_answer_misses_every_span() -> None:
     assert slot_counts(frame("a b", "time:five am", "date:today"), None, SAID) == Counts(0, 0, 2)
-    assert slot_counts(frame("a b"), None, SAID) == Counts()
+    assert slot_counts(frame("a b"), None, SAID) == Counts(0, 0, 0)
 
 
 def test_an_exact_match_needs_the_intent_and_every_span_and_none_too_many() -> None:

@@ -79,7 +79,7 @@ def test_json_has_what_was_asked_for(folder: Folder) -> None:
 
 def test_intervals_are_printed_beside_the_figures(folder: Folder) -> None:
     out = folder.run("score", folder.b, "--intervals").out
-    assert cells(out, "intent accuracy")[2] == "50.00% [0.0, 100.0]"
+    assert cells(out, "intent accuracy")[2] == "50.00% [9.4, 90.6]"
 
 
 def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
@@ -105,7 +105,7 @@ def test_confidences_have_tables_of_their_own(folder: Folder) -> None:
 def test_compare_prints_tables_and_says_in_words_who_is_better(folder: Folder) -> None:
     outcome = folder.run("compare", folder.a, folder.b)
     assert outcome.code == 0
-    assert cells(outcome.out, "a - b")[1:4] == ["intent accuracy", "+50.00", "[-36.00, 100.00]"]
+    assert cells(outcome.out, "a - b")[1:4] == ["intent accuracy", "+50.00", "[-26.31, 92.97]"]
     expected = "a and b cannot be told apart in intent accuracy, frame accuracy, entity F1, SLU-F1 and entity recall"
     assert expected in outcome.out  # four utterances say very little
     comparison = json.loads(folder.run("compare", folder.a, folder.b, "--json").out)

@@ -181,6 +181,6 @@ def test_asked_for_breakdowns_and_intervals_come_under_keys_of_their_own(
     assert list(report) == ["official", "strict", "intervals", "by", "confusions"]
     assert list(report["by"]) == ["speaker", "intent"]
     low, high = report["intervals"]["strict"]["frame_accuracy"]
-    assert low == 0.0 and high == 1.0  # two utterances: either may be drawn twice
+    assert 0 < low < 0.2 and high == 1.0  # two utterances, both right: next to nothing is known
     titles = [str(table.columns[0].header) for table in report_tables(report)]
     assert titles == ["", "speaker", "intent", "gold intent"]

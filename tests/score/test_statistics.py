@@ -54,11 +54,18 @@ def test_the_same_seed_gives_the_same_and_another_another() -> None:
     sums = coin(50, 0.5, 2)
     assert np.array_equal(bootstrap(sums, share, 300, seed=5), bootstrap(sums, share, 300, seed=5))
     assert not np.array_equal(bootstrap(sums, share, 300, seed=5), bootstrap(sums, share, 300, seed=6))
+    assert np.array_equal(bootstrap(sums, share, 300), bootstrap(sums, share, 300, seed=0))
+
+
+def test_one_resample_of_one_utterance_is_that_utterance() -> None:
+    assert bootstrap(marks(1.0), share, 1).tolist() == [[1.0]]
 
 
 def test_work_in_pieces_draws_as_many_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = coin(40, 0.5, 3)
     whole = bootstrap(sums, share, 101)
+    monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 39)  # less than one resample: then it is one at once
+    assert bootstrap(sums, share, 3).shape == (3, 1)
     monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 400)  # ten resamples at once
     pieces = bootstrap(sums, share, 101)
     assert pieces.shape == whole.shape
@@ -95,6 +102,7 @@ def test_seeds_are_averaged_with_their_spread() -> None:
     expected = SeedSpread(0.6, 0.1, 0.5, 0.7, 3)
     assert (spread.mean, spread.deviation) == pytest.approx((expected.mean, expected.deviation))
     assert (spread.lowest, spread.highest, spread.num_seeds) == (0.5, 0.7, 3)
+    assert over_seeds([{"f": 0.5}, {"f": 0.7}])["f"].deviation == pytest.approx(math.sqrt(0.02))
     assert over_seeds([{"f": 0.5}])["f"] == SeedSpread(0.5, 0.0, 0.5, 0.5, 1)
 
 
@@ -105,6 +113,8 @@ def test_what_cannot_be_computed_is_refused() -> None:
         bootstrap(marks(1.0), share, 0)
     with pytest.raises(ValueError, match="shapes"):
         mcnemar_p_value(np.ones(1), np.ones(2))
+    with pytest.raises(ValueError, match="shapes"):
+        mcnemar_p_value(np.zeros(0), np.zeros(0))
     with pytest.raises(ValueError, match="different figures"):
         over_seeds([{"a": 1.0}, {"b": 1.0}])
     with pytest.raises(ValueError, match="no scores"):

@@ -9,6 +9,8 @@ from fake_model import FakeModel, app_of, served
 from openapi_requests import fuzz
 
 from sottovoce.core.recipe import Decode
+from sottovoce.core.types import Labels
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.constraints import JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.inference.model import Model
@@ -20,8 +22,9 @@ from sottovoce.models.load import LoadedModel
 def url(loaded: LoadedModel) -> Iterator[str]:
     """The address of a server of the tiny model."""
     tokenizer = loaded.processor.tokenizer
-    tree = IntentTree([("light", "on"), ("music", "play")], tokenizer)
-    model = Model(loaded, loaded.model, JsonObject(tokenizer), tree, "en-US", Decode(batch_size=4, max_new_tokens=4))
+    known, settings = Labels((("light", "on"), ("music", "play")), ("room",)), Decode(batch_size=4, max_new_tokens=4)
+    tree = IntentTree(known.intents, tokenizer)
+    model = Model(loaded, loaded.model, JsonObject(tokenizer), SLU_INSTRUCTION, tree, known, "en-US", settings)
     app, _ = app_of(model, transcriber=Transcriber(loaded, "en-US"), transcripts=True, max_wait_seconds=0.0)
     with served(app) as address:
         yield address

@@ -145,8 +145,8 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
     "no JSON": (lambda text: text + "{\n", r"heard\.jsonl:8: not JSON"),
     "no text": (lambda text: text + '{"id": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text; write"),
     "no id": (lambda text: text + '{"text": "a"}\n', r"heard\.jsonl:8: not a row with an id and a text"),
-    "a number as text": (lambda text: text + '{"id": "a", "text": 1}\n', r"heard\.jsonl:8: no row"),
-    "a list": (lambda text: text + "[]\n", r"heard\.jsonl:8: no row"),
+    "a number as text": (lambda text: text + '{"id": "a", "text": 1}\n', r"heard\.jsonl:8: not a row"),
+    "a list": (lambda text: text + "[]\n", r"heard\.jsonl:8: not a row"),
     "not UTF-8": (lambda text: text + '{"id": "a", "text": "\udcff"}\n', r"heard\.jsonl:8: .*UTF-8"),
     "empty": (lambda text: "", r"6 of 6 test utterances have no transcript"),
 }  # fmt: skip

@@ -54,7 +54,7 @@ def test_confidences_are_added_to_answers_that_stay_as_they_were(run: Path, monk
     assert all(0 <= row["confidence"] <= 1 for row in after)
     assert [{key: value for key, value in row.items() if key != "confidence"} for row in after] == before
     assert ((run / "cell.json").read_bytes(), (run / "scores.json").read_bytes()) == (card, scores)
-    monkeypatch.setattr(cell_run, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(cell_run, "write_answers", lambda *_: pytest.fail("decoded again"))
     decode(run)
     assert rows_of(run) == after and not list(run.glob("*.partial"))
 
@@ -92,7 +92,7 @@ def test_a_recipe_that_asks_for_confidences_gets_them_and_the_same_answers(
     tiny_study: Path, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     corpus = Path(load_recipe(tiny_study / "recipe.yaml").corpus.manifest or "")
-    decode = {"batch_size": 4, "max_new_tokens": 12, "confidence": True}
+    decode = {"batch_size": 4, "max_new_tokens": 80, "confidence": True}
     study = run_tiny_study(tmp_path, tiny_model_dir, corpus, schemes=["text_only"], decode=decode)
     rows = rows_of(study / "cells/text_only")
     assert all(0 <= row.pop("confidence") <= 1 for row in rows)
@@ -104,7 +104,7 @@ def test_where_a_model_cannot_tell_the_recipe_is_answered_by_a_line(
 ) -> None:
     no_steps(monkeypatch)
     corpus = Path(load_recipe(tiny_study / "recipe.yaml").corpus.manifest or "")
-    decode = {"batch_size": 4, "max_new_tokens": 12, "confidence": True}
+    decode = {"batch_size": 4, "max_new_tokens": 80, "confidence": True}
     study = run_tiny_study(tmp_path, tiny_model_dir, corpus, schemes=["text_only"], decode=decode)
     told = f"text_only: no confidences, since {tiny_model_dir} cannot give them"
     assert told in (study / "cells/text_only/log.txt").read_text(encoding="utf-8")

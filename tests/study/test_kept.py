@@ -107,7 +107,7 @@ def test_a_study_that_is_started_again_proves_and_times_nothing_anew(
     start(recipe)
     start(recipe)
     assert done == {"prove": 1, "_decoding_seconds": 1}
-    held = [line for line in said[0] if "proofs passed" in line or "LoRA on" in line or "hearing" in line]
+    held = [line for line in said[0] if "proofs passed" in line or "LoRA on" in line or "encoding recordings" in line]
     assert len(held) == 3 and set(held[:2]) < set(said[1])
     start(recipe.model_copy(update={"train": recipe.train.model_copy(update={"per_device_train_batch_size": 2})}))
     assert done == {"prove": 2, "_decoding_seconds": 2}

@@ -104,7 +104,7 @@ def copy(tiny_study: Path, tmp_path: Path) -> Path:
 
 def test_a_finished_study_is_neither_trained_nor_decoded_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in (copy / "cells").rglob("*")}
-    for name in ("run_stage", "decode"):
+    for name in ("run_stage", "write_answers"):
         monkeypatch.setattr(cell_run, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
     path = copy / "recipe.yaml"
     said: list[str] = []

@@ -24,7 +24,7 @@ from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, input_embeddings, token_losses
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.study.preflight import PROOFS, prove
-from sottovoce.study.runs import load_run
+from sottovoce.study.runs import answer_form, load_run
 from sottovoce.train.parts import part_of, reencodes_audio, with_weights
 from sottovoce.train.schemes import Stage
 from sottovoce.train.stage import plan_stages, run_stage
@@ -191,12 +191,16 @@ def test_a_study_that_trains_tower_and_projector_decodes_with_what_it_trained(
     study = run_tiny_study(
         tmp_path, tiny_model_dir, tiny_corpus, schemes=["direct_mixing"], budgets=[0.3], train=settings | stages
     )
-    loaded, model, _ = load_run(study / "cells/direct_mixing-30pct", lambda line: None)
+    loaded, model, recipe = load_run(study / "cells/direct_mixing-30pct", lambda line: None)
+    form = answer_form(study, recipe.decode.grammar, loaded)
     spoken = [u for u in read_manifest(study / "gold.jsonl", allow_outside=True) if u.audio]
     examples = [slu_example(u, "speech") for u in spoken]
     rows, as_before = (AudioStore(by).rows_of(examples) for by in (loaded, load_model(str(tiny_model_dir))))
     assert not any(torch.equal(new.audio_states, old.audio_states) for new, old in zip(rows, as_before, strict=True))  # type: ignore[arg-type]
     found = [json.loads(line) for line in (study / "cells/direct_mixing-30pct/predictions-speech.jsonl").open()]
     by_length = sorted(rows, key=lambda row: len(row.prompt_ids))
-    expected = [generate(loaded, model, by_length[start : start + 4], 12) for start in range(0, len(rows), 4)]
+    expected = [
+        generate(loaded, model, by_length[start : start + 4], recipe.decode.max_new_tokens, form)
+        for start in range(0, len(rows), 4)
+    ]
     assert sorted(row["text"] for row in found) == sorted(text for part in expected for text in part)

@@ -77,6 +77,12 @@ def test_only_mixing_schemes_hear_speech(scheme: str, hears: bool) -> None:
     assert uses_speech(stages_of(scheme, Train())) == hears
 
 
+def test_what_a_scheme_says_of_itself() -> None:
+    assert [name for name, scheme in SCHEMES.items() if not scheme.is_trained] == ["zero_shot"]
+    text_alone = ["zero_shot", "text_only", "cascade", "text_only_noisy"]
+    assert [name for name, scheme in SCHEMES.items() if not scheme.uses_speech] == text_alone
+
+
 def test_noisy_text_has_noise_of_its_own_in_each_epoch() -> None:
     noise = Noise(rows=0.25, source="spelling")
     train = Train(noise=noise, stage=StageSettings(num_train_epochs=4), first_stage=StageSettings(num_train_epochs=2))
@@ -121,6 +127,14 @@ def test_speech_repeats_are_of_the_stage_that_hears_speech() -> None:
     assert stages_of("curriculum", train)[1].mixture[1].repeats == 5
     assert stages_of("curriculum", train)[1].mixture[1].perturbed is False
     assert {part.repeats for scheme in PAPER for stage in stages_of(scheme, train) for part in stage.mixture[:1]} == {1}
+
+
+def test_a_limit_of_speech_holds_for_the_targets_repeats_alone() -> None:
+    def limits(train: Train) -> list[float | None]:
+        return [part.max_rows_share for part in stages_of("direct_mixing", train, ("en",))[0].mixture]
+
+    assert limits(Train(stage=StageSettings(max_speech_share=0.3))) == [None, None, 0.3, None]
+    assert limits(Train(stage=StageSettings(max_speech_share=1.0))) == [None] * 4
 
 
 def test_perturbed_repeats_do_not_change_what_hears_no_speech() -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from sottovoce.core.errors import UserError
 from sottovoce.core.progress import progress_bar
 from sottovoce.core.types import Utterance
-from sottovoce.data.audio import MIN_SECONDS, AudioHeader, AudioLevel, audio_header, audio_level
+from sottovoce.data.audio import MIN_SECONDS, SILENT_DB, AudioHeader, AudioLevel, audio_header, audio_level
 
-SILENT_DB = -60.0  # speech recorded far too softly still reaches -50 dB somewhere
 CLIPPED_SHARE = 0.001  # of the samples at full scale; a clip scaled up to full scale has a few
 _SECONDS_TOLERANCE = 0.1  # a manifest's seconds may be rounded
 
@@ -72,7 +71,7 @@ def _oddities(
         yield "long clips", f"{header.seconds:.2f} s, longer than the window of {window_seconds:g} s"
     if header.seconds < MIN_SECONDS:
         yield "short clips", f"{header.seconds:.3f} s, shorter than {MIN_SECONDS:g} s; silence is added"
-    if level.loudest_db < SILENT_DB:
+    if level.loudest_db < SILENT_DB and utterance.frame.intent != "no_speech":
         yield "silent clips", f"silent: its loudest part is at {level.loudest_db:.0f} dB"
     if level.share_at_full_scale > CLIPPED_SHARE:
         yield "clipped clips", f"clipped: {level.share_at_full_scale:.1%} of its samples are at full scale"

@@ -180,7 +180,7 @@ def _strange_labels(by_split: dict[Split, list[Utterance]]) -> Iterator[tuple[bo
         counts = Counter[tuple[bool, str]]()
         for utterance in by_split[split]:
             found = {(False, entity.type) for entity in utterance.frame.entities if entity.type not in slots}
-            if utterance.frame.intent not in intents:
+            if utterance.frame.intent not in intents and not utterance.frame.is_rejection:
                 found.add((True, utterance.frame.intent))
             for label in found:
                 first.setdefault(label, utterance.where)
@@ -227,7 +227,7 @@ def _power(test: Sequence[Utterance]) -> Iterator[str]:
 
 
 def _untranscribed(train: Sequence[Utterance]) -> Iterator[str]:
-    if count := sum(not utterance.transcript for utterance in train):
+    if count := sum(not utterance.transcript and not utterance.frame.is_rejection for utterance in train):
         yield f"{count} training recordings have no transcript: they are used as speech only"
 
 

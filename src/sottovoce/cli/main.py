@@ -16,6 +16,9 @@ from sottovoce.cli.serve import serving
 from sottovoce.cli.study import studies
 from sottovoce.core.errors import UserError
 from sottovoce.core.storage import disk_is_full
+from sottovoce.core.types import Modality
+
+Input = Annotated[Modality, typer.Option("--input", help="of a run, its answers from speech or from gold text")]
 
 app = typer.Typer(
     name="sottovoce",
@@ -118,8 +121,9 @@ def decode(
 
 @app.command()
 def score(
-    predictions: Annotated[Path, typer.Argument(help="predictions in SLURP's format (JSONL)")],
-    gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
+    predictions: Annotated[Path, typer.Argument(help="a run, or predictions in SLURP's format (JSONL)")],
+    gold: Annotated[Path | None, typer.Option(help="a SLURP release file or a manifest; a run knows its own")] = None,
+    modality: Input = "speech",
     split: Annotated[str | None, typer.Option(help="score only this split of a manifest")] = None,
     by: Annotated[list[str] | None, typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,
     intervals: Annotated[bool, typer.Option(help="add 95 % intervals (bootstrap over utterances)")] = False,
@@ -127,15 +131,19 @@ def score(
         float | None,
         typer.Option(min=0, max=1, help="of intents, 0..1: find the confidence threshold that reaches it"),
     ] = None,
+    dev: Annotated[
+        Path | None, typer.Option(help="predictions for the manifest's dev split, to choose that threshold on")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with official and strict")] = False,
 ) -> None:
-    """Score a prediction file, both as SLURP's official scorer does and strictly, and its confidences if it has any."""
+    """Score a run or a prediction file, as SLURP's scorer does and strictly, with confidences if it has any."""
     from sottovoce import api
     from sottovoce.score.tables import report_tables
 
     report = api.score(
-        predictions, gold, split=split, by=by or [], intervals=intervals, target_accuracy=target_accuracy, say=say
-    )
+        predictions, gold, modality=modality, split=split, by=by or [], intervals=intervals,
+        target_accuracy=target_accuracy, dev=dev, say=say,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(report))
     else:
@@ -144,17 +152,24 @@ def score(
 
 @app.command()
 def compare(
-    systems: Annotated[list[str], typer.Argument(help="prediction files; join the seeds of one system with commas")],
-    gold: Annotated[Path, typer.Option(help="a SLURP release file or a manifest")],
+    systems: Annotated[
+        list[str],
+        typer.Argument(help="a study, or runs or prediction files; join the seeds of one system with commas"),
+    ],
+    gold: Annotated[Path | None, typer.Option(help="a SLURP release file or a manifest; runs know their own")] = None,
+    modality: Annotated[
+        Modality, typer.Option("--input", help="of runs, their answers from speech or text")
+    ] = "speech",
     split: Annotated[str | None, typer.Option(help="compare on only this split of a manifest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object with every figure")] = False,
 ) -> None:
-    """Compare prediction files: scores with intervals, and which of them really differ."""
+    """Compare runs, prediction files or a study's cells: scores with intervals, and which of them really differ."""
     from sottovoce import api
     from sottovoce.score.compare import comparison_tables
     from sottovoce.score.tables import printable
 
-    comparison = api.compare(systems, gold, split=split, say=say)
+    named = [each if Path(each).exists() else each.split(",") for each in systems]
+    comparison = api.compare(named, gold, modality=modality, split=split, say=say)
     if as_json:
         print(json.dumps(comparison))
     else:

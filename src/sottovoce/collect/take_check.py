@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.check.listen import CLIPPED_SHARE, SILENT_DB
-from sottovoce.data.audio import SAMPLING_RATE, AudioLevel, Samples, frame_levels_db
+from sottovoce.check.listen import CLIPPED_SHARE
+from sottovoce.data.audio import SAMPLING_RATE, SILENT_DB, AudioLevel, Samples, frame_levels_db
 
 MIN_SECONDS = 0.3  # about as long as a brisk "stop"
 FRAME_SECONDS = 0.02  # short enough for pauses within words, long enough for low voices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,11 @@ Grammar = Literal["none", "ontology"]
 NoiseSource = Literal["shipped", "budget", "spelling"]
 DevMetric = Literal["intent_accuracy", "slu_f1", "loss"]
 GRAMMARS: tuple[Grammar, ...] = get_args(Grammar)
+
+
+def _later(default: Any, **facts: Any) -> Any:
+    """A field that is written only if set, so that studies older than it keep the names of their stages."""
+    return Field(default, exclude_if=lambda value: value == default, **facts)
 
 
 class _Closed(BaseModel):
@@ -149,27 +154,20 @@ class Train(_Closed):
     bf16: bool = Field(True, description="compute in bfloat16 where the hardware has it, else in float32")
     save_steps: int = Field(50, ge=1, description="steps between checkpoints, which a stopped run resumes from")
     logging_steps: int = Field(5, ge=1, description="steps between lines of the training log")
-    # The following are written only if set, so that earlier studies keep the names of their stages.
-    eval_strategy: Literal["no", "epoch", "steps"] = Field(
-        "no", exclude_if=lambda value: value == "no",
-        description="when a stage is scored on the dev utterances: never, after each epoch, or every eval_steps",
-    )  # fmt: skip
-    eval_steps: int = Field(50, ge=1, exclude_if=lambda n: n == 50, description="with eval_strategy: steps")
-    load_best_model_at_end: bool = Field(
-        False, exclude_if=lambda on: not on, description="a stage ends with its best weights on dev, not its last"
+    eval_strategy: Literal["no", "epoch", "steps"] = _later(
+        "no", description="when a stage is scored on dev utterances: never, after each epoch, or every eval_steps"
     )
-    metric_for_best_model: DevMetric = Field(
-        "intent_accuracy", exclude_if=lambda name: name == "intent_accuracy",
-        description="what best means; intent_accuracy and slu_f1 are strict scores",
-    )  # fmt: skip
-    early_stopping_patience: int = Field(
-        0, ge=0, exclude_if=lambda n: not n,
-        description="a stage stops after so many evaluations in a row without a better score; 0: never",
-    )  # fmt: skip
-    report_to: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = Field(
-        ("tensorboard",), exclude_if=lambda names: names == ("tensorboard",),
-        description="where training logs go; wandb and swanlab must be installed",
-    )  # fmt: skip
+    eval_steps: int = _later(50, ge=1, description="steps between evaluations, with eval_strategy: steps")
+    load_best_model_at_end: bool = _later(False, description="keep a stage's best weights on dev, not its last")
+    metric_for_best_model: DevMetric = _later(
+        "intent_accuracy", description="what best means; intent_accuracy and slu_f1 are strict scores"
+    )
+    early_stopping_patience: int = _later(
+        0, ge=0, description="a stage stops after this many evaluations in a row without a better score; 0: never"
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = _later(
+        ("tensorboard",), description="where training logs go; wandb and swanlab must be installed"
+    )
 
     @property
     def selects(self) -> bool:
@@ -192,11 +190,26 @@ class Train(_Closed):
         return self
 
 
+class Prompt(_Closed):
+    """What stands in every prompt behind what was said: in training, decoding, serving and export alike."""
+
+    instruction: str = Field("", description="replaces the built-in `Intent and slots as JSON:`")
+    list_labels: bool = Field(
+        False, description="lists the intents and slot types of the training utterances before the instruction"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Prompt:
+        if self.instruction and not self.instruction.strip():
+            raise ValueError("instruction is blank")
+        return self
+
+
 class Decode(_Closed):
     """Greedy decoding of test utterances."""
 
     batch_size: int = Field(32, ge=1, description="utterances decoded at once")
-    max_new_tokens: int = Field(96, ge=1, description="longer answers are cut, and are unreadable")
+    max_new_tokens: int = Field(96, ge=1, description="longer answers are cut; must be enough for the right ones")
     grammar: Grammar = Field(
         "none", description="ontology: allow only the intents and slot types of the training utterances"
     )
@@ -210,10 +223,9 @@ class Recipe(_Closed):
     title: str = Field("", description="title of the report")
     model: str = Field("", description="`embedded`, a model id of the hub, or a folder")
     models: tuple[str, ...] = Field((), description="several models, in place of model")
-    start_from: Path | None = Field(
-        None, exclude_if=lambda run: run is None,
-        description="an earlier run (STUDY/cells/CELL) of the same model, whose weights every scheme starts from",
-    )  # fmt: skip
+    start_from: Path | None = _later(
+        None, description="an earlier run (STUDY/cells/CELL) of the same model, whose weights every scheme starts from"
+    )
     corpus: Corpus = Field(description="the target: its test speech is scored, its training speech is budgeted")
     sources: dict[str, Source] = Field({}, description="corpora in other languages, under names you choose")
     mixtures: tuple[tuple[str, ...], ...] = Field(
@@ -235,12 +247,12 @@ class Recipe(_Closed):
         "`{seconds: 600}`, `{hours: 1.5}` or `{speakers: 3}`, or `all`: every recording there is",
     )
     num_train_utterances: int | None = Field(None, ge=1, description="use only this many (stratified by intent)")
-    num_dev_utterances: int | None = Field(
-        None, ge=1, exclude_if=lambda limit: limit is None,
-        description="evaluate during training on only this many (stratified by intent)",
-    )  # fmt: skip
+    num_dev_utterances: int | None = _later(
+        None, ge=1, description="evaluate during training on only this many (stratified by intent)"
+    )
     num_test_utterances: int | None = Field(None, ge=1, description="test on only this many (stratified by intent)")
     train: Train = Field(Train(), description="how the model is trained")
+    prompt: Prompt = _later(Prompt(), description="what the model is asked")
     decode: Decode = Field(Decode(), description="how the model is decoded")
     seed: int = Field(0, description="seed for choosing utterances, and for training unless seeds is given")
     seeds: tuple[int, ...] = Field((), description="each draws its own speech budgets and trains its own cells")

@@ -23,6 +23,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of recordings
 MIN_SECONDS = 0.1  # Qwen2-Audio's tower fails at 0.05 s and less
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; a header can claim any rate, and others would be costly to convert
 MAX_CHANNELS = 8  # a header can claim a thousand, each as long as the recording
+SILENT_DB = -60.0  # speech recorded far too softly still reaches -50 dB somewhere
 FULL_SCALE = 0.999  # samples of at least this size count as clipped
 _FRAME_SECONDS, _FRAMES_AT_ONCE = 0.05, 200
 _VALUES_AT_ONCE = 2**20  # samples of all channels that are in memory before they are averaged
@@ -155,6 +156,23 @@ def audio_level(source: Recording, where: str = "") -> AudioLevel:
         fault = f"{_name(source, where)} ends after {num_read} of {num_stated} samples"
         raise UserError(fault, "fetch or export it again")
     return AudioLevel(20 * math.log10(loudest) if loudest else -math.inf, num_full / num_read)
+
+
+def is_silent(samples: Samples) -> bool:
+    """Whether nothing can be heard in a 16 kHz recording: the RMS level of no 50 ms reaches SILENT_DB."""
+    return bool(frame_levels_db(samples, _FRAME_SECONDS).max() < SILENT_DB)
+
+
+def is_silent_file(path: Path, where: str = "") -> bool:
+    """:func:`is_silent` of a file. Raises UserError as :func:`load_audio`."""
+    _refuse_absent(path, where)
+    state = path.stat()
+    return _is_silent_file(path, state.st_mtime_ns, state.st_size)
+
+
+@cache  # every cell of a study asks again
+def _is_silent_file(path: Path, mtime_ns: int, num_bytes: int) -> bool:
+    return is_silent(load_audio(path))
 
 
 def frame_levels_db(samples: Samples, frame_seconds: float) -> npt.NDArray[np.float64]:

@@ -54,7 +54,7 @@ def tokenize(
 
     Raises:
         UserError: the numbers of placeholders and audio features differ, the template does not write one placeholder
-            per clip, or the transcript or the answer contains one of the tokenizer's control tokens.
+            per clip, or the transcript, answer or instruction contains one of the tokenizer's control tokens.
     """
     tokenizer = processor.tokenizer
     if (example.modality == "speech") != (audio_states is not None):
@@ -82,6 +82,9 @@ def _refuse_control_tokens(example: Example, tokenizer: Any) -> None:
         if token in shown or token in example.answer:
             fault = f"{example.utterance.where}: {token} is a control token of the model"
             raise UserError(fault, "remove it from the transcript and the labels")
+        if token in example.instruction:
+            fault = f"the prompt's instruction holds {token}, a control token of the model"
+            raise UserError(fault, "remove it from prompt.instruction, or from the labels that it lists")
 
 
 @lru_cache(maxsize=4)  # some tokenizers have thousands, and every row is checked

@@ -20,13 +20,14 @@ from sottovoce.core.recipe import (
     SpeechSpeakers,
     SpeechUtterances,
 )
-from sottovoce.core.types import Utterance
+from sottovoce.core.types import Labels, Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.dev_split import split_off_dev
 from sottovoce.data.manifest import read_manifest
 from sottovoce.data.mixture import SYNTHETIC, SharedExamples
+from sottovoce.data.prompts import instruction_of
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Data:
         manifest: the target's, with its sha256.
         train: the target's training utterances.
         test: the target's test utterances, all with speech.
-        dev: what training is evaluated on, empty if it is not: those with speech if any have it, else all as text.
+        dev: what training is evaluated on, empty if it is not: those with speech if any with an intent
+            have it, else all as text.
         dev_line: where ``dev`` comes from, for the user.
         others: training utterances of the sources, by their names in the recipe; under ``SYNTHETIC`` those with
             synthetic speech.
-        shared: examples that cells share.
+        shared: examples that cells share, and the instruction of all prompts.
         heard: by model, its transcripts of the speech budgets' recordings, by their sha256, if recognition noise is
             estimated from them.
     """
@@ -55,6 +57,11 @@ class Data:
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dev: list[Utterance] = field(default_factory=list)
     dev_line: str = ""
+
+    @property
+    def instruction(self) -> str:
+        """What every prompt asks for, in training and testing."""
+        return self.shared.instruction
 
     @property
     def num_spoken(self) -> int:
@@ -88,18 +95,27 @@ def load_data(recipe: Recipe) -> Data:
     train = limited(train, recipe.num_train_utterances, recipe.seed)
     test = limited(test, recipe.num_test_utterances, recipe.seed)
     if dev:
-        dev = [utterance for utterance in dev if utterance.audio is not None] or dev
-        dev = limited(dev, recipe.num_dev_utterances, recipe.seed)
-        kind = "recordings" if dev[0].audio is not None else "texts, as none has a recording"
+        dev = limited(_evaluated(dev), recipe.num_dev_utterances, recipe.seed)
+        kind = "recordings" if dev[0].audio is not None else "texts, as none with an intent has a recording"
         dev_line = "; ".join(filter(None, (dev_line, f"training is evaluated on {len(dev)} dev {kind}")))
-    unseen = {u.frame.intent for u in test} - {u.frame.intent for u in train}
+    unseen = {u.frame.intent for u in test if not u.frame.is_rejection} - {u.frame.intent for u in train}
     if unseen:
         advice = "add training utterances for them, raise num_train_utterances, or remove them from test"
         raise UserError(f"{path}: intents in test but not in train: {', '.join(sorted(unseen))}", advice)
     others = {name: _source_utterances(source, recipe.seed) for name, source in recipe.sources.items()}
     if recipe.synthetic_speech:
         others[SYNTHETIC] = spoken_by_folder(train, recipe.synthetic_speech)
-    return Data(path, sha256_of(path), train, test, others, dev=dev, dev_line=dev_line)
+    instruction = instruction_of(recipe.prompt, Labels.of(utterance.frame for utterance in train))
+    shared = SharedExamples(instruction)
+    return Data(path, sha256_of(path), train, test, others, shared, dev=dev, dev_line=dev_line)
+
+
+def _evaluated(dev: Sequence[Utterance]) -> list[Utterance]:
+    """The recordings, or the texts if at most rows without an intent are recorded: those alone would select nothing."""
+    spoken = [utterance for utterance in dev if utterance.audio is not None]
+    if any(not utterance.frame.is_rejection for utterance in spoken):
+        return spoken
+    return [replace(utterance, audio=None) for utterance in dev if utterance.transcript] or spoken
 
 
 def _training_split(utterances: Sequence[Utterance], path: Path, corpus: Corpus) -> list[Utterance]:

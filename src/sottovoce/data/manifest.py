@@ -1,8 +1,9 @@
 """The manifest: one JSON object per line, one labelled utterance each. Reading validates; errors have file:line.
 
-Keys: ``id``, ``locale``, ``transcript`` ("" for a training recording without one), ``audio`` (path relative to the
-manifest, optional), ``speaker`` (optional), ``seconds`` (optional), ``scenario``, ``action``, ``entities`` (list
-of ``{"type", "filler"}``), ``split``.
+Keys: ``id``, ``locale``, ``transcript`` ("" for a training recording without one, and for one without speech),
+``audio`` (path relative to the manifest, optional), ``speaker`` (optional), ``seconds`` (optional), ``scenario``,
+``action``, ``entities`` (list of ``{"type", "filler"}``), ``split``; in place of scenario, action and entities
+``intent``, which is ``no_speech`` or ``out_of_scope``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sottovoce.core.errors import UserError, first_fault
 from sottovoce.core.storage import json_lines, write_whole
-from sottovoce.core.types import Entity, Frame, Split, Utterance
+from sottovoce.core.types import Entity, Frame, Rejection, Split, Utterance
 
 
 class _EntityRow(BaseModel):
@@ -33,9 +34,10 @@ class _Row(BaseModel):
     id: str
     locale: str
     transcript: str
-    scenario: str
-    action: str
+    scenario: str | None = None
+    action: str | None = None
     entities: list[_EntityRow] = []
+    intent: Rejection | None = None
     split: Split
     audio: str | None = None
     speaker: str | None = None
@@ -82,9 +84,7 @@ def row_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
         "locale": utterance.locale,
         "split": utterance.split,
         "transcript": utterance.transcript,
-        "scenario": utterance.frame.scenario,
-        "action": utterance.frame.action,
-        "entities": [{"type": entity.type, "filler": entity.filler} for entity in utterance.frame.entities],
+        **_labels_of(utterance.frame),
     }
     if utterance.audio is not None:
         row["audio"] = Path(os.path.relpath(utterance.audio, folder)).as_posix()
@@ -93,6 +93,13 @@ def row_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
     if utterance.seconds is not None:
         row["seconds"] = utterance.seconds
     return row
+
+
+def _labels_of(frame: Frame) -> dict[str, Any]:
+    if frame.is_rejection:
+        return {"intent": frame.scenario}
+    entities = [{"type": entity.type, "filler": entity.filler} for entity in frame.entities]
+    return {"scenario": frame.scenario, "action": frame.action, "entities": entities}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -169,12 +176,10 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
         row = _Row.model_validate_json(line)
     except ValidationError as error:
         raise UserError(f"{where}: {first_fault(error)}", "correct that row") from error
-    for key, text in (("id", row.id), ("scenario", row.scenario), ("action", row.action)):
-        if not text.strip():
-            raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
-    if not row.transcript.strip() and (row.audio is None or row.split != "train"):
-        advice = "write what was said; only training recordings may lack a transcript, and are then used only as speech"
-        raise UserError(f"{where}: the key 'transcript' must not be empty", advice)
+    if not row.id.strip():
+        raise UserError(f"{where}: the key 'id' must not be empty", "correct that row")
+    frame = _frame(row, where)
+    _check_transcript(row, where)
     audio = None
     if row.audio is not None:
         if not row.audio or "\0" in row.audio:
@@ -182,6 +187,30 @@ def _utterance(line: str, where: str, home: Path, allowed: _Folder | None) -> Ut
         audio = home / row.audio
         if allowed is not None and not allowed.holds(audio):
             raise UserError(f"{where}: {row.audio} is outside the manifest's folder", "set allow_outside to permit it")
-    frame = Frame(row.scenario, row.action, tuple(Entity(entity.type, entity.filler) for entity in row.entities))
     said = row.transcript if row.transcript.strip() else ""
     return Utterance(row.id, row.locale, said, frame, row.split, audio, row.speaker, row.seconds, where=where)
+
+
+def _frame(row: _Row, where: str) -> Frame:
+    if row.intent is not None:
+        if row.scenario is not None or row.action is not None or row.entities:
+            raise UserError(f"{where}: other labels next to the key 'intent'", "leave either out")
+        return Frame(row.intent, "")
+    for key, text in (("scenario", row.scenario), ("action", row.action)):
+        if text is None:
+            raise UserError(f"{where}: the key {key!r} is missing", "correct that row")
+        if not text.strip():
+            raise UserError(f"{where}: the key {key!r} must not be empty", "correct that row")
+    entities = tuple(Entity(entity.type, entity.filler) for entity in row.entities)
+    return Frame(row.scenario or "", row.action or "", entities)
+
+
+def _check_transcript(row: _Row, where: str) -> None:
+    if row.intent == "no_speech":
+        if row.transcript.strip():
+            raise UserError(f"{where}: a transcript, though there is no speech", "correct 'transcript' or 'intent'")
+        if row.audio is None:
+            raise UserError(f"{where}: no_speech without a recording", "name one in the key 'audio'")
+    elif not row.transcript.strip() and (row.audio is None or row.split != "train"):
+        advice = "write what was said; only training recordings may lack a transcript, and are then used only as speech"
+        raise UserError(f"{where}: the key 'transcript' must not be empty", advice)

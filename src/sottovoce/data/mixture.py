@@ -12,7 +12,7 @@ from typing import Literal
 
 from sottovoce.core.recipe import Noise
 from sottovoce.core.types import Example, Modality, Utterance
-from sottovoce.data.prompts import slu_example
+from sottovoce.data.prompts import SLU_INSTRUCTION, slu_example
 
 TARGET = "main"
 """The corpus whose speech is tested, and whose training speech is budgeted."""
@@ -60,9 +60,14 @@ def _no_noise(part: Part, utterance: Utterance, copy: int) -> str:
 
 
 class SharedExamples:
-    """Examples that mixtures of the same utterances share, each made only once for all stages and cells."""
+    """Examples that mixtures of the same utterances share, each made only once for all stages and cells.
 
-    def __init__(self) -> None:
+    Args:
+        instruction: of all their prompts.
+    """
+
+    def __init__(self, instruction: str = SLU_INSTRUCTION) -> None:
+        self.instruction = instruction
         self._made: dict[tuple[int, Modality, int, str | None], tuple[Utterance, Example]] = {}
 
     def example(self, utterance: Utterance, modality: Modality, copy: int, transcript: str | None) -> Example:
@@ -70,7 +75,8 @@ class SharedExamples:
         key = id(utterance), modality, copy, transcript
         if key not in self._made:
             shown = utterance if transcript is None else replace(utterance, transcript=transcript)
-            self._made[key] = utterance, slu_example(shown, modality, copy)  # kept, so that no other one has its id
+            # The utterance is kept too, so that no other one gets its id.
+            self._made[key] = utterance, slu_example(shown, modality, copy, self.instruction)
         return self._made[key][1]
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.types import Frame
+from sottovoce.core.types import Frame, Labels
 from sottovoce.data.collate import end_of_turn_id
 from sottovoce.decode.constraints import ConstraintState
 
@@ -30,29 +29,26 @@ def ontology_of(frames: Iterable[Frame]) -> str:
 
     Equal sets of intents and slot types give equal text.
     """
-    intents, slots = set[tuple[str, str]](), set[str]()
-    for frame in frames:
-        intents.add((frame.scenario, frame.action))
-        slots.update(entity.type for entity in frame.entities)
+    labels = Labels.of(frames)
     opening, key, closing = map(_literal, ('{"scenario": ', ', "entities": [', "]}"))
-    listed = '(ENTITY (", " ENTITY)*)? ' if slots else ""
+    listed = '(ENTITY (", " ENTITY)*)? ' if labels.slots else ""
     lines = [
         "start: ANSWER",
         f"ANSWER: {opening} INTENT {key} {listed}{closing}",
-        "INTENT: " + _one_of(f'{_json(scenario)}, "action": {_json(action)}' for scenario, action in sorted(intents)),
+        "INTENT: " + _one_of(f'{_json(scenario)}, "action": {_json(action)}' for scenario, action in labels.intents),
     ]
-    if slots:
+    if labels.slots:
         begin, between, end = map(_literal, ("{", ': "', '"}'))
         lines += [
             f"ENTITY: {begin} SLOT {between} FILLER {end}",
-            "SLOT: " + _one_of(_json(slot) for slot in sorted(slots)),
+            "SLOT: " + _one_of(_json(slot) for slot in labels.slots),
             f"FILLER: {_FILLER}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def labels_of(grammar: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """The intents (scenario and action) and slot types that a grammar from :func:`ontology_of` allows, in its order."""
+def labels_of(grammar: str) -> Labels:
+    """The intents and slot types that a grammar from :func:`ontology_of` allows."""
     intents, slots = list[tuple[str, str]](), list[str]()
     rule = ""
     for line in grammar.rstrip("\n").split("\n"):  # not splitlines: a name may contain U+2028
@@ -63,7 +59,7 @@ def labels_of(grammar: str) -> tuple[list[tuple[str, str]], list[str]]:
             intents.append((named["scenario"], named["action"]))
         elif rule == "SLOT":
             slots.append(json.loads(json.loads(line.removeprefix(_OR))))
-    return intents, slots
+    return Labels(tuple(intents), tuple(slots))
 
 
 def _json(text: str) -> str:
@@ -79,12 +75,6 @@ def _one_of(texts: Iterable[str]) -> str:
     return ("\n" + _OR).join(map(_literal, texts))
 
 
-def require_llguidance() -> None:
-    """Raises UserError if llguidance is not installed."""
-    if find_spec("llguidance") is None:
-        raise UserError("decode.grammar: ontology needs llguidance", "pip install 'sottovoce[grammar]'")
-
-
 class GrammarForm:
     """Answers that follow a grammar and end with its line.
 
@@ -93,18 +83,17 @@ class GrammarForm:
         tokenizer: the answering model's.
 
     Raises:
-        UserError: llguidance is not installed, or cannot read the tokenizer.
+        UserError: llguidance cannot read the tokenizer.
     """
 
     def __init__(self, grammar: str, tokenizer: Any) -> None:
-        require_llguidance()
         from llguidance import LLMatcher
         from llguidance.hf import from_tokenizer
 
         try:
             own = from_tokenizer(tokenizer, eos_token=end_of_turn_id(tokenizer))
         except ValueError as error:
-            raise UserError(f"llguidance cannot read the tokenizer: {error}", "leave out decode.grammar") from error
+            raise UserError(f"llguidance cannot read the tokenizer: {error}", "set decode.grammar=none") from error
         self._matcher = LLMatcher(own, grammar)
         if self._matcher.is_error():
             raise ValueError(self._matcher.get_error())

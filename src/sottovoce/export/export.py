@@ -22,7 +22,7 @@ from sottovoce.models.load import LoadedModel, attention, load_model
 from sottovoce.models.precision import precision_lines
 from sottovoce.study.layout import CellFolder
 from sottovoce.study.locate import gold_utterances
-from sottovoce.study.runs import decoded_files, load_finetuned, refuse_cascade, trained_recipe
+from sottovoce.study.runs import decoded_files, instruction_in, load_finetuned, refuse_cascade, trained_recipe
 
 NUM_VERIFIED = 4
 
@@ -62,15 +62,19 @@ def export_run(run: Path, out: Path, verify: bool, say: Say) -> Path:
             shutil.copy(CellFolder(folder).study.ontology, temporary)
         (temporary / "README.md").write_text(model_card(folder, recipe, say), encoding="utf-8")
         if verify:
-            say(_verified(loaded, model, gold_utterances(CellFolder(folder).study.path)[:NUM_VERIFIED], temporary))
+            study = CellFolder(folder).study.path
+            shown = gold_utterances(study)[:NUM_VERIFIED]
+            say(_verified(loaded, model, shown, instruction_in(study), temporary))
     return out
 
 
-def _verified(loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], exported: Path) -> str:
+def _verified(loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], asked: str, exported: Path) -> str:
     requests = [
         {
             "prompt": loaded.processor.apply_chat_template(
-                messages_of(slu_example(utterance, modality)), add_generation_prompt=True, tokenize=False
+                messages_of(slu_example(utterance, modality, instruction=asked)),
+                add_generation_prompt=True,
+                tokenize=False,
             ),
             "audio": str(utterance.audio) if modality == "speech" else None,
             "options": loaded.family.processor_options(utterance.locale),

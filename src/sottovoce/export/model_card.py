@@ -11,7 +11,6 @@ from sottovoce.core.progress import Say
 from sottovoce.core.recipe import Recipe
 from sottovoce.core.types import MODALITIES
 from sottovoce.data.manifest import read_manifest
-from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.models.embedded import EMBEDDED, HUB_AUDIO, HUB_LANGUAGE
 from sottovoce.report.results import CellResult, StudyResults, read_study
 from sottovoce.report.wording import label, speech_used
@@ -19,6 +18,7 @@ from sottovoce.score.evaluate import read_answers, score_report
 from sottovoce.score.files import read_gold
 from sottovoce.score.metrics.registry import in_tables
 from sottovoce.study.layout import CellFolder
+from sottovoce.study.runs import instruction_in
 
 
 def model_card(run: Path, recipe: Recipe, say: Say) -> str:
@@ -59,7 +59,7 @@ def model_card(run: Path, recipe: Recipe, say: Say) -> str:
             "",
             *_scores(run, results, recipe, say),
             "",
-            *_use(locales[0] if embedded else ""),
+            *_use(instruction_in(study.path), locales[0] if embedded else ""),
             "",
             f"Licence: {licence}",
             "",
@@ -104,12 +104,12 @@ def _scores(run: Path, results: StudyResults, recipe: Recipe, say: Say) -> list[
     return lines
 
 
-def _use(locale: str) -> list[str]:
+def _use(instruction: str, locale: str) -> list[str]:
     """How transformers loads the folder; ``locale`` is for the embedded model, whose code is saved with its weights."""
     code, language = (", trust_remote_code=True", f', language="{locale}"') if locale else ("", "")
     example: dict[str, Any] = {
         "role": "user",
-        "content": [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": SLU_INSTRUCTION}],
+        "content": [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": instruction}],
     }
     return [
         "## Use",

@@ -165,7 +165,7 @@ def _rows(
             say(f"warning: {each.key[0]}: {fault}" if isinstance(each.given, str) else f"warning: {fault}")
             empty = Understanding(None, "unreadable", None, (), "").as_json()
             yield each.names | empty | {"status": UNREADABLE_INPUT, "fault": fault}
-        elif abstain_below and answer.confidence is None:
+        elif abstain_below and answer.confidence is None and answer.status != "no_speech":
             raise UserError("the answers have no confidence to abstain by", "omit --abstain-below")
         else:
             yield each.names | answer.as_json()

@@ -9,8 +9,8 @@ from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Decode, Grammar
-from sottovoce.core.types import Frame, Utterance
-from sottovoce.data.audio import SAMPLING_RATE, Samples, load_audio
+from sottovoce.core.types import REJECTIONS, Frame, Labels, Utterance
+from sottovoce.data.audio import SAMPLING_RATE, Samples, is_silent, load_audio
 from sottovoce.data.collate import Row, tokenize
 from sottovoce.data.prompts import slu_example
 from sottovoce.decode.batches import answered, confidence_of
@@ -22,7 +22,7 @@ from sottovoce.inference.understanding import IntentProbability, Understanding
 from sottovoce.models.features import encode_clips
 from sottovoce.models.injection import bare
 from sottovoce.models.load import LoadedModel
-from sottovoce.study.runs import answer_form, intent_tree, load_run, locale_of_run
+from sottovoce.study.runs import answer_form, instruction_in, intent_tree, known_labels, load_run, locale_of_run
 
 NUM_LIKELIEST = 5  # intents in an answer
 
@@ -35,6 +35,8 @@ class Model:
         tuned: ``loaded.model`` with the run's weights.
         form: of its answers.
         tree: of the known intents.
+        instruction: of the prompts that the run was trained with.
+        known: the labels of the run's training; answers with others are ``unknown_label``.
         locale: of the utterances.
         settings: batch size and maximum length of answers.
         abstain_below: answers with less confidence are ``abstained``, 0..1.
@@ -43,7 +45,9 @@ class Model:
     loaded: LoadedModel
     tuned: Any
     form: Form
+    instruction: str
     tree: IntentTree
+    known: Labels
     locale: str
     settings: Decode
     abstain_below: float = 0.0
@@ -93,23 +97,25 @@ class Model:
         encoded = iter(encode_clips(loaded.model, loaded.processor, clips, len(clips) or 1, locales))
         states = [None if isinstance(each, str) else next(encoded) for each in inputs]
         heard = [None if each is None else loaded.family.transcript(loaded.processor, each) for each in states]
-        spoken = [place for place, words in enumerate(heard) if words != ""]
+        silent = [words == "" or _is_silent(given) for given, words in zip(inputs, heard, strict=True)]
+        spoken = [place for place, nothing in enumerate(silent) if not nothing]
         rows = [self._row(inputs[place], states[place]) for place in spoken]
         answers = answered(loaded, self.tuned, rows, self.settings.max_new_tokens, self.form, self.tree) if rows else []
         found = dict(zip(spoken, answers, strict=True))
         return [
-            self._understanding(given, words, *found[place]) if place in found else self._silence(given)
+            self._understanding(given, words, *found[place]) if place in found else self._silence(given, words)
             for place, (given, words) in enumerate(zip(inputs, heard, strict=True))
         ]
 
     def _row(self, given: Samples | str, states: Any) -> Row:
         transcript = given if isinstance(given, str) else ""
         utterance = Utterance("", self.locale, transcript, Frame("", ""), "test", where="text")
-        example = slu_example(utterance, "text" if isinstance(given, str) else "speech")
+        example = slu_example(utterance, "text" if isinstance(given, str) else "speech", instruction=self.instruction)
         return tokenize(example, self.loaded.processor, states)
 
-    def _silence(self, given: Samples | str) -> Understanding:
-        return Understanding(None, "no_speech", None, (), "", **self._facts(given), transcript="")
+    def _silence(self, given: Samples | str, words: str | None) -> Understanding:
+        heard = None if words is None else ""
+        return Understanding(None, "no_speech", None, (), "", **self._facts(given), transcript=heard)
 
     def _facts(self, given: Samples | str) -> dict[str, Any]:
         seconds = None if isinstance(given, str) else len(given) / SAMPLING_RATE
@@ -118,10 +124,10 @@ class Model:
     def _understanding(
         self, given: Samples | str, words: str | None, text: str, intents: Intents | None
     ) -> Understanding:
-        answer, confidence = parse_answer("", text), confidence_of(text, intents)
+        answer, confidence = parse_answer("", text, self.known), confidence_of(text, intents)
         unsure = answer.status == "ok" and confidence is not None and confidence < self.abstain_below
         return Understanding(
-            answer.frame,
+            None if answer.status in REJECTIONS else answer.frame,
             "abstained" if unsure else answer.status,
             confidence,
             tuple(IntentProbability(*intent, share) for intent, share in (intents or {}).items())[:NUM_LIKELIEST],
@@ -129,6 +135,10 @@ class Model:
             **self._facts(given),
             transcript=given if isinstance(given, str) else words,
         )
+
+
+def _is_silent(given: Samples | str) -> bool:
+    return not given.strip() if isinstance(given, str) else is_silent(given)
 
 
 def load_model_of(
@@ -140,8 +150,9 @@ def load_model_of(
         grammar: of the answers; None: the recipe's.
 
     Raises:
-        UserError: the folder is not a run, its training is not finished, or llguidance is not installed.
+        UserError: the folder is not a run, its training is not finished, or llguidance cannot read its tokenizer.
     """
     loaded, tuned, recipe = load_run(Path(run), say)
     form = answer_form(recipe.folder, grammar or recipe.decode.grammar, loaded)
-    return Model(loaded, tuned, form, intent_tree(recipe.folder, loaded), locale_of_run(Path(run)), recipe.decode)
+    asked, known, tree = instruction_in(recipe.folder), known_labels(recipe.folder), intent_tree(recipe.folder, loaded)
+    return Model(loaded, tuned, form, asked, tree, known, locale_of_run(Path(run)), recipe.decode)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from sottovoce.core.types import Frame
+from sottovoce.core.types import Frame, ParseStatus
 from sottovoce.data.audio import Samples
 
-Status = Literal["ok", "unreadable", "abstained", "no_speech"]
+Status = Literal[ParseStatus, "abstained"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class IntentProbability:
 
     @property
     def intent(self) -> str:
-        return f"{self.scenario}_{self.action}"
+        return Frame(self.scenario, self.action).intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,11 @@ class Understanding:
     """An utterance's frame, and the model's confidence in its intent.
 
     Args:
-        frame: None if the answer could not be read or no words were heard; if the model abstains, its best guess.
-        status: ``abstained`` if the confidence is below the threshold; ``no_speech`` if a recording has no words and
-            the model can tell.
+        frame: None if the answer could not be read or says that there is no intent, or no words were heard; if the
+            model abstains, its best guess.
+        status: ``unknown_label`` if the frame names an intent or a slot type that training did not have; ``abstained``
+            if the confidence is below the threshold; ``no_speech`` if a recording is silent or, to a model that hears
+            words, without any; this and ``out_of_scope`` also if the model answers so.
         confidence: probability of the answered intent among the known ones, 0..1; 0 if it is not one of them or could
             not be read; None if it was not measured.
         intents: the most likely known intents, most likely first; empty if not measured.

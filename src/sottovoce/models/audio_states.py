@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import Progress, TaskID
@@ -49,6 +50,11 @@ class AudioStore:
     def shared(cls, loaded: LoadedModel, say: Callable[[str], None]) -> AudioStore:
         """A store that uses the cache in the user's cache folder (see :class:`AudioStateCache`)."""
         return cls(loaded, files=AudioStateCache(loaded, BATCH_CLIPS, say))
+
+    @property
+    def processor(self) -> Any:
+        """Its model's processor."""
+        return self._loaded.processor
 
     @property
     def window_seconds(self) -> float:

@@ -11,7 +11,8 @@ import numpy as np
 
 from sottovoce.core.types import MODALITIES, Modality
 from sottovoce.data.manifest import read_manifest
-from sottovoce.plan.learning_curve import LEVEL, Floats
+from sottovoce.plan.curve_families import Floats
+from sottovoce.plan.learning_curve import LEVEL
 from sottovoce.report.results import CellResult
 from sottovoce.score.counts import counts_table
 from sottovoce.score.intervals import Scored, corrected_level, differences

@@ -14,8 +14,9 @@ import numpy as np
 
 from sottovoce.core.errors import UserError, nearest
 from sottovoce.core.types import MODALITIES, Modality
+from sottovoce.plan.curve_families import Floats
 from sottovoce.plan.intents import IntentGain, first_intents, recordings_of
-from sottovoce.plan.learning_curve import LEVEL, Floats, Interval, LearningCurve, NoCurveError, fit_curve
+from sottovoce.plan.learning_curve import LEVEL, Interval, LearningCurve, NoCurveError, fit_curve
 from sottovoce.report.curves import Curves, Line, Point, study_curves
 from sottovoce.report.estimates import study_samples
 from sottovoce.report.results import StudyResults, prediction_file, read_study

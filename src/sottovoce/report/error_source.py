@@ -19,6 +19,8 @@ from sottovoce.study.locate import gold_utterances
 from sottovoce.study.runs import (
     answer_form,
     decoded_files,
+    instruction_in,
+    known_labels,
     load_run,
     recipe_of_run,
     refuse_cascade,
@@ -63,8 +65,10 @@ def _answer(run: Path, utterances: list[Utterance], target: Path, say: Say) -> N
     if target.exists():
         return
     loaded, model, recipe = load_run(run, say)
-    examples = [slu_example(utterance, "text") for utterance in utterances]
+    asked = instruction_in(recipe.folder)
+    examples = [slu_example(utterance, "text", instruction=asked) for utterance in utterances]
     store, form = AudioStore(loaded), answer_form(recipe.folder, recipe.decode.grammar, loaded)
+    known = known_labels(recipe.folder)
     with progress_bar() as progress:
         title = "answering from transcripts"
-        write_answers(target, loaded, model, examples, store, recipe.decode, progress, title, form)
+        write_answers(target, loaded, model, examples, store, recipe.decode, progress, title, form, known)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.types import MODALITIES, Modality, Prediction
+from sottovoce.core.types import ANSWERED, MODALITIES, Modality, Prediction
 from sottovoce.score import files
 from sottovoce.score.metrics import registry
 from sottovoce.study.card import DAMAGED, CellCard, checked, json_object, read_card
@@ -113,6 +113,11 @@ class StudyResults:
         return any(cell.num_parameters is not None for cell in self.cells)
 
     @property
+    def num_unknown_labels(self) -> int:
+        """How many answers to speech name an intent or a slot type that training did not have, over all cells."""
+        return sum(int(cell.strict("speech").get("num_unknown_label", 0)) for cell in self.finished)
+
+    @property
     def is_grid(self) -> bool:
         """Whether some scheme has several cells, so that there are lines to draw and not just points."""
         return len({cell.scheme for cell in self.cells}) < len(self.cells)
@@ -158,7 +163,7 @@ def read_predictions(results: StudyResults, cell: CellResult, modality: Modality
     rows = files.read_predictions(prediction_file(results, cell, modality))
     return {
         row.key: Prediction(row.key, row.text or "", "ok", row.frame)
-        if row.status == "ok"
+        if row.status in ANSWERED
         else Prediction(row.key, row.text or "", "unreadable", None)
         for row in rows
     }

@@ -36,7 +36,7 @@ def chosen_on_dev(curves: Curves) -> str:
     sign = -1 if metric == "loss" else 1
 
     def score(point: Point) -> float:
-        return sum(getattr(cell.dev, metric) for cell in point.finished) / len(point.finished)
+        return sum(float(getattr(cell.dev, metric)) for cell in point.finished) / len(point.finished)
 
     lines = [(line, point) for line in curves.lines for point in line.points]
     found = [(line, point) for line, point in lines if point.finished and all(cell.dev for cell in point.finished)]

@@ -191,7 +191,8 @@ def _costs(cells: tuple[CellResult, ...]) -> tuple[str, str]:
 def _caption(curves: Curves) -> str:
     results = curves.results
     mean = "mean over seeds ± one standard error" if results.is_grid else "± one standard error"
-    return f"{results.corpus}, {results.num_test} test utterances; strict scores; {mean}"
+    unknown = f"; {count} answers to speech name unknown labels" if (count := results.num_unknown_labels) else ""
+    return f"{results.corpus}, {results.num_test} test utterances; strict scores; {mean}{unknown}"
 
 
 def _tex(text: str) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 from sottovoce.core.errors import UserError
 from sottovoce.score.binomial import share_bounds
 from sottovoce.score.confidences import Judged, by_confidence
-from sottovoce.score.statistics import LEVEL, Floats
+from sottovoce.score.intervals import Floats
+from sottovoce.score.statistics import LEVEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def confusions(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     wrong: Counter[tuple[str, str]] = Counter()
     totals = Counter(answer.item.frame.intent for answer in answers)
     for answer in answers:
-        gold, predicted = answer.item.frame, answer.frame if answer.status == "ok" else None
+        gold, predicted = answer.item.frame, answer.given
         if predicted is None:
             wrong[gold.intent, f"({answer.status})"] += 1
         elif not same_intent(gold, predicted):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sottovoce.score.abstention import Answered, answered_above, risk_coverage_area
 from sottovoce.score.binomial import share_bounds
 from sottovoce.score.confidences import Judged, by_confidence
-from sottovoce.score.statistics import LEVEL, Floats, bootstrap, interval
+from sottovoce.score.intervals import Floats
+from sottovoce.score.statistics import LEVEL, bootstrap, interval
 
 NUM_BINS = 10
 THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # shown in tables

@@ -20,11 +20,11 @@ from sottovoce.core.errors import UserError
 from sottovoce.score.counts import CountsTable, counts_tables
 from sottovoce.score.evaluate import read_answers
 from sottovoce.score.files import Gold
-from sottovoce.score.intervals import FEW_UTTERANCES, Difference, Scored, corrected_level, differences, figures
+from sottovoce.score.intervals import FEW_UTTERANCES, Difference, Floats, Scored, corrected_level, differences, figures
 from sottovoce.score.matching import VIEWS
 from sottovoce.score.metrics import registry
 from sottovoce.score.metrics.metric import Metric
-from sottovoce.score.statistics import LEVEL, Floats, holm, mcnemar_p_value, over_seeds
+from sottovoce.score.statistics import LEVEL, holm, mcnemar_p_value, over_seeds
 from sottovoce.score.tables import NONE, printable
 
 _ALPHA = 1 - LEVEL

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.core.types import ANSWERED
+from sottovoce.score.intervals import Floats
 from sottovoce.score.matching import Answer, same_intent
-from sottovoce.score.statistics import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def judged_answers(answers: Sequence[Answer]) -> Judged | None:
     kept = [(answer, answer.confidence) for answer in given if answer.confidence is not None]
     if not kept:
         return None
-    right = [a.status in ("ok", "abstained") and same_intent(a.item.frame, a.frame) for a, _ in kept]
+    right = [a.status in (*ANSWERED, "abstained") and same_intent(a.item.frame, a.frame) for a, _ in kept]
     _, groups = np.unique([answer.item.utterance or answer.item.key for answer, _ in kept], return_inverse=True)
     confidence = np.array([each for _, each in kept], dtype=np.float64)
     return Judged(confidence, np.array(right, dtype=np.float64), groups.astype(np.int64), len(given) - len(kept))

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.storage import whole_file
-from sottovoce.core.types import SPLITS, Entity, Frame, RowStatus
+from sottovoce.core.types import REJECTIONS, SPLITS, Entity, Frame, RowStatus
 from sottovoce.data.manifest import read_manifest
 from sottovoce.score.jsonl import json_rows, validated
 
@@ -199,11 +199,13 @@ def stream_predictions(path: Path) -> Iterator[PredictionRow]:
         key = row[kind]
         if isinstance(key, bool) or not isinstance(key, str | int) or key == "":
             raise UserError(f"{where}: {kind} must be a name or a number, not {key!r}", "correct that row")
-        if row.get("status") in ("unreadable", "unreadable_input", "no_speech"):
+        if row.get("status") in ("unreadable", "unreadable_input", *REJECTIONS):
             row = {"scenario": "", "action": "", "entities": []} | row
         model = validated(_PredictionModel, row, where)
         entities = tuple(Entity(sys.intern(each.type), each.filler) for each in model.entities)
         frame = Frame(sys.intern(model.scenario), sys.intern(model.action), entities)  # few labels, many rows
+        if model.status in REJECTIONS:
+            frame = Frame(model.status, "")
         yield PredictionRow(kind, str(key), frame, model.text, model.status, model.confidence, where)
 
 

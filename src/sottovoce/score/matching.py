@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.types import Frame, RowStatus
+from sottovoce.core.types import ANSWERED, Frame, RowStatus
 from sottovoce.score.files import Gold, GoldItem, KeyKind, PredictionRow
 
 ItemStatus = Literal[RowStatus, "missing", "duplicate"]
@@ -28,10 +28,15 @@ class Answer:
     frame: Frame | None
     confidence: float | None = None
 
+    @property
+    def given(self) -> Frame | None:
+        """What was answered as far as it counts in the strict view: None if missing, unreadable, repeated, withheld."""
+        return self.frame if self.status in ANSWERED else None
+
     def pair(self, view: View) -> Pair | None:
         """Gold and predicted frame in a view; None if the view skips the item."""
         if view == "strict":
-            return self.item.frame, self.frame if self.status == "ok" else None
+            return self.item.frame, self.given
         return None if self.frame is None else (self.item.frame, self.frame)
 
 

@@ -126,7 +126,10 @@ def _calibration_table(figures: Mapping[str, Any]) -> Table:
 def _abstention_table(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None) -> Table:
     table = Table("abstain below", "answered", "items", "their intent accuracy")
     if chosen is not None:
-        table.title = f"abstain below {chosen['threshold']} for an intent accuracy of {chosen['target_accuracy']:.1%}"
+        where = "" if "dev" not in chosen else f" on dev (where it is {chosen['dev']['accuracy']:.1%})"
+        rates = f"{chosen['false_accept_rate']:.1%} false accepts, {chosen['false_reject_rate']:.1%} false rejects"
+        target = f"an intent accuracy of {chosen['target_accuracy']:.1%}"
+        table.title = f"abstain below {chosen['threshold']} for {target}{where}; then {rates}"
         table.title_justify = "left"
     shown_rows = {row["threshold"]: row for row in (*rows, *([chosen] if chosen else []))}
     for _, row in sorted(shown_rows.items()):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.decode.ontology import labels_of
+from sottovoce.core.types import Frame
 from sottovoce.inference.model import Model, load_model_of
 from sottovoce.inference.transcriber import Transcriber, load_transcriber_of
 from sottovoce.serve.app import make_app
@@ -17,7 +17,7 @@ from sottovoce.serve.server import address_of, bound_socket, own_names, serve_un
 from sottovoce.serve.service import Service
 from sottovoce.serve.settings import ServerSettings
 from sottovoce.serve.uploads import Uploads
-from sottovoce.study.runs import ontology_in, recipe_of_run
+from sottovoce.study.runs import known_labels, recipe_of_run
 
 
 def serve_run(
@@ -61,13 +61,13 @@ def _transcriber_of(run: Path, model: Model, say: Callable[[str], None]) -> Tran
 
 def _about(run: Path, settings: ServerSettings, window_seconds: float) -> About:
     recipe = recipe_of_run(run)
-    intents, slots = labels_of(ontology_in(recipe.folder))
+    known = known_labels(recipe.folder)
     return About(
         title=f"{recipe.title or recipe.name}: {run.resolve().name}",
         version=__version__,
         model=Path(recipe.model).name,  # only the name of a folder
-        intents=["_".join(intent) for intent in intents],
-        slots=slots,
+        intents=[Frame(*intent).intent for intent in known.intents],
+        slots=list(known.slots),
         max_seconds=settings.max_seconds,
         window_seconds=min(window_seconds, settings.max_seconds),  # some models have no limit
         max_bytes=settings.max_bytes,

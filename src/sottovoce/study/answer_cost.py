@@ -11,10 +11,9 @@ from typing import Any
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.progress import Say
-from sottovoce.core.types import Utterance
+from sottovoce.core.types import Example
 from sottovoce.data.audio import load_audio
 from sottovoce.data.collate import tokenize
-from sottovoce.data.prompts import slu_example
 from sottovoce.decode.batches import generate
 from sottovoce.decode.constraints import Form
 from sottovoce.decode.transcribe import load_recogniser
@@ -29,7 +28,7 @@ NUM_TIMED = 2  # recordings; few, so that a cell of a few minutes does not wait 
 
 
 def note_cost(
-    files: CellFolder, asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int,
+    files: CellFolder, asr: str, loaded: LoadedModel, model: Any, examples: Sequence[Example], max_new_tokens: int,
     form: Form, say: Say,
 ) -> None:  # fmt: skip
     """Adds ``seconds_per_utterance`` and ``num_parameters`` to a cell's card, unless it has them already.
@@ -39,7 +38,7 @@ def note_cost(
     Args:
         asr: the cell's recogniser; for a file of transcripts both figures are None.
         model: ``loaded.model`` with the cell's weights.
-        utterances: with recordings; the first NUM_TIMED are answered.
+        examples: with recordings; the first NUM_TIMED are answered.
         form: constrains the answers.
     """
     if "num_parameters" in read_card(files).model_fields_set:
@@ -47,7 +46,7 @@ def note_cost(
     seconds, size = None, None
     if not (asr and is_file_of_transcripts(asr)):
         try:
-            seconds, size = answer_cost(asr, loaded, model, utterances[:NUM_TIMED], max_new_tokens, form, say)
+            seconds, size = answer_cost(asr, loaded, model, examples[:NUM_TIMED], max_new_tokens, form, say)
         except (UserError, OSError, MemoryError, RuntimeError, ValueError) as error:
             say(f"the cost of an answer was not measured: {' '.join(str(error).split()) or type(error).__name__}")
             return
@@ -55,8 +54,7 @@ def note_cost(
 
 
 def answer_cost(
-    asr: str, loaded: LoadedModel, model: Any, utterances: Sequence[Utterance], max_new_tokens: int, form: Form,
-    say: Say,
+    asr: str, loaded: LoadedModel, model: Any, examples: Sequence[Example], max_new_tokens: int, form: Form, say: Say,
 ) -> tuple[float, int]:  # fmt: skip
     """The median time from samples to answer in seconds, one recording at a time with nothing cached, and the number of
     parameters, including a cascade's recogniser.
@@ -66,14 +64,16 @@ def answer_cost(
     """
     listen, size = load_recogniser(asr, say) if asr else (None, 0)
     seconds = []
-    for utterance in utterances:
+    for example in examples:
+        utterance = example.utterance
         samples = load_audio(utterance.audio or Path(), utterance.where)
         started = time.perf_counter()
         if listen:
-            row = tokenize(slu_example(replace(utterance, transcript=listen(samples)), "text"), loaded.processor, None)
+            read = replace(utterance, transcript=listen(samples))
+            row = tokenize(replace(example, utterance=read, modality="text"), loaded.processor, None)
         else:
             (states,) = encode_clips(loaded.model, loaded.processor, [samples], 1, [utterance.locale])
-            row = tokenize(slu_example(utterance, "speech"), loaded.processor, states)
+            row = tokenize(replace(example, modality="speech"), loaded.processor, states)
         generate(loaded, model, [row], max_new_tokens, form)
         seconds.append(time.perf_counter() - started)
     return round(median(seconds), 4), size + int(bare(model).num_parameters())

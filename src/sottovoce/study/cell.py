@@ -18,6 +18,7 @@ from sottovoce.core.progress import progress_bar
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.storage import whole_file, write_whole, written_whole
 from sottovoce.core.types import MODALITIES
+from sottovoce.data.prompts import slu_example
 from sottovoce.decode.prefix_reader import supports_steps
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import bare
@@ -38,7 +39,7 @@ from sottovoce.study.dev import dev_evaluation
 from sottovoce.study.layout import StudyFolder
 from sottovoce.study.locate import manifest_name
 from sottovoce.study.resources.fit import resolve_checkpointing
-from sottovoce.study.runs import answer_form, intent_tree, load_finetuned, write_answers
+from sottovoce.study.runs import answer_form, intent_tree, known_labels, load_finetuned, write_answers
 from sottovoce.study.start import starting_weights
 from sottovoce.study.work import Work
 from sottovoce.study.workspace import Study
@@ -159,6 +160,7 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
     heard = read_by(study, cell)  # before a second model is in memory
     loaded, store = study.load(cell.model), study.store(cell.model)
     model, form = load_finetuned(loaded, study.recipe, files.path), answer_form(study.folder, grammar, loaded)
+    known = known_labels(study.folder)
     measured = confidence or study.recipe.decode.confidence
     if measured and not supports_steps(loaded.family, bare(model)):
         if confidence:
@@ -182,16 +184,17 @@ def decode_cell(study: Study, cell: Cell, grammar: Grammar | None = None, confid
                     shutil.copyfile(same, copy)
                 continue
             examples = examples_to_answer(study, cell, modality, heard)
-            title = f"{cell.name}: decoding {modality}"
-            write_answers(target, loaded, model, examples, store, study.recipe.decode, progress, title, form, tree)
+            title, settings = f"{cell.name}: decoding {modality}", study.recipe.decode
+            write_answers(target, loaded, model, examples, store, settings, progress, title, form, known, tree)
     if not other:
         most = study.recipe.decode.max_new_tokens
-        note_cost(files, cell.asr, loaded, model, study.data.test, most, form, study.say)
+        asked = [slu_example(u, "speech", instruction=study.data.instruction) for u in study.data.test]
+        note_cost(files, cell.asr, loaded, model, asked, most, form, study.say)
 
 
 def has_confidence(predictions: Path) -> bool:
-    """Whether a prediction file's rows have confidences."""
-    return next(iter(stream_predictions(predictions))).confidence is not None
+    """Whether a prediction file has confidences; rows without words have none in any file."""
+    return any(row.confidence is not None for row in stream_predictions(predictions) if row.status != "no_speech")
 
 
 def describe_cell(study: Study, cell: Cell, seconds: float | None) -> None:

@@ -43,5 +43,5 @@ def examples_to_answer(study: Study, cell: Cell, modality: Modality, heard: dict
     """The test utterances as prompts for the cell; ``heard`` as :func:`read_by` returns it."""
     if modality == "speech" and cell.asr:
         read = [replace(u, transcript=heard[u.id], where=f"{cell.asr}, {u.id}") for u in study.data.test]
-        return [slu_example(utterance, "text") for utterance in read]
-    return [slu_example(utterance, modality) for utterance in study.data.test]
+        return [slu_example(utterance, "text", instruction=study.data.instruction) for utterance in read]
+    return [slu_example(utterance, modality, instruction=study.data.instruction) for utterance in study.data.test]

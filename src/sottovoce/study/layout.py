@@ -23,6 +23,7 @@ class StudyFolder:
         self.gold = path / "gold.jsonl"  # the test utterances, a manifest
         self.dev = path / "dev.jsonl"  # the dev utterances, if training is evaluated
         self.ontology = path / "ontology.lark"  # the grammar of the training labels
+        self.instruction = path / "instruction.txt"  # of all prompts
         self.preflight = path / "preflight.json"  # what was proven and measured before the first step
         self.output = path / "processes.txt"  # output of parallel cell processes, such as warnings
         self.jobs = path / "slurm"  # the SLURM jobs' scripts and output

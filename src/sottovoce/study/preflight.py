@@ -20,7 +20,7 @@ from sottovoce.core.types import MODALITIES, Example, Utterance
 from sottovoce.data.collate import IGNORED, Batch, Row, collate_training, end_of_turn_id, moved
 from sottovoce.data.corpora.home import home_manifest
 from sottovoce.data.manifest import read_manifest
-from sottovoce.data.prompts import slu_example
+from sottovoce.data.prompts import SLU_INSTRUCTION, slu_example
 from sottovoce.decode.batches import next_token_logits
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.injection import answer_loss, bare, token_losses
@@ -82,10 +82,12 @@ class _Subject:
         return torch.autocast(self.loaded.model.device.type, torch.bfloat16, enabled=self.loaded.bf16)
 
 
-def proof_examples(utterances: Sequence[Utterance]) -> list[Example]:
-    """The shortest and the longest recorded utterance, each spoken and written."""
-    by_length = sorted(utterances, key=lambda utterance: utterance.seconds or 0.0)
-    return [slu_example(utterance, modality) for utterance in (by_length[0], by_length[-1]) for modality in MODALITIES]
+def proof_examples(utterances: Sequence[Utterance], instruction: str = SLU_INSTRUCTION) -> list[Example]:
+    """The shortest and the longest recorded utterance with words, each spoken and written."""
+    worded = [utterance for utterance in utterances if utterance.transcript]
+    by_length = sorted(worded or utterances, key=lambda utterance: utterance.seconds or 0.0)
+    ends = by_length[0], by_length[-1]
+    return [slu_example(each, modality, instruction=instruction) for each in ends for modality in MODALITIES]
 
 
 def check_model(name: str, manifest: Path | None, allow_outside: bool) -> Iterator[Proof]:

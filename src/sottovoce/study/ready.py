@@ -32,7 +32,7 @@ def prove_ready(study: Study, cells: list[Cell]) -> None:
 
 def _proofs(study: Study, recipe: Recipe, epochs: Sequence[Sequence[Example]]) -> Values:
     """What each proof saw."""
-    train, examples = resolve_checkpointing(recipe, epochs), proof_examples(study.data.test)
+    train, examples = resolve_checkpointing(recipe, epochs), proof_examples(study.data.test, study.data.instruction)
 
     def proven() -> Values:
         rows, seen = study.store(recipe.model).rows_of(examples), Values()

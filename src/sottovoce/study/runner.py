@@ -14,8 +14,8 @@ from sottovoce.core.progress import Say
 from sottovoce.core.recipe import Grammar, Recipe
 from sottovoce.core.types import MODALITIES
 from sottovoce.data.load import load_data
-from sottovoce.decode.ontology import require_llguidance
 from sottovoce.models.precision import precision_lines
+from sottovoce.study.answer_checks import check_answers
 from sottovoce.study.budget_transcripts import transcribe_budgets, with_budget_transcripts
 from sottovoce.study.card import read_card
 from sottovoce.study.cell import (
@@ -61,6 +61,7 @@ def run_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HERE
         for line in left_out_lines(recipe):
             study.say(line)
         check_recogniser(study, todo)
+        check_answers(study, todo)
         if todo:
             say("counting the memory that a training step takes")
         at_once = engine.num_at_once(study, todo)
@@ -95,6 +96,7 @@ def plan_study(recipe: Recipe, recipe_path: Path, say: Say, engine: Engine = HER
     for line in left_out_lines(recipe):
         say(line)
     check_recogniser(study, todo)
+    check_answers(study, todo)
     work = study.work_of(cells)
     for line in forecast_lines(study, todo, engine.num_at_once(study, todo)):
         say(line)
@@ -119,8 +121,6 @@ def _report_machine(recipe: Recipe, say: Say) -> None:
 @contextmanager
 def opened(recipe: Recipe, recipe_path: Path, say: Say) -> Iterator[tuple[Study, list[Cell]]]:
     """A recipe's study and its cells, locked against other processes."""
-    if recipe.decode.grammar == "ontology":
-        require_llguidance()
     main = processes().is_main_process
     say = say if main else lambda line: None  # one process reports for all
     _report_machine(recipe, say)
@@ -147,6 +147,7 @@ def train_study(recipe: Recipe, recipe_path: Path, say: Say) -> list[Path]:
     """Trains every cell without decoding it and returns the cells' folders."""
     with opened(recipe, recipe_path, say) as (study, cells):
         check_recogniser(study, cells)
+        check_answers(study, cells)
         if processes().is_main_process:
             prove_ready(study, cells)
         for cell in cells:
@@ -164,8 +165,6 @@ def decode_run(run: Path, say: Say, grammar: Grammar | None = None, confidence: 
     files = CellFolder(run)
     recipe = trained_recipe(run)  # raises if the folder is not a trained run
     other = other_grammar(recipe, grammar or recipe.decode.grammar)
-    if grammar == "ontology":
-        require_llguidance()
     with opened(recipe_of(files.study.path), files.study.recipe, say) as (study, cells):
         cell = next((cell for cell in cells if cell.name == files.name), None)
         if cell is None:

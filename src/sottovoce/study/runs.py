@@ -12,13 +12,15 @@ from sottovoce.core.errors import UserError
 from sottovoce.core.progress import Say
 from sottovoce.core.recipe import Decode, Grammar, Recipe
 from sottovoce.core.recipe_file import load_recipe
-from sottovoce.core.types import MODALITIES, Example, Frame, Modality
+from sottovoce.core.types import MODALITIES, Example, Frame, Labels, Modality
 from sottovoce.data.manifest import read_manifest
+from sottovoce.data.prompts import SLU_INSTRUCTION
 from sottovoce.decode.batches import RawAnswer, decode
 from sottovoce.decode.constraints import Form, JsonObject
 from sottovoce.decode.intent_confidence import IntentTree
 from sottovoce.decode.ontology import GrammarForm, labels_of
 from sottovoce.decode.parse import parse_answer
+from sottovoce.decode.silence import holds_no_words
 from sottovoce.models.audio_states import AudioStore
 from sottovoce.models.load import LoadedModel, load_model
 from sottovoce.models.precision import precision_lines
@@ -57,7 +59,7 @@ def answer_form(study_folder: Path, grammar: Grammar, loaded: LoadedModel) -> Fo
     """Constrains a study's answers: to one JSON object, or to the ontology of its training labels.
 
     Raises:
-        UserError: llguidance is not installed or cannot read the tokenizer, or there is no ontology.
+        UserError: llguidance cannot read the tokenizer, or there is no ontology.
     """
     tokenizer = loaded.processor.tokenizer
     return JsonObject(tokenizer) if grammar == "none" else GrammarForm(ontology_in(study_folder), tokenizer)
@@ -73,9 +75,20 @@ def ontology_in(study_folder: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def known_labels(study_folder: Path) -> Labels:
+    """A study's training labels. Raises UserError as :func:`ontology_in`."""
+    return labels_of(ontology_in(study_folder))
+
+
+def instruction_in(study_folder: Path) -> str:
+    """The instruction of all prompts of a study: the one it wrote down, or the built-in one of a study without."""
+    path = StudyFolder(study_folder).instruction
+    return path.read_text(encoding="utf-8") if path.is_file() else SLU_INSTRUCTION
+
+
 def intent_tree(study_folder: Path, loaded: LoadedModel) -> IntentTree:
     """The tree of a study's training intents, by their tokens. Raises UserError as :func:`ontology_in`."""
-    return IntentTree(labels_of(ontology_in(study_folder))[0], loaded.processor.tokenizer)
+    return IntentTree(known_labels(study_folder).intents, loaded.processor.tokenizer)
 
 
 def load_run(run: Path, say: Say) -> tuple[LoadedModel, Any, Recipe]:
@@ -154,20 +167,33 @@ def recipe_of(study_folder: Path) -> Recipe:
 
 def write_answers(
     target: Path, loaded: LoadedModel, model: Any, examples: Sequence[Example], store: AudioStore, settings: Decode,
-    progress: Progress, title: str, form: Form, tree: IntentTree | None = None,
+    progress: Progress, title: str, form: Form, known: Labels, tree: IntentTree | None = None,
 ) -> None:  # fmt: skip
     """Answers examples into a file of SLURP's format, in their order; a rerun resumes from the answers so far.
 
-    For the arguments see :func:`sottovoce.decode.batches.decode`.
+    Examples without words are not asked about and have the status ``no_speech``. For the other arguments see
+    :func:`sottovoce.decode.batches.decode`.
+
+    Args:
+        known: the training labels; an answer with others has the status ``unknown_label``.
     """
     partial = target.with_suffix(".sure.partial" if tree else ".partial")
-    answers = decode(loaded, model, examples, store, settings, partial, progress, title, form, tree)
-    write_predictions([prediction_row(e.utterance.id, answers[e.utterance.id]) for e in examples], target)
+    asked = [example for example in examples if not holds_no_words(example, store)]
+    answers = decode(loaded, model, asked, store, settings, partial, progress, title, form, tree)
+    names = [example.utterance.id for example in examples]
+    write_predictions([prediction_row(name, answers.get(name), known) for name in names], target)
     partial.unlink()
 
 
-def prediction_row(name: str, answer: RawAnswer) -> PredictionRow:
-    """An answer as a row of SLURP's format; an unreadable one has empty labels, its raw text and its status."""
-    prediction = parse_answer(name, answer.text)
+def prediction_row(name: str, answer: RawAnswer | None, known: Labels) -> PredictionRow:
+    """An answer as a row of SLURP's format; an unreadable one has empty labels, its raw text and its status.
+
+    Args:
+        answer: None where there were no words to ask about.
+        known: see :func:`write_answers`.
+    """
+    if answer is None:
+        return PredictionRow("id", name, Frame("no_speech", ""), "", "no_speech")
+    prediction = parse_answer(name, answer.text, known)
     frame = prediction.frame or Frame("", "")
     return PredictionRow("id", name, frame, prediction.raw, prediction.status, confidence=answer.confidence)

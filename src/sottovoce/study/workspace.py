@@ -163,6 +163,7 @@ def _write_inputs(study: Study, cells: list[Cell]) -> None:
     if data.dev:
         write_whole(layout.dev, json_lines([row_of(utterance, layout.path) for utterance in data.dev]))
     write_whole(layout.ontology, ontology_of(utterance.frame for utterance in data.train))
+    write_whole(layout.instruction, data.instruction)
     for files, cell in ((layout.cell(cell.name), cell) for cell in cells):
         if not files.card.exists():
             files.path.mkdir(parents=True, exist_ok=True)

@@ -25,20 +25,13 @@ from sottovoce.data.collate import Row
 from sottovoce.data.mixture import Part
 from sottovoce.models.load import LoadedModel
 from sottovoce.models.lower_states import LowerStates
+from sottovoce.train.callbacks import EvaluateAt, StopWhenDiverged
 from sottovoce.train.parts import with_weights
 from sottovoce.train.processes import accumulation_of, processes, wait_for
 from sottovoce.train.schemes import Stage
 from sottovoce.train.sharding import asked_engine, whole
 from sottovoce.train.stage_files import DIVERGED, DONE, HISTORY, WEIGHTS
-from sottovoce.train.trainer import (
-    AnswerTrainer,
-    Evaluate,
-    EvaluateAt,
-    Rows,
-    StopWhenDiverged,
-    last_checkpoint,
-    training_order,
-)
+from sottovoce.train.trainer import AnswerTrainer, Evaluate, Rows, last_checkpoint, training_order
 from sottovoce.train.weights import save_weights
 
 NEVER = 10**9  # steps

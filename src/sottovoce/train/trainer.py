@@ -3,7 +3,6 @@ function of the model."""
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sottovoce.core.errors import UserError
-from sottovoce.core.progress import progress_bar
 from sottovoce.data.collate import Batch, Row, collate_training
 from sottovoce.models.families.registry import family_of
 from sottovoce.models.injection import answer_loss, bare
+from sottovoce.train.callbacks import ProgressLine
 from sottovoce.train.sharding import (
     engine_of,
     load_optimizer,
@@ -111,7 +110,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         collator = partial(_counted, pad_id=pad_id)
-        dev = [] if evaluate else None  # the Trainer asks for a data set, which only our evaluation would read
+        dev: list[Row] | None = (
+            [] if evaluate else None
+        )  # the Trainer asks for a data set, which only our evaluation would read
         super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=dev, data_collator=collator, **kwargs)
         self.engine = engine_of(self.accelerator)
         if self.engine:
@@ -174,7 +175,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
             if training_forward is not None:
                 model.forward = training_forward
         self.log(scores)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        args, handler = self.args, self.callback_handler
+        self.control = handler.on_evaluate(args, self.state, self.control, scores)  # type: ignore[has-type]
         return scores
 
     def _load_best_model(self) -> None:
@@ -239,57 +241,3 @@ def _connected_loss(model: Any, first_layer: int, batch: Any) -> tuple[torch.Ten
     if not total.requires_grad:  # a batch of only text, when only the audio part is trained
         total = total + 0.0 * next(parameter for parameter in model.parameters() if parameter.requires_grad).sum()
     return total, num_labels
-
-
-class StopWhenDiverged(TrainerCallback):  # type: ignore[misc]
-    """Stops the training at the first logged loss that is not finite."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and not math.isfinite(float(logs.get("loss", 0.0))):
-            control.should_training_stop = True
-
-
-class EvaluateAt(TrainerCallback):  # type: ignore[misc]
-    """Evaluates and saves after given steps and after the last one; saves every ``save_steps``, too.
-
-    In place of the Trainer's own schedule, which knows no epochs here (the rows cover all of them), would leave out the
-    last step, and would save only where it evaluates.
-    """
-
-    def __init__(self, steps: Sequence[int], save_steps: int) -> None:
-        self._steps, self._save_steps = frozenset(steps), save_steps
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step in self._steps or state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = True
-        elif state.global_step % self._save_steps == 0:
-            control.should_save = True
-
-
-class ProgressLine(TrainerCallback):  # type: ignore[misc]
-    """A rich progress bar with the loss and the remaining time."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._loss = name, ""
-        self._progress = progress_bar()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self._progress.start()
-        self._task = self._progress.add_task(
-            f"training {self._name}", total=state.max_steps, completed=state.global_step
-        )
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            self._loss = f" loss {float(logs['loss']):.3f}"
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._progress.update(self._task, completed=state.global_step, description=f"training {self._name}{self._loss}")
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Restores the terminal; also needed after an error, when the Trainer does not call `on_train_end`."""
-        self._progress.stop()

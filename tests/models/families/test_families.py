@@ -204,7 +204,6 @@ def test_answers_are_those_of_transformers_generate(case: Case) -> None:
 
 
 def test_answers_can_be_held_to_an_ontology(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
     frames = [Frame("light", "on", (Entity("room", "x"),)), Frame("light", "off"), Frame("music", "play")]
     form = GrammarForm(ontology_of(frames), case.loaded.processor.tokenizer)
     texts = generate(case.loaded, case.loaded.model, case.rows, 70, form)

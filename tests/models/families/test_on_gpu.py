@@ -124,7 +124,6 @@ def test_in_bfloat16_the_first_token_is_chosen_by_nearly_the_cpus_logits(folder:
 
 
 def test_answers_can_be_held_to_an_ontology(folder: Path, device: torch.device) -> None:
-    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
     loaded = loaded_on(device, folder, bf16=True)
     frames = [Frame("light", "on", (Entity("room", "x"),)), Frame("light", "off"), Frame("music", "play")]
     form = GrammarForm(ontology_of(frames), loaded.processor.tokenizer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.core.types import Entity, Frame, Split, Utterance
+from sottovoce.core.types import REJECTIONS, Entity, Frame, Split, Utterance
 from sottovoce.data.audio import audio_header
 from sottovoce.data.corpora.brackets import parse_brackets
 from sottovoce.data.corpora.source import Clips, SourceRow, inside
@@ -95,7 +95,10 @@ def utterance_of(row: SourceRow, columns: Columns, scenario: str, locale: str, s
 
 
 def scenario_and_action(intent: str, scenario: str) -> tuple[str, str]:
-    """An intent split at its first underscore ("alarm_set"); one without gets the given scenario."""
+    """An intent split at its first underscore ("alarm_set"); one without gets the given scenario, and "no_speech" and
+    "out_of_scope" are not split."""
+    if intent.strip() in REJECTIONS:
+        return intent.strip(), ""
     first, underscore, rest = intent.strip().partition("_")
     return (first, rest) if first and underscore and rest else (scenario, intent.strip())
 

@@ -41,6 +41,7 @@ def prepare(
         UserError: an option is out of range, the source cannot be reached or read, or a row is invalid; the message has
             file:row.
     """
+    drawn_splits((), dev, test, seed)  # refuses options that do not fit before the source is read
     opened = open_rows(source, "minds14", locale)
     clips = StoredClips(out)
     utterances = [_utterance(row, locale, opened, clips) for split in opened.splits for row in opened.rows(split)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sottovoce.score.metrics import frame, labels, massive, slot_recall, slurp
+from sottovoce.score.metrics import frame, labels, massive, rejection, slot_recall, slurp
 from sottovoce.score.metrics.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -11,6 +11,7 @@ METRICS: tuple[Metric, ...] = (
     *slurp.METRICS,
     *slot_recall.METRICS,
     *massive.METRICS,
+    *rejection.METRICS,
 )
 
 

@@ -6,8 +6,8 @@ import { hush, say } from "./notice.js";
 
 const NUM_OTHERS = 3;
 
-/** Whether an answer has no frame: it could not be read, or no words were heard. */
-export const hasNoFrame = ({ status }) => status === "unreadable" || status === "no_speech";
+/** Whether an answer has no frame: it could not be read, or there is no intent. */
+export const hasNoFrame = ({ status }) => ["unreadable", "no_speech", "out_of_scope"].includes(status);
 
 /** The utterance with its fillers marked, each under the name of its slot. */
 export function marked(words, entities) {
@@ -83,6 +83,8 @@ function noticesOf(answer, about) {
     notices.push(`Not confident enough to answer${sure}. The best guess is above.`);
   }
   if (answer.status === "no_speech") notices.push("No words were heard in this recording, so there is nothing to understand.");
+  if (answer.status === "out_of_scope") notices.push("The model answers that this is out of its scope.");
+  if (answer.status === "unknown_label") notices.push("The answer names an intent or a slot that training did not have.");
   if (answer.status === "unreadable") notices.push("The model's answer could not be read as a frame. It was:");
   if (answer.cut) {
     const of = answer.seconds === null ? "" : ` of ${inSeconds(answer.seconds)}`;
@@ -94,6 +96,7 @@ function noticesOf(answer, about) {
 /** One line for screen readers: what the frame says. */
 export function spoken({ answer }) {
   if (answer.status === "no_speech") return "No words were heard.";
+  if (answer.status === "out_of_scope") return "This is out of the model's scope.";
   if (answer.status === "unreadable") return "The model's answer could not be read as a frame.";
   const entities = answer.entities.map(({ type, filler }) => `${plain(type)}: ${filler}`);
   const sure = answer.confidence === null ? [] : [`confidence ${percent(answer.confidence)}`];

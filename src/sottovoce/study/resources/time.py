@@ -139,7 +139,8 @@ def _dev_seconds(study: Study, model: str, costs: Costs) -> float:
 
 
 def _test_rows(study: Study, model: str, modality: Modality) -> _RowLength:
-    return _mean_length(study, model, [slu_example(utterance, modality) for utterance in study.data.test])
+    asked = study.data.instruction
+    return _mean_length(study, model, [slu_example(u, modality, instruction=asked) for u in study.data.test])
 
 
 def _decoding_seconds(study: Study, cell: Cell, costs: Costs, rows: Sequence[_RowLength]) -> float:
@@ -166,7 +167,7 @@ def _mean_length(study: Study, model: str, examples: Sequence[Example]) -> _RowL
 
 def _without_words(example: Example) -> Example:
     """A text example as long as the speech example without its recording."""
-    return slu_example(replace(example.utterance, transcript=""), "text")
+    return replace(example, utterance=replace(example.utterance, transcript=""), modality="text")
 
 
 def _spread(examples: Sequence[Example]) -> list[Example]:
@@ -181,11 +182,13 @@ def _costs(study: Study, model: str, work: Sequence[Work], num_at_once: int) -> 
 
     def measured() -> Values:
         study.say(f"timing a decoding and a training step of {model}")
-        rows = study.store(model).rows_of([slu_example(utterance, "text") for utterance in data.train[:MAX_ROWS]])
+        shown = [slu_example(u, "text", instruction=data.instruction) for u in data.train[:MAX_ROWS]]
+        rows = study.store(model).rows_of(shown)
         intents = [(u.frame.scenario, u.frame.action) for u in data.train] if recipe.decode.confidence else []
         return asdict(measure(lambda: study.load(model), train, rows, size, intents, num_at_once))
 
-    asked = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
+    asked: Values = {"decoded at once": size, "confidence": recipe.decode.confidence, "cells at once": num_at_once}
+    asked["instruction"] = data.instruction
     return Costs(**kept(study.folder, f"costs of {model}", circumstances_of(recipe, train) | asked, measured))
 
 
