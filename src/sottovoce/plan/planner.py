@@ -234,12 +234,13 @@ def _fit(curves: Curves, line: Line, metric: str) -> LearningCurve | NoCurveErro
     samples, place = [curves.samples[cell.name, "speech"] for _, cell in trained], headline_keys().index(metric)
     scores = [float(each.figures[place]) for each in samples]
     number = min(figures([each])[place].number for each in samples)
-    if number < MIN_TEST:
-        return NoCurveError(f"measured on {number} test utterances; a curve needs {MIN_TEST}")
     try:
-        return fit_curve(numbers, seeds, scores, covariance(samples, place))
+        curve = fit_curve(numbers, seeds, scores, covariance(samples, place))
     except NoCurveError as error:
         return error
+    if number < MIN_TEST:
+        return NoCurveError(f"measured on {number} test utterances; a curve needs {MIN_TEST}")
+    return curve
 
 
 def covariance(samples: Sequence[Scored], place: int) -> Floats:

@@ -149,7 +149,9 @@ def _grid_headline(curves: Curves, comparisons: Sequence[Comparison], best: Poin
     of_line = (line.sources, line.model, best.size, best.scheme, text_only.scheme)
     tests = [each for each in comparisons if (each.sources, each.model, each.size, each.first, each.second) == of_line]
     if not tests or tests[0].better() is None:
-        return f"{name} with {budget} and text-only are not distinguishable on speech: {after} and {before}."
+        return (
+            f"{name} with {budget} and text-only cannot be told apart on speech: intent accuracy {after} and {before}."
+        )
     gain = tests[0].figures[0]
     if gain.mean < 0:
         return f"{name} with {budget} is worse than text-only on speech: intent accuracy {after} instead of {before}."
