@@ -62,9 +62,9 @@ def test_score_shows_it_as_a_plain_number_and_in_breakdowns(
 def test_compare_knows_that_less_of_it_is_better(
     files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = compare_systems(files[:2], read_gold(Path(files[2])), str, 300)["pairs"][0]["figures"]
+    figures = compare_systems(files[:2], read_gold(Path(files[2])), str)["pairs"][0]["figures"]
     assert (figures[MADE_UP.key]["difference"], figures[MADE_UP.key]["better"]) == (-1.0, "first")
-    rows = printed(monkeypatch, capsys, "compare", *files[:2], "--gold", files[2], "--num-resamples", "300")
+    rows = printed(monkeypatch, capsys, "compare", *files[:2], "--gold", files[2])
     assert [row[2] for row in rows if row[1:2] == [MADE_UP.label]] == ["-1.00"]
     assert any("right is better than more in" in row[0] and MADE_UP.label in row[0] for row in rows)
 

@@ -20,10 +20,10 @@ def check_answers(study: Study, cells: Iterable[Cell]) -> None:
     continued.
 
     Raises:
-        UserError: ``decode.max_new_tokens`` would cut the right answer of a training or test utterance, with the row
-            and the tokens of the longest; or llguidance cannot read the tokenizer that ``decode.grammar`` needs.
+        UserError: ``decode.max_new_tokens`` would cut the right answer of a training, dev or test utterance, with the
+            row and the tokens of the longest; or llguidance cannot read the tokenizer that ``decode.grammar`` needs.
     """
-    most, utterances = study.recipe.decode.max_new_tokens, study.data.train + study.data.test
+    most, utterances = study.recipe.decode.max_new_tokens, study.data.train + study.data.dev + study.data.test
     for model in dict.fromkeys(cell.model for cell in cells):
         tokenizer = study.store(model).processor.tokenizer
         longest, tokens = longest_answer(utterances, tokenizer)
