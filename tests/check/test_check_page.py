@@ -189,8 +189,8 @@ def test_a_page_that_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
     path = save_rows(tmp_path, *sound(tmp_path))
     assert check(monkeypatch, path, "--html", tmp_path / where) == 2
-    listening, *errors = capsys.readouterr().err.splitlines()
-    assert listening.startswith("listening") and len(errors) == 1
+    listening, note, *errors = capsys.readouterr().err.splitlines()
+    assert listening.startswith("listening") and note.startswith("note: ") and len(errors) == 1
     assert errors[0].startswith(f"error: cannot write the page {tmp_path / where}: ")
 
 

@@ -120,7 +120,9 @@ def test_few_test_utterances_make_no_curve(tmp_path: Path) -> None:
 
 def test_two_budgets_make_no_curve(tmp_path: Path) -> None:
     made = make_plan(write_study(tmp_path / "study", audio=False), [HALF])
-    assert {each.refusal for each in made.curves} == {"measured on 16 test utterances; a curve needs 50"}
+    assert {each.refusal for each in made.curves} == {
+        "measured with 0, 20 recordings; a curve needs 3 budgets, one of them 0"
+    }
     assert all(each.recordings is None and each.gain is None for each in made.curves)
     list(plan_tables(made))
 
