@@ -150,7 +150,8 @@ def measure(
                 result.passes = result.positions = 0
 
                 def count(module: Any, inputs: Any, options: dict[str, Any], result: Result = result) -> None:
-                    read = options["inputs_embeds"]
+                    read = options.get("inputs_embeds")
+                    read = options["input_ids"] if read is None else read
                     result.passes, result.positions = result.passes + 1, result.positions + read.shape[:2].numel()
 
                 hook = language.register_forward_pre_hook(count, with_kwargs=True)
