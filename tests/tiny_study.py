@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 SCHEMES = ("zero_shot", "text_only", "direct_mixing", "curriculum")
+RUN = "curriculum-30pct"  # a cell of the study
 BUDGETS = (0.1, 0.3)  # of 18 training utterances: 2 and 5 clips
 
 
@@ -50,6 +52,13 @@ def run_tiny_study(folder: Path, model: Path, manifest: Path, **changes: Any) ->
     recipe = load_recipe(path)
     assert not run_study(recipe, path, lambda line: None)
     return recipe.folder
+
+
+def copy_of_run(tiny_study: Path, folder: Path) -> Path:
+    """A run of a copy of the finished study, without the stages; it was decoded without confidences."""
+    study = folder / "runs/tiny"
+    shutil.copytree(tiny_study, study, ignore=shutil.ignore_patterns("stages"))
+    return study / "cells" / RUN
 
 
 def results_of(study: Path, cells: tuple[str, ...] = ("*",)) -> dict[str, bytes]:

@@ -61,7 +61,7 @@ def score(
         modality: of a run, its answers from `speech` or from gold `text`.
         split: only this split of a manifest.
         by: breakdowns, such as `intent`, `slot` or `speaker`.
-        intervals: adds 95 % intervals (bootstrap over utterances).
+        intervals: adds 95 % intervals over utterances.
         target_accuracy: of intents, 0..1: adds the confidence threshold that reaches it.
         dev: predictions for the manifest's dev split, on which that threshold is chosen.
         say: takes notes on rows that are missing, repeated or unknown, which `num_missing`, `num_duplicates` and

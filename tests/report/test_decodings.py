@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from tiny_study import results_of
+from tiny_study import RUN, copy_of_run, results_of
 
 from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
@@ -23,15 +22,10 @@ from sottovoce.score.files import read_predictions
 from sottovoce.study import runner as running
 from sottovoce.study.workspace import deciding_settings
 
-CELL = "curriculum-30pct"
-
 
 @pytest.fixture
 def run(tiny_study: Path, tmp_path: Path) -> Path:
-    """A run of a copy of the study."""
-    study = tmp_path / "runs/tiny"
-    shutil.copytree(tiny_study, study, ignore=shutil.ignore_patterns("stages"))
-    return study / "cells" / CELL
+    return copy_of_run(tiny_study, tmp_path)
 
 
 def asking_for_the_ontology(run: Path) -> Path:
@@ -61,14 +55,14 @@ def test_another_grammars_answers_and_scores_stand_beside_the_recipes(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = run.parent.parent
-    before, card = results_of(study, (CELL,)), (run / "cell.json").read_bytes()
+    before, card = results_of(study, (RUN,)), (run / "cell.json").read_bytes()
     monkeypatch.setattr(sys, "argv", ["sottovoce", "decode", str(run), "--grammar", "ontology"])
     cli.main()
     printed = capsys.readouterr().out
     files = [run / f"predictions-{heard}-ontology.jsonl" for heard in ("speech", "text")]
     assert printed.startswith("".join(f"{path}\n" for path in files)) and "│ ontology" in printed
     assert {path.name for path in run.glob("scores*")} == {"scores.json", "scores-ontology.json"}
-    after = results_of(study, (CELL,))
+    after = results_of(study, (RUN,))
     assert before.items() <= after.items() and (run / "cell.json").read_bytes() == card
     for path in files:
         rows = list(read_predictions(path))

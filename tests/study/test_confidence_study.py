@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import results_of, run_tiny_study
+from tiny_study import copy_of_run, results_of, run_tiny_study
 
 from sottovoce.cli import main as cli
 from sottovoce.core.errors import UserError
@@ -20,15 +19,10 @@ from sottovoce.inference.model import load_model_of
 from sottovoce.study import cell as cell_run
 from sottovoce.study.runner import decode_run
 
-CELL = "curriculum-30pct"
-
 
 @pytest.fixture
 def run(tiny_study: Path, tmp_path: Path) -> Path:
-    """A finished run of a copy of the study, which was decoded without confidences."""
-    study = tmp_path / "runs/tiny"
-    shutil.copytree(tiny_study, study, ignore=shutil.ignore_patterns("stages"))
-    return study / "cells" / CELL
+    return copy_of_run(tiny_study, tmp_path)
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:

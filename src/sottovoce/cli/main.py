@@ -126,7 +126,7 @@ def score(
     modality: Input = "speech",
     split: Annotated[str | None, typer.Option(help="score only this split of a manifest")] = None,
     by: Annotated[list[str] | None, typer.Option(help="intent, slot, speaker, ... (repeatable)")] = None,
-    intervals: Annotated[bool, typer.Option(help="add 95 % intervals (bootstrap over utterances)")] = False,
+    intervals: Annotated[bool, typer.Option(help="add 95 % intervals over utterances")] = False,
     target_accuracy: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="of intents, 0..1: find the confidence threshold that reaches it"),

@@ -108,9 +108,14 @@ def load_audio(source: Recording, where: str = "", max_seconds: float = math.inf
 
 def audio_sha256(path: Path, where: str = "") -> str:
     """Hex sha256 of a recording's file. Raises UserError if it is missing or empty."""
+    return _sha256(path, *_version(path, where))
+
+
+def _version(path: Path, where: str) -> tuple[int, int]:
+    """Time and size of a file, which change when it does. Raises UserError if it is missing or empty."""
     _refuse_absent(path, where)
     state = path.stat()
-    return _sha256(path, state.st_mtime_ns, state.st_size)
+    return state.st_mtime_ns, state.st_size
 
 
 @cache  # needed by every stage of every cell
@@ -142,7 +147,7 @@ def audio_level(source: Recording, where: str = "") -> AudioLevel:
     loudest, num_full, num_read = 0.0, 0, 0
     with _opened(source, where) as file:
         num_stated, frame = file.frames, max(1, round(_FRAME_SECONDS * file.samplerate))
-        # Not file.blocks: if a file ends early, it goes on with the previous block.
+        # Not file.blocks: if a file ends early, it continues with the previous block.
         while len(block := file.read(frame * _FRAMES_AT_ONCE, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 raise _not_finite(source, where)
@@ -165,9 +170,7 @@ def is_silent(samples: Samples) -> bool:
 
 def is_silent_file(path: Path, where: str = "") -> bool:
     """:func:`is_silent` of a file. Raises UserError as :func:`load_audio`."""
-    _refuse_absent(path, where)
-    state = path.stat()
-    return _is_silent_file(path, state.st_mtime_ns, state.st_size)
+    return _is_silent_file(path, *_version(path, where))
 
 
 @cache  # every cell of a study asks again

@@ -20,7 +20,7 @@ from sottovoce.core.recipe import (
     SpeechSpeakers,
     SpeechUtterances,
 )
-from sottovoce.core.types import Labels, Utterance
+from sottovoce.core.types import Labels, Modality, Utterance
 from sottovoce.data.audio import SUFFIXES
 from sottovoce.data.budget import Budget, choose_speech
 from sottovoce.data.corpora.home import home_manifest
@@ -57,6 +57,11 @@ class Data:
     heard: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dev: list[Utterance] = field(default_factory=list)
     dev_line: str = ""
+
+    @property
+    def dev_modality(self) -> Modality:
+        """What training is evaluated on: the dev recordings, or dev text if there are none."""
+        return "speech" if self.dev and self.dev[0].audio is not None else "text"
 
     @property
     def instruction(self) -> str:

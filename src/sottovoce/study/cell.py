@@ -225,9 +225,9 @@ def _dev_scores(study: Study, stage: str) -> DevScores | None:
     kept = [each for each in summary.get("evaluations", []) if each["step"] == summary["kept_step"]]
     if not kept:
         return None
-    modality = "text" if study.data.dev and study.data.dev[0].audio is None else "speech"
-    metric, number = study.recipe.train.metric_for_best_model, len(study.data.dev)
-    return DevScores(modality=modality, num_utterances=number, metric=metric, num_steps=summary["steps"], **kept[-1])
+    data, metric = study.data, study.recipe.train.metric_for_best_model
+    facts = {"modality": data.dev_modality, "num_utterances": len(data.dev), "metric": metric}
+    return DevScores(**facts, num_steps=summary["steps"], **kept[-1])
 
 
 def score_cell(study_folder: Path, name: str, other: Grammar | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sottovoce.core.downloads import sha256_of
 from sottovoce.core.errors import UserError
-from sottovoce.core.recipe import Recipe, Train
+from sottovoce.core.recipe import Lora, Recipe
 from sottovoce.models.load import model_identity
 from sottovoce.study.card import read_card
 from sottovoce.study.layout import CellFolder
@@ -54,4 +54,4 @@ def _digest(weights: Path) -> str:
 
 
 def _shown(value: object) -> object:
-    return value.model_dump() if isinstance(value, type(Train().lora)) else value
+    return value.model_dump() if isinstance(value, Lora) else value

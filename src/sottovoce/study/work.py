@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sottovoce.core.errors import UserError
 from sottovoce.core.recipe import Recipe
-from sottovoce.core.types import Example, Modality
+from sottovoce.core.types import Example
 from sottovoce.data.load import Data
 from sottovoce.data.prompts import slu_example
 from sottovoce.models.load import model_identity
@@ -87,8 +87,7 @@ def cell_stage_plans(
 
 def dev_examples(data: Data) -> list[Example]:
     """What training is evaluated on: the dev recordings, or dev text if there are none."""
-    modality: Modality = "text" if data.dev and data.dev[0].audio is None else "speech"
-    return [slu_example(row, modality, instruction=data.instruction) for row in data.dev]
+    return [slu_example(row, data.dev_modality, instruction=data.instruction) for row in data.dev]
 
 
 def epochs_by_model(work: Iterable[Work]) -> dict[str, list[list[Example]]]:
